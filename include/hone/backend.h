@@ -1,0 +1,73 @@
+/* backend.h - the plug-in interface of a runtime: what hone-backend-NAME.so exports.  Versioned C ABI, C11-clean.
+ * A plug-in lives in a child process of its own (hone-runner), is called from one thread, and may crash without harm.
+ * All strings are UTF-8, all arrays borrowed for the call unless said otherwise.  Token ids are int32. */
+#ifndef HONE_BACKEND_H
+#define HONE_BACKEND_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HONE_BACKEND_ABI 1 /* raised by any change below that an old plug-in would not survive */
+
+/* 0 ok; else the numbers of hone_code (3 bad input, 4 unsupported, 5 runtime failed, 6 resources). why: caller's buffer, filled on failure. */
+typedef struct hone_backend_error { char why[512]; } hone_backend_error;
+
+typedef struct hone_backend_open {
+    const char *path;     /* the artefact */
+    const char *device;   /* "cpu", "gpu", "npu", "auto" */
+    uint32_t    threads;
+    uint32_t    context;  /* tokens; 0: the model's own */
+    uint32_t    batch;    /* most tokens in one forward call; 0: the backend's choice */
+    bool        vocab_only; /* tokenizer and template only: forward and generate will fail */
+    bool        embeddings; /* forward returns pooled embeddings / hidden states instead of logits */
+} hone_backend_open;
+
+typedef struct hone_backend_info { /* filled by open; bytes as the runtime itself reports them, 0 when it does not say */
+    uint32_t n_vocab, n_ctx, n_embd, n_ctx_train;
+    uint64_t n_params, weights_bytes, kv_bytes, compute_bytes;
+    char     runtime[64], version[64], device[64], description[128];
+    int32_t  bos, eos, eot; /* -1: none */
+} hone_backend_info;
+
+typedef struct hone_backend_model hone_backend_model; /* the plug-in's own */
+
+typedef struct hone_backend {
+    uint32_t    abi; /* HONE_BACKEND_ABI the plug-in was built with: checked before anything else is read */
+    const char *name; /* "llamacpp" */
+    /* Version text and device names of the runtime as found, without loading a model. Buffer sizes in bytes. */
+    int (*probe)(char *version, size_t version_cap, char *devices, size_t devices_cap, hone_backend_error *e);
+    int (*open)(const hone_backend_open *how, hone_backend_model **out, hone_backend_info *info, hone_backend_error *e);
+    void (*close)(hone_backend_model *m);
+    /* Text -> ids. add_special: BOS/EOS as the model wants; parse_special: names of control tokens in the text become those tokens.
+     * Returns the count through *n; when *n > cap nothing is written and the call is repeated with room. */
+    int (*tokenize)(hone_backend_model *m, const char *text, size_t len, bool add_special, bool parse_special, int32_t *ids, size_t cap,
+                    size_t *n, hone_backend_error *e);
+    int (*detokenize)(hone_backend_model *m, const int32_t *ids, size_t n, bool remove_special, bool unparse_special, char *text, size_t cap,
+                      size_t *len, hone_backend_error *e);
+    /* Evaluates ids at positions pos, pos+1, ...; the cache must hold exactly pos tokens (pos 0 clears it).  rows: called once per token whose
+     * flag in want is set (NULL: all), in order, with its logits [n_vocab] (or embedding [n_embd]). */
+    int (*forward)(hone_backend_model *m, const int32_t *ids, size_t n, uint32_t pos, const uint8_t *want,
+                   void (*row)(void *user, size_t index, const float *values, size_t n_values), void *user, hone_backend_error *e);
+    /* Forgets cached tokens from position pos on. */
+    int (*rewind)(hone_backend_model *m, uint32_t pos, hone_backend_error *e);
+    /* Renders messages (JSON array of {role, content, ...}) through the model's chat template with a real Jinja engine.
+     * options: JSON object or NULL: {"add_generation_prompt":bool,"tools":[...],"template":"text","bos_token":..,...}.  Same cap/len rule as detokenize. */
+    int (*render)(hone_backend_model *m, const char *messages, const char *options, char *text, size_t cap, size_t *len, hone_backend_error *e);
+    /* (optional) Activation statistics for calibration: for each weight matrix that is multiplied while ids run, once per call of sink, name, [n_cols] sums of
+     * squares of the inputs (per expert: n_mats rows), and how many rows were seen. */
+    int (*capture)(hone_backend_model *m, const int32_t *ids, size_t n,
+                   void (*sink)(void *user, const char *name, const float *sum_sq, size_t n_mats, size_t n_cols, const uint64_t *counts),
+                   void *user, hone_backend_error *e);
+} hone_backend;
+
+/* The one symbol a plug-in exports. */
+const hone_backend *hone_backend_entry(void);
+typedef const hone_backend *(*hone_backend_entry_fn)(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,303 @@
+#define _GNU_SOURCE
+#include "base/file.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+static const char CHECK_PATH[] = "check the path";
+static const char CHECK_DISK[] = "free disk space or choose another output folder";
+
+hone_code hone_file_open(const char *path, hone_file *out, hone_err *err)
+{
+    int fd;
+    do fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* O_NONBLOCK: a FIFO must not hang us */
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0) {
+        int  e = errno;
+        bool gone = e == ENOENT || e == ENOTDIR || e == ELOOP || e == ENAMETOOLONG;
+        return HONE_FAIL(err, gone ? HONE_EINPUT : HONE_ERESOURCE, CHECK_PATH, "cannot open '%s': %s", path, strerror(e));
+    }
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return HONE_FAIL(err, HONE_EINPUT, CHECK_PATH, "'%s' is not a regular file", path);
+    }
+    *out = (hone_file){ .fd = fd, .size = (uint64_t)st.st_size, .path = path };
+    return HONE_OK;
+}
+
+hone_code hone_file_read(const hone_file *f, uint64_t off, void *buf, size_t n, hone_err *err)
+{
+    uint8_t *p = buf;
+    size_t   left = n;
+    if (off > INT64_MAX || n > INT64_MAX - off)
+        return HONE_FAIL(err, HONE_EINPUT, "", "read of %zu bytes at %" PRIu64 " of '%s' is out of range", n, off, f->path);
+    while (left) {
+        ssize_t got = pread(f->fd, p, left, (off_t)(off + (n - left)));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0)
+            return HONE_FAIL(err, HONE_ERESOURCE, "check the disk", "cannot read '%s' at byte %" PRIu64 ": %s", f->path,
+                             off + (n - left), strerror(errno));
+        if (got == 0)
+            return HONE_FAIL(err, HONE_EINPUT, "do not change the file while it is read; fetch it again",
+                             "'%s' ends at byte %" PRIu64 ", needed %" PRIu64, f->path, off + (n - left), off + n);
+        p += got;
+        left -= (size_t)got;
+    }
+    return HONE_OK;
+}
+
+void hone_file_close(hone_file *f)
+{
+    if (f && f->fd > 0) close(f->fd);
+    if (f) *f = HONE_FILE_CLOSED;
+}
+
+hone_code hone_file_slurp(const char *path, uint64_t max, hone_arena *a, hone_bytes *out, hone_err *err)
+{
+    hone_file f = HONE_FILE_CLOSED;
+    HONE_TRY(hone_file_open(path, &f, err));
+    hone_code code = HONE_OK;
+    uint8_t  *p = NULL;
+    if (f.size > max)
+        code = HONE_FAIL(err, HONE_EINPUT, "", "'%s' has %" PRIu64 " bytes, the limit is %" PRIu64, path, f.size, max);
+    else if (!(p = hone_arena_alloc(a, (size_t)f.size + 1)))
+        code = HONE_NOMEM(err, path);
+    else
+        code = hone_file_read(&f, 0, p, (size_t)f.size, err);
+    if (code == HONE_OK) *out = (hone_bytes){ p, (size_t)f.size };
+    hone_file_close(&f);
+    return code;
+}
+
+bool hone_file_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+bool hone_dir_exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+hone_code hone_dir_make(const char *path, hone_err *err)
+{
+    char   buf[4096];
+    size_t n = strlen(path);
+    if (n == 0 || n >= sizeof buf)
+        return HONE_FAIL(err, HONE_EUSAGE, "", "folder name has %zu bytes, 1..%zu fit", n, sizeof buf - 1);
+    memcpy(buf, path, n + 1);
+    for (size_t i = 1; i <= n; i++) {
+        if (buf[i] != '/' && buf[i] != '\0') continue;
+        char keep = buf[i];
+        buf[i] = '\0';
+        if (mkdir(buf, 0777) != 0 && !hone_dir_exists(buf)) {
+            int e = errno;
+            return HONE_FAIL(err, HONE_ERESOURCE, "choose another output folder", "cannot make folder '%s': %s", buf,
+                             strerror(e));
+        }
+        buf[i] = keep;
+    }
+    return HONE_OK;
+}
+
+hone_code hone_path_inside(hone_arena *a, const char *dir, const char *name, const char **out, hone_err *err)
+{
+    bool bad = name[0] == '/' || name[0] == '\0' || strchr(name, '\\') != NULL;
+    for (const char *p = name; !bad && *p;) {
+        size_t n = strcspn(p, "/");
+        bad = n == 0 || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.');
+        p += n;
+        if (*p == '/') p++;
+    }
+    if (bad)
+        return HONE_FAIL(err, HONE_EINPUT, "do not trust this checkpoint; get it from its publisher",
+                         "file name '%.200s' points outside its folder", name);
+    const char *s = hone_arena_printf(a, "%s/%s", dir, name);
+    if (!s) return HONE_NOMEM(err, "a path");
+    *out = s;
+    return HONE_OK;
+}
+
+hone_code hone_disk_free(const char *path, uint64_t *out, hone_err *err)
+{
+    char   buf[4096];
+    size_t n = strlen(path);
+    if (n >= sizeof buf) return HONE_FAIL(err, HONE_EUSAGE, "", "path has %zu bytes, %zu fit", n, sizeof buf - 1);
+    memcpy(buf, path, n + 1);
+    struct statvfs sv;
+    while (statvfs(n ? buf : ".", &sv) != 0) {
+        if (n == 0) return HONE_FAIL(err, HONE_ERESOURCE, "", "cannot ask for free space at '%s': %s", path, strerror(errno));
+        while (n && buf[n - 1] == '/') n--;
+        while (n && buf[n - 1] != '/') n--;
+        buf[n] = '\0';
+    }
+    *out = (uint64_t)sv.f_bavail * (uint64_t)sv.f_frsize;
+    return HONE_OK;
+}
+
+hone_code hone_out_open(const char *path, uint64_t size, hone_out *out, hone_err *err)
+{
+    size_t n = strlen(path);
+    char  *p = malloc(n + 1), *tmp = malloc(n + 5);
+    if (!p || !tmp) {
+        free(p);
+        free(tmp);
+        return HONE_NOMEM(err, "an output path");
+    }
+    memcpy(p, path, n + 1);
+    memcpy(tmp, path, n);
+    memcpy(tmp + n, ".tmp", 5);
+    hone_code code = HONE_OK;
+    int       fd = open(tmp, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (fd < 0)
+        code = HONE_FAIL(err, HONE_ERESOURCE, "choose an output folder you may write to", "cannot create '%s': %s", tmp,
+                         strerror(errno));
+    else if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        code = HONE_FAIL(err, HONE_ERESOURCE, "wait for the other run or use another folder",
+                         "'%s' is being written by another process", tmp);
+    else if (ftruncate(fd, 0) != 0)
+        code = HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot empty '%s': %s", tmp, strerror(errno));
+    else if (size && size <= INT64_MAX) {
+        int e = posix_fallocate(fd, 0, (off_t)size);
+        if (e != 0 && e != EOPNOTSUPP && e != EINVAL) {
+            code = HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot reserve %" PRIu64 " bytes for '%s': %s", size, path,
+                             strerror(e));
+            (void)unlink(tmp);
+        }
+    }
+    if (code != HONE_OK) {
+        if (fd >= 0) close(fd);
+        free(p);
+        free(tmp);
+        return code;
+    }
+    *out = (hone_out){ .fd = fd, .path = p, .tmp = tmp };
+    return HONE_OK;
+}
+
+hone_code hone_out_write(hone_out *o, uint64_t off, const void *buf, size_t n, hone_err *err)
+{
+    const uint8_t *p = buf;
+    while (n) {
+        ssize_t put = pwrite(o->fd, p, n, (off_t)off);
+        if (put < 0 && errno == EINTR) continue;
+        if (put <= 0)
+            return HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot write '%s' at byte %" PRIu64 ": %s", o->tmp, off,
+                             put < 0 ? strerror(errno) : "nothing written");
+        p += put;
+        off += (uint64_t)put;
+        n -= (size_t)put;
+    }
+    return HONE_OK;
+}
+
+static void sync_folder(const char *path)
+{
+    char        dir[4096];
+    const char *slash = strrchr(path, '/');
+    size_t      n = slash ? (size_t)(slash - path) : 0;
+    if (n >= sizeof dir) return;
+    memcpy(dir, path, n);
+    dir[n] = '\0';
+    int fd = open(slash ? (n ? dir : "/") : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    (void)fsync(fd); /* the rename is already atomic; this only makes it durable sooner */
+    close(fd);
+}
+
+hone_code hone_out_commit(hone_out *o, hone_code (*check)(void *, const char *, hone_err *), void *user, hone_err *err)
+{
+    hone_code code = HONE_OK;
+    if (fsync(o->fd) != 0)
+        code = HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot sync '%s': %s", o->tmp, strerror(errno));
+    if (code == HONE_OK && check) code = check(user, o->tmp, err);
+    if (code == HONE_OK && rename(o->tmp, o->path) != 0)
+        code = HONE_FAIL(err, HONE_ERESOURCE, "", "cannot rename '%s' to '%s': %s", o->tmp, o->path, strerror(errno));
+    if (code == HONE_OK) {
+        sync_folder(o->path);
+        free(o->tmp);
+        o->tmp = NULL;
+    }
+    hone_out_discard(o);
+    return code;
+}
+
+void hone_out_discard(hone_out *o)
+{
+    if (!o || !o->path) return;
+    if (o->tmp) (void)unlink(o->tmp);
+    if (o->fd >= 0) close(o->fd);
+    free(o->path);
+    free(o->tmp);
+    *o = (hone_out){ .fd = -1 };
+}
+
+hone_code hone_out_put(const char *path, const void *buf, size_t n, hone_err *err)
+{
+    hone_out o = { .fd = -1 };
+    HONE_TRY(hone_out_open(path, 0, &o, err));
+    hone_code code = hone_out_write(&o, 0, buf, n, err);
+    if (code == HONE_OK) return hone_out_commit(&o, NULL, NULL, err);
+    hone_out_discard(&o);
+    return code;
+}
+
+static void hex_of(const unsigned char md[32], char hex[65])
+{
+    static const char digit[] = "0123456789abcdef";
+    for (int i = 0; i < 32; i++) {
+        hex[2 * i] = digit[md[i] >> 4];
+        hex[2 * i + 1] = digit[md[i] & 15];
+    }
+    hex[64] = '\0';
+}
+
+hone_code hone_sha256(hone_bytes b, char hex[65], hone_err *err)
+{
+    unsigned char md[32];
+    unsigned int  n = sizeof md;
+    if (EVP_Digest(b.ptr, b.len, md, &n, EVP_sha256(), NULL) != 1 || n != sizeof md)
+        return HONE_FAIL(err, HONE_EBUG, "", "the crypto library cannot compute SHA-256");
+    hex_of(md, hex);
+    return HONE_OK;
+}
+
+hone_code hone_sha256_file(const char *path, char hex[65], hone_err *err)
+{
+    enum { CHUNK = 1 << 20 };
+    hone_file f = HONE_FILE_CLOSED;
+    HONE_TRY(hone_file_open(path, &f, err));
+    hone_code     code = HONE_OK;
+    EVP_MD_CTX   *md = EVP_MD_CTX_new();
+    uint8_t      *buf = malloc(CHUNK);
+    unsigned char out[32];
+    unsigned int  n = sizeof out;
+    if (!md || !buf)
+        code = HONE_NOMEM(err, "a hash");
+    else if (EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
+        code = HONE_FAIL(err, HONE_EBUG, "", "the crypto library has no SHA-256");
+    for (uint64_t off = 0; code == HONE_OK && off < f.size;) {
+        size_t want = f.size - off < CHUNK ? (size_t)(f.size - off) : CHUNK;
+        code = hone_file_read(&f, off, buf, want, err);
+        if (code == HONE_OK && EVP_DigestUpdate(md, buf, want) != 1)
+            code = HONE_FAIL(err, HONE_EBUG, "", "the crypto library failed on '%s'", path);
+        off += want;
+    }
+    if (code == HONE_OK && EVP_DigestFinal_ex(md, out, &n) != 1)
+        code = HONE_FAIL(err, HONE_EBUG, "", "the crypto library failed on '%s'", path);
+    if (code == HONE_OK) hex_of(out, hex);
+    EVP_MD_CTX_free(md);
+    free(buf);
+    hone_file_close(&f);
+    return code;
+}

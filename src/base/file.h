@@ -1,0 +1,56 @@
+/* file.h - reading files that may be huge, lying, or shrinking; writing files that appear whole or not at all.
+ * Weights are read with pread, never mapped: peak RSS stays the tiles we hold, and a source that shrinks
+ * while it is read is a short read (HONE_EINPUT), not a SIGBUS. */
+#ifndef HONE_BASE_FILE_H
+#define HONE_BASE_FILE_H
+#include "base/arena.h"
+#include "base/bytes.h"
+#include "base/err.h"
+
+typedef struct hone_file { /* open for reading; fd -1 or zeroed-by-HONE_FILE_CLOSED means closed */
+    int         fd;
+    uint64_t    size; /* bytes, at the time of opening */
+    const char *path; /* borrowed: must outlive the file */
+} hone_file;
+#define HONE_FILE_CLOSED ((hone_file){ .fd = -1 })
+
+/* Opens a regular file.  Errors: HONE_EINPUT when it is missing or no regular file, HONE_ERESOURCE when it may not be read. */
+hone_code hone_file_open(const char *path, hone_file *out, hone_err *err);
+/* Reads exactly n bytes at off; thread-safe.  HONE_EINPUT when the file ends before (it shrank), HONE_ERESOURCE on an I/O error. */
+hone_code hone_file_read(const hone_file *f, uint64_t off, void *buf, size_t n, hone_err *err);
+void      hone_file_close(hone_file *f);
+
+/* Reads a whole file of at most max bytes into the arena, with a NUL behind it (not counted). */
+hone_code hone_file_slurp(const char *path, uint64_t max, hone_arena *a, hone_bytes *out, hone_err *err);
+bool      hone_file_exists(const char *path);
+bool      hone_dir_exists(const char *path);
+/* mkdir -p.  HONE_ERESOURCE with the component that failed. */
+hone_code hone_dir_make(const char *path, hone_err *err);
+/* "dir/name"; refuses (HONE_EINPUT) a name that is absolute or has "." or ".." components: names from files end here. */
+hone_code hone_path_inside(hone_arena *a, const char *dir, const char *name, const char **out, hone_err *err);
+/* Free bytes for this user on the filesystem that holds path (or its nearest existing parent). */
+hone_code hone_disk_free(const char *path, uint64_t *out, hone_err *err);
+
+/* --- atomic output: path.tmp -> sync -> check by an independent reader -> rename --------------------------- */
+typedef struct hone_out {
+    int   fd;
+    char *path, *tmp; /* owned */
+} hone_out;
+
+/* Creates path.tmp (locked: a second writer of the same path is refused with HONE_ERESOURCE; a stale one left by a
+ * killed run is taken over).  size > 0 reserves that many bytes on disk at once, so that a full disk fails here. */
+hone_code hone_out_open(const char *path, uint64_t size, hone_out *out, hone_err *err);
+/* Writes exactly n bytes at off; thread-safe. */
+hone_code hone_out_write(hone_out *o, uint64_t off, const void *buf, size_t n, hone_err *err);
+/* fsync, then check(user, tmp_path) when given, then rename to path and sync the folder.  On failure the tmp is removed and the old path stays. */
+hone_code hone_out_commit(hone_out *o, hone_code (*check)(void *user, const char *tmp_path, hone_err *err), void *user,
+                          hone_err *err);
+/* Removes the tmp; NULL, zeroed and committed ones are fine. */
+void hone_out_discard(hone_out *o);
+/* The small-file form of the above. */
+hone_code hone_out_put(const char *path, const void *buf, size_t n, hone_err *err);
+
+/* Lower-case hex SHA-256 of a whole file / of bytes; hex has room for 65. */
+hone_code hone_sha256_file(const char *path, char hex[65], hone_err *err);
+hone_code hone_sha256(hone_bytes b, char hex[65], hone_err *err);
+#endif

@@ -1,0 +1,34 @@
+/* convert.h - one read of a checkpoint, every requested output: `hone convert`. */
+#ifndef HONE_FLOW_CONVERT_H
+#define HONE_FLOW_CONVERT_H
+#include "base/json.h"
+#include "ir/model.h"
+
+/* Opens a checkpoint folder (or .safetensors inside one): config, family, tensors with roles, tokenizer.  hone_model_close(m) after. */
+hone_code hone_model_open(const hone_ctx *ctx, const char *path, hone_model *m, hone_err *err);
+
+typedef struct hone_keep { const char *pattern, *dtype; } hone_keep; /* --keep 'blk.*.ffn_down*=f16': output tensor name glob -> type */
+
+#define HONE_MAX_OUTPUTS 16
+typedef struct hone_convert_options {
+    const char *const *quants; size_t n_quants; /* names as --quant: "q4_k_m", ...; one GGUF each, from one read */
+    const char        *out_dir;
+    const char        *name;   /* file stem; NULL: the model's folder name */
+    const hone_keep   *keep; size_t n_keep;
+    const char        *imatrix; /* NULL: none */
+    bool               dry_run, force;
+} hone_convert_options;
+
+typedef struct hone_convert_output {
+    char     format[16], quantization[32], path[1024], sha256[65];
+    uint64_t bytes; double bpw; /* bits per weight over all tensors */
+} hone_convert_output;
+typedef struct hone_convert_result {
+    hone_convert_output outputs[HONE_MAX_OUTPUTS]; size_t n_outputs;
+    double   seconds; uint64_t peak_rss_bytes, read_bytes, disk_needed, ram_needed;
+    json_t  *plan;     /* array of {name, role, dims, encodings{quant:dtype}}; owned: json_decref */
+    json_t  *warnings; /* array of strings: limits of the consumer */
+} hone_convert_result;
+hone_code hone_convert(const hone_ctx *ctx, const hone_model *m, const hone_convert_options *opt, hone_convert_result *res, hone_err *err);
+void      hone_convert_result_release(hone_convert_result *r);
+#endif

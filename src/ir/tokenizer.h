@@ -1,0 +1,56 @@
+/* tokenizer.h - a tokenizer in memory, whatever file it came from.  Strings may hold any byte; lengths count. */
+#ifndef HONE_IR_TOKENIZER_H
+#define HONE_IR_TOKENIZER_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum hone_tok_kind {
+    HONE_TOK_NONE,     /* the checkpoint has no tokenizer */
+    HONE_TOK_BPE,      /* byte-level BPE (GPT-2 byte alphabet) */
+    HONE_TOK_SPM,      /* SentencePiece BPE (merge order by score), with byte fallback */
+    HONE_TOK_UNIGRAM,  /* SentencePiece Unigram */
+    HONE_TOK_WORDPIECE /* BERT */
+} hone_tok_kind;
+
+/* Values are GGUF's tokenizer.ggml.token_type. */
+typedef enum hone_token_type {
+    HONE_TOKEN_NORMAL = 1, HONE_TOKEN_UNKNOWN = 2, HONE_TOKEN_CONTROL = 3, HONE_TOKEN_USER = 4, HONE_TOKEN_UNUSED = 5, HONE_TOKEN_BYTE = 6
+} hone_token_type;
+
+typedef struct hone_token {
+    const char     *text; /* as the vocabulary spells it (GPT-2 byte alphabet, U+2581 for SentencePiece spaces, ...) */
+    size_t          len;
+    float           score; /* SPM, UNIGRAM; else 0 */
+    hone_token_type type;
+    bool            lstrip, rstrip, normalized; /* of an added token */
+} hone_token;
+
+typedef struct hone_merge { /* byte ranges as spelled in the vocabulary */
+    const char *left, *right;
+    size_t      left_len, right_len;
+} hone_merge;
+
+typedef struct hone_chat_template {
+    const char *name; /* "default", "tool_use", ... */
+    const char *text; /* Jinja */
+} hone_chat_template;
+
+typedef struct hone_tokenizer {
+    hone_tok_kind kind;
+    const char   *pre; /* BPE: the pre-tokenizer's name in llama.cpp's vocabulary of names ("llama-bpe", "qwen2", ...), recognised
+                          from its definition; NULL otherwise */
+    const char   *gguf_model; /* tokenizer.ggml.model: "gpt2", "llama", "t5", "bert", "gemma4", ... */
+    hone_token   *tokens; /* [n_tokens]; padded with unused tokens up to the model's vocab by the flow */
+    size_t        n_tokens;
+    hone_merge   *merges; /* BPE, in rank order */
+    size_t        n_merges;
+    int64_t       bos, eos, unk, sep, pad, cls, mask, eot, eom; /* -1: none */
+    bool          add_bos, add_eos, add_sep;
+    bool          add_space_prefix, remove_extra_whitespaces, escape_whitespaces; /* SentencePiece */
+    const uint8_t *charsmap; /* SentencePiece precompiled normaliser, or NULL */
+    size_t        charsmap_len;
+    const hone_chat_template *templates; /* [n_templates]; the default one first */
+    size_t        n_templates;
+} hone_tokenizer;
+#endif

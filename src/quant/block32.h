@@ -1,0 +1,54 @@
+/* block32.h - what the five encodings of 32 numbers (q4_0 q4_1 q5_0 q5_1 q8_0) have in common.
+ * Source: ggml src/ggml-quants.c quantize_row_q?_?_ref and quantize_row_q?_?_impl. */
+#ifndef HONE_QUANT_BLOCK32_H
+#define HONE_QUANT_BLOCK32_H
+#include "quant/fit.h"
+
+/* Nibbles: byte j holds element j in its low half, element j+16 in its high half. */
+static inline void hone_block32_pack(const uint8_t *restrict level, uint8_t *restrict qs)
+{
+    for (int j = 0; j < 16; j++) qs[j] = (uint8_t)((level[j] & 15) | (level[j + 16] & 15) << 4);
+}
+/* The fifth bits: bit j of a little-endian word belongs to element j. */
+static inline void hone_block32_pack_high(const uint8_t *restrict level, uint8_t *restrict qh)
+{
+    uint32_t bits = 0;
+    for (int j = 0; j < 32; j++) bits |= (uint32_t)(level[j] >> 4 & 1) << j;
+    hone_put_le32(qh, bits);
+}
+
+/* The weight of an element under an importance matrix: importance * sqrt(mean square + x^2), the mean over the whole row. */
+static inline float hone_row_mean_square(const float *x, size_t n_cols)
+{
+    float sum = 0;
+    for (size_t i = 0; i < n_cols; i++) sum += x[i] * x[i];
+    return sum / (float)n_cols;
+}
+static inline void hone_weigh(int n, const float *restrict x, const float *restrict importance, float mean_square,
+                              float *restrict w)
+{
+    for (int i = 0; i < n; i++) w[i] = importance[i] * sqrtf(mean_square + x[i] * x[i]);
+}
+
+/* Smallest and largest; a block of NaN leaves FLT_MAX and -FLT_MAX, as in ggml. */
+static inline void hone_block32_range(const float *x, float *lo, float *hi)
+{
+    float min = 0x1.fffffep127f, max = -0x1.fffffep127f;
+    for (int j = 0; j < 32; j++) {
+        min = x[j] < min ? x[j] : min;
+        max = x[j] > max ? x[j] : max;
+    }
+    *lo = min;
+    *hi = max;
+}
+
+/* level = floor(x * inverse + half), at most top.  The conversion to a signed byte first is ggml's: it shows on NaN only. */
+HONE_FIT_INLINE void hone_block32_levels(const float *restrict x, float minus, float inverse, float half, int top,
+                                         uint8_t *restrict level)
+{
+    for (int j = 0; j < 32; j++) {
+        int32_t l = (int8_t)(uint8_t)hone_trunc((x[j] - minus) * inverse + half);
+        level[j] = (uint8_t)(l < top ? l : top);
+    }
+}
+#endif

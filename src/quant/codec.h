@@ -1,0 +1,35 @@
+/* codec.h - one row of numbers in float32 <-> the bytes of one encoding.  Knows no tensor name, no file.
+ * The plain codecs here are the judge of every faster twin: same bytes on every CPU, any thread count
+ * (compiled with -ffp-contract=off, no FMA).  Source: ggml src/ggml-quants.c, the *_ref and quantize_* functions. */
+#ifndef HONE_QUANT_CODEC_H
+#define HONE_QUANT_CODEC_H
+#include "ir/dtype.h"
+#include <stddef.h>
+
+typedef struct hone_codec {
+    hone_dtype dtype;
+    /* Encodes one row.  x: [n_cols] float32, n_cols a multiple of the block; out: n_cols/block_elems*block_bytes bytes.
+     * importance: [n_cols] non-negative weights (imatrix), or NULL.  NULL slot: hone cannot encode this type.
+     * Pure: no allocation, no globals; safe from many threads.  x and out do not overlap.
+     * The bytes are those of ggml_quantize_chunk, infinities and NaN included (as ggml behaves on x86; it converts such values
+     * out of range, which C leaves undefined).  What hone does with a row that holds them is for the caller to decide. */
+    void (*encode_row)(const float *x, void *out, size_t n_cols, const float *importance);
+    /* Decodes one row.  Every byte pattern is defined.  NULL slot: hone cannot decode this type. */
+    void (*decode_row)(const void *in, float *x, size_t n_cols);
+    bool wants_importance; /* the bytes change when importance is given */
+} hone_codec;
+
+/* NULL when hone has no code for this type at all: C64; F6_*, whose packing no specification fixes; IQ1_*, IQ2_*, IQ3_*. */
+const hone_codec *hone_codec_find(hone_dtype t);
+
+/* What a file of this room exports: `const hone_codec_family hone_codecs_<file>`; list.def names the files. */
+typedef struct hone_codec_family {
+    const hone_codec *codecs;
+    size_t            n;
+} hone_codec_family;
+#define HONE_CODEC_FAMILY(file, rows) const hone_codec_family hone_codecs_##file = { rows, sizeof(rows) / sizeof((rows)[0]) }
+
+#define X(file) extern const hone_codec_family hone_codecs_##file;
+#include "quant/list.def"
+#undef X
+#endif

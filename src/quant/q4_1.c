@@ -1,0 +1,52 @@
+/* q4_1.c - 32 numbers, a scale and a minimum, 4 bits each: x = d * q + m.  5 bits per weight.
+ *
+ *   0    2    4                      20
+ *   +----+----+----------------------+
+ *   | d  | m  | 16 bytes of nibbles  |   d, m: binary16; byte j = q[j] | q[j+16] << 4
+ *   +----+----+----------------------+
+ * Source: ggml src/ggml-quants.c quantize_row_q4_1_ref, quantize_row_q4_1_impl, dequantize_row_q4_1. */
+#include "quant/block32.h"
+#include "quant/codec.h"
+
+typedef struct block {
+    uint8_t d[2], m[2], qs[16];
+} block;
+_Static_assert(sizeof(block) == 20, "q4_1 block");
+
+static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+{
+    block *restrict b = out;
+    float mean_square = importance ? hone_row_mean_square(x, n_cols) : 0;
+    for (size_t i = 0; i < n_cols; i += 32, b++, x += 32) {
+        uint8_t level[32];
+        float d, min, max;
+        if (importance) {
+            float w[32], minus;
+            hone_weigh(32, x, importance + i, mean_square, w);
+            d = hone_fit_offset(32, 15, x, w, level, &minus, -0.9f, 0.05f, 36, false);
+            min = -minus;
+        } else {
+            hone_block32_range(x, &min, &max);
+            d = (max - min) / 15;
+            hone_block32_levels(x, min, d != 0 ? 1.0f / d : 0.0f, 0.5f, 15, level);
+        }
+        hone_f16_store(b->d, d);
+        hone_f16_store(b->m, min);
+        hone_block32_pack(level, b->qs);
+    }
+}
+
+static void decode(const void *in, float *x, size_t n_cols)
+{
+    const block *restrict b = in;
+    for (size_t i = 0; i < n_cols; i += 32, b++, x += 32) {
+        float d = hone_f16_load(b->d), m = hone_f16_load(b->m);
+        for (int j = 0; j < 16; j++) {
+            x[j] = (float)(b->qs[j] & 15) * d + m;
+            x[j + 16] = (float)(b->qs[j] >> 4) * d + m;
+        }
+    }
+}
+
+static const hone_codec codecs[] = { { HONE_DTYPE_Q4_1, encode, decode, true } };
+HONE_CODEC_FAMILY(q4_1, codecs);

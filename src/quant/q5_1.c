@@ -1,0 +1,54 @@
+/* q5_1.c - 32 numbers, a scale and a minimum, 5 bits each: x = d * q + m.  6 bits per weight.
+ *
+ *   0    2    4         8                      24
+ *   +----+----+---------+----------------------+
+ *   | d  | m  | qh: u32 | 16 bytes of nibbles  |   d, m: binary16; bit j of qh is the fifth bit of q[j]
+ *   +----+----+---------+----------------------+   byte j = low halves of q[j] | q[j+16] << 4
+ * Source: ggml src/ggml-quants.c quantize_row_q5_1_ref, quantize_row_q5_1_impl, dequantize_row_q5_1. */
+#include "quant/block32.h"
+#include "quant/codec.h"
+
+typedef struct block {
+    uint8_t d[2], m[2], qh[4], qs[16];
+} block;
+_Static_assert(sizeof(block) == 24, "q5_1 block");
+
+static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+{
+    block *restrict b = out;
+    float mean_square = importance ? hone_row_mean_square(x, n_cols) : 0;
+    for (size_t i = 0; i < n_cols; i += 32, b++, x += 32) {
+        uint8_t level[32];
+        float d, min, max;
+        if (importance) {
+            float w[32], minus;
+            hone_weigh(32, x, importance + i, mean_square, w);
+            d = hone_fit_offset(32, 31, x, w, level, &minus, -0.9f, 0.05f, 36, false);
+            min = -minus;
+        } else {
+            hone_block32_range(x, &min, &max);
+            d = (max - min) / 31;
+            hone_block32_levels(x, min, d != 0 ? 1.0f / d : 0.0f, 0.5f, 31, level);
+        }
+        hone_f16_store(b->d, d);
+        hone_f16_store(b->m, min);
+        hone_block32_pack(level, b->qs);
+        hone_block32_pack_high(level, b->qh);
+    }
+}
+
+static void decode(const void *in, float *x, size_t n_cols)
+{
+    const block *restrict b = in;
+    for (size_t i = 0; i < n_cols; i += 32, b++, x += 32) {
+        float d = hone_f16_load(b->d), m = hone_f16_load(b->m);
+        uint32_t high = hone_le32(b->qh);
+        for (int j = 0; j < 16; j++) {
+            x[j] = (float)((b->qs[j] & 15) | (high >> j & 1) << 4) * d + m;
+            x[j + 16] = (float)((b->qs[j] >> 4) | (high >> (j + 16) & 1) << 4) * d + m;
+        }
+    }
+}
+
+static const hone_codec codecs[] = { { HONE_DTYPE_Q5_1, encode, decode, true } };
+HONE_CODEC_FAMILY(q5_1, codecs);
