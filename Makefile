@@ -1,0 +1,59 @@
+# One word each; ARCHITECTURE.md, "Building", says what they do.  CMake does the work.
+BUILD  ?= build
+PREFIX ?= /usr/local
+T      ?= 60
+FUZZ_T ?= $(T)
+
+ccache   := $(if $(shell command -v ccache 2>/dev/null),-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+generate  = cmake -S . -B $(BUILD) -G Ninja -DHONE_WERROR=ON $(ccache)
+
+.PHONY: all setup deps build run test check asan tsan fuzz bench judges judges-all install clean
+.NOTPARALLEL:
+
+all: setup deps build
+
+setup:
+	@tools/setup
+
+deps:
+	@deps/llamacpp.sh
+
+build:
+	@test -f $(BUILD)/build.ninja || $(generate) --log-level=WARNING
+	@cmake --build $(BUILD)
+
+# "The answer is no" (exit 1: a gate failed) is an honest result of the demonstration; anything above is a failure.
+run: all
+	@$(BUILD)/hone optimize examples/models/tale-8m --target android -o out/android || [ $$? -eq 1 ]
+
+test: setup deps judges
+	@FUZZ_T=$(FUZZ_T) tools/test gcc clang asan tsan fuzz
+
+check: setup deps judges
+	@tools/test gcc clang
+
+asan: setup deps judges
+	@tools/test asan
+
+tsan: setup deps
+	@tools/test tsan
+
+fuzz: setup deps
+	@FUZZ_T=$(FUZZ_T) tools/test fuzz
+
+bench: all judges
+	@tests/perf/bench
+
+# The programs and Python environments that judge us in tests; judges-all adds those that take gigabytes.
+judges:
+	@deps/llamacpp.sh --tools
+	@tools/judge --all-light
+
+judges-all: judges
+	@tools/judge --all
+
+install: all
+	cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	rm -rf build out
