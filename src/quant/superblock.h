@@ -1,0 +1,120 @@
+/* superblock.h - what the encodings of 256 numbers (q2_k ... q6_k) have in common: eight or sixteen sub-blocks whose own
+ * scales are small integers times one binary16 scale.
+ * Source: ggml src/ggml-quants.c quantize_row_q?_K_ref and quantize_row_q?_K_impl. */
+#ifndef HONE_QUANT_SUPERBLOCK_H
+#define HONE_QUANT_SUPERBLOCK_H
+#include "quant/block32.h"
+
+enum { HONE_SUPER = 256 };
+
+/* Two bits each: byte 32*h + l holds elements 128*h + l, + l+32, + l+64, + l+96 from its low bits up (levels 0..3). */
+static inline void hone_super_pack2(const uint8_t *restrict level, uint8_t *restrict qs)
+{
+    for (int h = 0; h < 2; h++)
+        for (int l = 0; l < 32; l++) {
+            const uint8_t *from = level + 128 * h + l;
+            qs[32 * h + l] = (uint8_t)(from[0] | from[32] << 2 | from[64] << 4 | from[96] << 6);
+        }
+}
+
+/* Four bits each: byte 32*g + l holds elements 64*g + l (low half) and 64*g + l + 32; bits above the fourth are dropped. */
+static inline void hone_super_pack4(const uint8_t *restrict level, uint8_t *restrict qs)
+{
+    for (int g = 0; g < 4; g++)
+        for (int l = 0; l < 32; l++) {
+            const uint8_t *from = level + 64 * g + l;
+            qs[32 * g + l] = (uint8_t)((from[0] & 15) | (from[32] & 15) << 4);
+        }
+}
+
+/* Eight 6-bit scales S and eight 6-bit minimums M in twelve bytes:
+ *   byte 0..3    S[j]   bits 0-5, S[j+4] bits 4-5 on top
+ *   byte 4..7    M[j]   bits 0-5, M[j+4] bits 4-5 on top
+ *   byte 8..11   S[j+4] bits 0-3, M[j+4] bits 0-3 on top
+ * Values above 63 do not occur; if one did, its upper bits would land where ggml puts them. */
+static inline void hone_scales6_pack(const uint8_t *restrict s, const uint8_t *restrict m, uint8_t *restrict out)
+{
+    for (int j = 0; j < 4; j++) {
+        out[j] = (uint8_t)(s[j] | (s[j + 4] >> 4) << 6);
+        out[j + 4] = (uint8_t)(m[j] | (m[j + 4] >> 4) << 6);
+        out[j + 8] = (uint8_t)((s[j + 4] & 15) | (m[j + 4] & 15) << 4);
+    }
+}
+static inline void hone_scales6_unpack(const uint8_t *restrict in, uint8_t *restrict s, uint8_t *restrict m)
+{
+    for (int j = 0; j < 4; j++) {
+        s[j] = in[j] & 63;
+        m[j] = in[j + 4] & 63;
+        s[j + 4] = (uint8_t)((in[j + 8] & 15) | (in[j] >> 6) << 4);
+        m[j + 4] = (uint8_t)(in[j + 8] >> 4 | (in[j + 4] >> 6) << 4);
+    }
+}
+
+/* The levels once the scale as stored, d, is known: nearest of (x + m) / d.  d == 0 keeps the levels of the search. */
+HONE_FIT_INLINE void hone_super_levels(int n, const float *restrict x, float d, float m, int lo, int hi,
+                                       uint8_t *restrict level)
+{
+    if (d == 0) return;
+    for (int i = 0; i < n; i++) level[i] = (uint8_t)(hone_clamp(hone_nearest((x[i] + m) / d), lo, hi) - lo);
+}
+
+/* The search that q4_k and q5_k share: 8 sub-blocks of 32, x = d*S[j]*q - dmin*M[j], q in 0..nmax.
+ * first, delta, n_steps: of hone_fit_offset, without importance (with it they are the same for both). */
+HONE_FIT_INLINE void hone_super_offset_encode(const float *restrict x, const float *restrict importance, int nmax, float first,
+                                              float delta, int n_steps, uint8_t *restrict d, uint8_t *restrict dmin,
+                                              uint8_t *restrict scales, uint8_t *restrict level)
+{
+    float sub_scale[8], sub_minus[8], sum_w[8], mean_square = 0;
+    if (importance) {
+        for (int l = 0; l < HONE_SUPER; l++) mean_square += x[l] * x[l];
+        mean_square = 2 * mean_square / HONE_SUPER;
+    }
+    for (int j = 0; j < 8; j++) {
+        const float *xj = x + 32 * j;
+        float w[32];
+        if (importance) {
+            hone_weigh(32, xj, importance + 32 * j, mean_square, w);
+            sum_w[j] = 0;
+            for (int l = 0; l < 32; l++) sum_w[j] += w[l];
+            sub_scale[j] = hone_fit_offset(32, nmax, xj, w, level + 32 * j, &sub_minus[j], -0.9f, 0.05f, 36, false);
+        } else {
+            float sum = 0;
+            for (int l = 0; l < 32; l++) sum += xj[l] * xj[l];
+            float typical = sqrtf(sum / 32);
+            for (int l = 0; l < 32; l++) w[l] = typical + fabsf(xj[l]);
+            sub_scale[j] = hone_fit_offset(32, nmax, xj, w, level + 32 * j, &sub_minus[j], first, delta, n_steps, false);
+        }
+    }
+    uint8_t s[8], m[8];
+    if (importance) {
+        hone_f16_store(d, hone_fit_positive(8, 63, sub_scale, s, sum_w));
+        hone_f16_store(dmin, hone_fit_positive(8, 63, sub_minus, m, sum_w));
+    } else {
+        float max_scale = 0, max_minus = 0;
+        for (int j = 0; j < 8; j++) {
+            if (sub_scale[j] > max_scale) max_scale = sub_scale[j];
+            if (sub_minus[j] > max_minus) max_minus = sub_minus[j];
+        }
+        float inverse_scale = max_scale > 0 ? 63 / max_scale : 0, inverse_minus = max_minus > 0 ? 63 / max_minus : 0;
+        for (int j = 0; j < 8; j++) {
+            s[j] = (uint8_t)hone_nearest(inverse_scale * sub_scale[j]);
+            m[j] = (uint8_t)hone_nearest(inverse_minus * sub_minus[j]);
+            if (s[j] > 63) s[j] = 63;
+            if (m[j] > 63) m[j] = 63;
+        }
+        hone_f16_store(d, max_scale / 63);
+        hone_f16_store(dmin, max_minus / 63);
+    }
+    /* With importance ggml clamps to 63 for q5_K only; hone_fit_positive never exceeds it for the scales that
+     * hone_fit_offset returns, but a wrapped negative would, and must be packed as there. */
+    for (int j = 0; j < 8 && importance && nmax == 31; j++) {
+        if (s[j] > 63) s[j] = 63;
+        if (m[j] > 63) m[j] = 63;
+    }
+    hone_scales6_pack(s, m, scales);
+    hone_scales6_unpack(scales, s, m);
+    float scale = hone_f16_load(d), minus = hone_f16_load(dmin);
+    for (int j = 0; j < 8; j++)
+        hone_super_levels(32, x + 32 * j, scale * (float)s[j], minus * (float)m[j], 0, nmax, level + 32 * j);
+}
+#endif
