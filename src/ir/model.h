@@ -36,7 +36,8 @@ typedef struct hone_source {
 /* Binary search by name; NULL when absent. */
 const hone_tensor *hone_source_find(const hone_source *s, const char *name);
 
-/* A run of rows of one source tensor.  A "row" is one index of all dimensions but the last (or, for 1-D tensors, the whole tensor is one row). */
+/* A run of rows of one source tensor.  A "row" is one index of all dimensions but the last.
+ * In a 1-D weight (a bias, a norm) the slices count elements instead: row0, n_rows and row_map are element numbers. */
 typedef struct hone_slice {
     const hone_tensor *tensor;
     uint64_t           row0, n_rows; /* in rows of the tensor as stored, or of its transpose when transposed */

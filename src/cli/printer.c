@@ -1,0 +1,176 @@
+#include "cli/cli.h"
+#include "base/text.h"
+#include <stdarg.h>
+#include <stdlib.h>
+
+static const char *const code_of[] = { [HONE_PLAIN] = "",       [HONE_BOLD] = "\033[1m",   [HONE_DIM] = "\033[2m",
+                                       [HONE_GREEN] = "\033[32m", [HONE_YELLOW] = "\033[33m", [HONE_RED] = "\033[31m",
+                                       [HONE_CYAN] = "\033[36m" };
+
+void hone_say(const hone_cli *c, hone_style s, const char *fmt, ...)
+{
+    va_list ap;
+    if (c->color && s != HONE_PLAIN) (void)fputs(code_of[s], stdout);
+    va_start(ap, fmt);
+    (void)vprintf(fmt, ap);
+    va_end(ap);
+    if (c->color && s != HONE_PLAIN) (void)fputs("\033[0m", stdout);
+}
+
+void hone_say_head(const hone_cli *c, const char *fmt, ...)
+{
+    char    text[256];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    hone_say(c, HONE_BOLD, "\n%s\n", text);
+}
+
+void hone_say_field(const hone_cli *c, const char *name, const char *fmt, ...)
+{
+    char    text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    hone_say(c, HONE_DIM, "  %-16s", name);
+    hone_say(c, HONE_PLAIN, " %s\n", text);
+}
+
+size_t hone_display_width(const char *s)
+{
+    size_t n = 0;
+    for (const unsigned char *p = (const unsigned char *)s; *p; p++) n += (*p & 0xc0) != 0x80;
+    return n;
+}
+
+void hone_say_wrapped(const hone_cli *c, unsigned indent, const char *text)
+{
+    size_t room = c->width > (int)indent + 20 ? (size_t)c->width - indent : 20, at = 0;
+    for (const char *p = text; *p;) {
+        size_t n = strcspn(p, " \n");
+        char   word[512];
+        (void)snprintf(word, sizeof word, "%.*s", (int)n, p);
+        size_t w = hone_display_width(word);
+        if (at && at + 1 + w > room) {
+            (void)putchar('\n');
+            at = 0;
+        }
+        if (at == 0) (void)printf("%*s", (int)indent, "");
+        else (void)putchar(' ');
+        (void)fputs(word, stdout);
+        at += (at != 0) + w;
+        p += n;
+        if (*p == '\n') {
+            (void)putchar('\n');
+            at = 0;
+        }
+        while (*p == ' ' || *p == '\n') p++;
+    }
+    if (at) (void)putchar('\n');
+}
+
+typedef struct cell { char *text; hone_style style; } cell;
+struct hone_table {
+    hone_cli    *c;
+    size_t       n_cols, n_rows, cap_rows;
+    const char **title, **unit;
+    bool        *right;
+    cell        *cells; /* [cap_rows * n_cols] */
+};
+
+hone_table *hone_table_new(hone_cli *c, size_t n_cols)
+{
+    hone_table *t = HONE_ARENA_NEW(&c->arena, hone_table, 1);
+    if (!t) abort();
+    *t = (hone_table){ .c = c, .n_cols = n_cols, .cap_rows = 8 };
+    t->title = hone_arena_calloc(&c->arena, n_cols, sizeof *t->title);
+    t->unit = hone_arena_calloc(&c->arena, n_cols, sizeof *t->unit);
+    t->right = hone_arena_calloc(&c->arena, n_cols, sizeof *t->right);
+    t->cells = hone_arena_calloc(&c->arena, n_cols * t->cap_rows, sizeof *t->cells);
+    if (!t->title || !t->unit || !t->right || !t->cells) abort();
+    return t;
+}
+
+void hone_table_col(hone_table *t, size_t col, const char *title, const char *unit, bool right)
+{
+    t->title[col] = title;
+    t->unit[col] = unit;
+    t->right[col] = right;
+}
+
+void hone_table_cell(hone_table *t, size_t row, size_t col, hone_style s, const char *fmt, ...)
+{
+    char    text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (row >= t->cap_rows) {
+        size_t cap = t->cap_rows;
+        while (cap <= row) cap *= 2;
+        cell *more = hone_arena_calloc(&t->c->arena, cap * t->n_cols, sizeof *more);
+        if (!more) abort();
+        memcpy(more, t->cells, t->n_rows * t->n_cols * sizeof *more);
+        t->cells = more;
+        t->cap_rows = cap;
+    }
+    if (row >= t->n_rows) t->n_rows = row + 1;
+    cell *k = &t->cells[row * t->n_cols + col];
+    k->text = hone_arena_strdup(&t->c->arena, text);
+    k->style = s;
+}
+
+static void put_padded(const hone_cli *c, hone_style s, const char *text, size_t width, bool right, bool last_col)
+{
+    size_t w = hone_display_width(text), pad = width > w ? width - w : 0;
+    if (right) (void)printf("%*s", (int)pad, "");
+    hone_say(c, s, "%s", text);
+    if (!right && !last_col) (void)printf("%*s", (int)pad, "");
+}
+
+void hone_table_print(hone_cli *c, hone_table *t)
+{
+    size_t width[64] = { 0 };
+    bool   units = false;
+    for (size_t j = 0; j < t->n_cols && j < 64; j++) {
+        width[j] = hone_display_width(t->title[j] ? t->title[j] : "");
+        size_t u = hone_display_width(t->unit[j] ? t->unit[j] : "");
+        units = units || u;
+        if (u > width[j]) width[j] = u;
+        for (size_t i = 0; i < t->n_rows; i++) {
+            const char *s = t->cells[i * t->n_cols + j].text;
+            size_t      w = s ? hone_display_width(s) : 0;
+            if (w > width[j]) width[j] = w;
+        }
+    }
+    for (int head = 0; head < (units ? 2 : 1); head++) {
+        for (size_t j = 0; j < t->n_cols && j < 64; j++) {
+            const char *s = head ? t->unit[j] : t->title[j];
+            (void)fputs(j ? "  " : "  ", stdout);
+            put_padded(c, head ? HONE_DIM : HONE_BOLD, s ? s : "", width[j], t->right[j], j + 1 == t->n_cols);
+        }
+        (void)putchar('\n');
+    }
+    for (size_t i = 0; i < t->n_rows; i++) {
+        for (size_t j = 0; j < t->n_cols && j < 64; j++) {
+            const cell *k = &t->cells[i * t->n_cols + j];
+            (void)fputs("  ", stdout);
+            put_padded(c, k->style, k->text ? k->text : "", width[j], t->right[j], j + 1 == t->n_cols);
+        }
+        (void)putchar('\n');
+    }
+}
+
+const char *hone_doc_str(const json_t *o, const char *key, const char *otherwise)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : otherwise;
+}
+bool   hone_doc_has_num(const json_t *o, const char *key) { return json_is_number(json_object_get(o, key)); }
+double hone_doc_num(const json_t *o, const char *key, double otherwise)
+{
+    const json_t *v = json_object_get(o, key);
+    return json_is_number(v) ? json_number_value(v) : otherwise;
+}
