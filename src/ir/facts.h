@@ -2,6 +2,7 @@
  * A family's special ways are columns here, never an `if (family == ...)` elsewhere. */
 #ifndef HONE_IR_FACTS_H
 #define HONE_IR_FACTS_H
+#include "ir/gguf_arch.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -33,6 +34,7 @@ typedef struct hone_facts {
     const char *family;       /* hone's name: "llama", "qwen3_moe" (the arch row's name) */
     const char *hf_class;     /* architectures[0] */
     const char *name;         /* model name for people, or "" */
+    const hone_gguf_arch *gguf; /* how llama.cpp runs the family: borrowed from the arch row; NULL when it does not */
     hone_kind   kind;
     uint32_t    n_layers, hidden, n_heads, n_kv_heads, head_dim, ffn, vocab, context;
 
