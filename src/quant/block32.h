@@ -30,16 +30,26 @@ static inline void hone_weigh(int n, const float *restrict x, const float *restr
     for (int i = 0; i < n; i++) w[i] = importance[i] * sqrtf(mean_square + x[i] * x[i]);
 }
 
-/* Smallest and largest; a block of NaN leaves FLT_MAX and -FLT_MAX, as in ggml. */
+/* Smallest and largest, of zeros the first; a block of NaN leaves FLT_MAX and -FLT_MAX, as in ggml. */
 static inline void hone_block32_range(const float *x, float *lo, float *hi)
 {
-    float min = 0x1.fffffep127f, max = -0x1.fffffep127f;
-    for (int j = 0; j < 32; j++) {
-        min = x[j] < min ? x[j] : min;
-        max = x[j] > max ? x[j] : max;
+    hone_lanes least = hone_lanes_all(0x1.fffffep127f), most = -least;
+    for (int j = 0; j < 32; j += HONE_LANES) {
+        hone_lanes v = hone_lanes_load(x + j);
+        hone_ilanes number = (hone_ilanes)(v == v);
+        least = hone_lanes_min(hone_lanes_pick(number, v, least), least);
+        most = hone_lanes_max(hone_lanes_pick(number, v, most), most);
     }
-    *lo = min;
-    *hi = max;
+    *lo = least[0];
+    *hi = most[0];
+    for (int k = 1; k < HONE_LANES; k++) {
+        if (least[k] < *lo) *lo = least[k];
+        if (most[k] > *hi) *hi = most[k];
+    }
+    for (int j = 31; j >= 0 && (*lo == 0 || *hi == 0); j--) { /* -0 and 0 are equal, but not stored alike */
+        if (*lo == 0 && x[j] == 0) *lo = x[j];
+        if (*hi == 0 && x[j] == 0) *hi = x[j];
+    }
 }
 
 /* level = floor(x * inverse + half), at most top.  The conversion to a signed byte first is ggml's: it shows on NaN only. */

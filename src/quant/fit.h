@@ -7,74 +7,85 @@
 #define HONE_QUANT_FIT_H
 #include "quant/lanes.h"
 
-#define HONE_FIT_INLINE static inline __attribute__((always_inline))
-
 enum { HONE_FIT_MAX = 32 };      /* longest block */
 #define HONE_FIT_EPS 1e-15f      /* a block whose largest magnitude is below this is a block of zeros (GROUP_MAX_EPS) */
 
-/* The element of largest magnitude, sign kept; 0 when all are zero (or NaN). */
-HONE_FIT_INLINE float hone_fit_peak(int n, const float *x)
+/* One group of candidates of hone_fit_symmetric: the two sums of least squares.  near: hone_lanes_level_near will do. */
+HONE_FIT_INLINE void hone_fit_symmetric_sums(int n, int nmax, bool near, hone_lanes inverse, const float *restrict x,
+                                             const float *restrict w, const float *restrict wx, hone_lanes *lx, hone_lanes *l2)
 {
-    float peak = 0, size = 0;
+    hone_lanes sum_lx = { 0 }, sum_l2 = { 0 };
     for (int i = 0; i < n; i++) {
-        float a = fabsf(x[i]);
-        if (a > size) {
-            size = a;
-            peak = x[i];
-        }
+        hone_lanes v = inverse * x[i];
+        hone_lanes l = near ? hone_lanes_level_near(v, -nmax, nmax - 1) : hone_lanes_level(v, -nmax, nmax - 1);
+        sum_lx += wx[i] * l;
+        sum_l2 += w[i] * l * l;
     }
-    return peak;
+    *lx = sum_lx;
+    *l2 = sum_l2;
 }
 
-/* x[i] ~ scale * (level[i] - nmax), level in 0..2*nmax-1.  w: weights, NULL for x[i]^2.  Returns scale.
+/* x[i] ~ scale * (level[i] - nmax), level in 0..2*nmax-1.  importance: weights, NULL for x[i]^2.  Returns scale.
  * 19 scales around peak/-nmax: the peak gets the longer, negative side of the range.  (make_qx_quants, rmse_type 1) */
-HONE_FIT_INLINE float hone_fit_symmetric(int n, int nmax, const float *restrict x, const float *restrict w,
+HONE_FIT_INLINE float hone_fit_symmetric(int n, int nmax, const float *restrict x, const float *restrict importance,
                                          uint8_t *restrict level)
 {
-    float peak = hone_fit_peak(n, x);
+    float peak = hone_peak(n, x);
     if (fabsf(peak) < HONE_FIT_EPS) {
         memset(level, 0, (size_t)n);
         return 0;
     }
-    float wi[HONE_FIT_MAX], wx[HONE_FIT_MAX];
+    float w[HONE_FIT_MAX], wx[HONE_FIT_MAX];
     for (int i = 0; i < n; i++) {
-        wi[i] = w ? w[i] : x[i] * x[i];
-        wx[i] = wi[i] * x[i];
+        w[i] = importance ? importance[i] : x[i] * x[i];
+        wx[i] = w[i] * x[i];
     }
-    float inverse = (float)-nmax / peak, sum_lx = 0, sum_l2 = 0;
-    for (int i = 0; i < n; i++) {
-        float l = (float)hone_clamp(hone_nearest(inverse * x[i]), -nmax, nmax - 1);
-        sum_lx += wx[i] * l;
-        sum_l2 += wi[i] * l * l;
-    }
-    float scale = sum_l2 != 0 ? sum_lx / sum_l2 : 0.0f, best = scale * sum_lx;
-
     static const float step[][HONE_LANES] = {
-        { -9, -8, -7, -6 }, { -5, -4, -3, -2 }, { -1, 1, 2, 3 }, { 4, 5, 6, 7 }, { 8, 9, 9, 9 }, /* the repeats never win */
+        { 0, -9, -8, -7 }, { -6, -5, -4, -3 }, { -2, -1, 1, 2 }, { 3, 4, 5, 6 }, { 7, 8, 9, 9 }, /* the repeat never wins */
     };
+    bool near = hone_all_finite(n, x); /* then |x / peak| <= 1 */
+    float inverse = 0, scale = 0, best = 0;
     for (size_t s = 0; s < HONE_COUNT(step); s++) {
-        hone_lanes is, lx = { 0 }, l2 = { 0 };
-        memcpy(&is, step[s], sizeof is);
-        hone_lanes inv = -((float)nmax + 0.1f * is) / peak;
-        for (int i = 0; i < n; i++) {
-            hone_lanes l = hone_lanes_level(inv * x[i], -nmax, nmax - 1);
-            lx += wx[i] * l;
-            l2 += wi[i] * l * l;
-        }
-        for (int k = 0; k < HONE_LANES; k++)
-            if (l2[k] > 0 && lx[k] * lx[k] > best * l2[k]) {
+        hone_lanes inv = -((float)nmax + 0.1f * hone_lanes_load(step[s])) / peak, lx, l2;
+        if (near) hone_fit_symmetric_sums(n, nmax, true, inv, x, w, wx, &lx, &l2);
+        else hone_fit_symmetric_sums(n, nmax, false, inv, x, w, wx, &lx, &l2);
+        for (int k = 0; k < HONE_LANES; k++) {
+            bool start = s == 0 && k == 0;
+            if (start || (l2[k] > 0 && lx[k] * lx[k] > best * l2[k])) {
                 inverse = inv[k];
-                scale = lx[k] / l2[k];
+                scale = start && l2[k] == 0 ? 0 : lx[k] / l2[k];
                 best = scale * lx[k];
             }
+        }
     }
-    for (int i = 0; i < n; i++) level[i] = (uint8_t)(nmax + hone_clamp(hone_nearest(inverse * x[i]), -nmax, nmax - 1));
+    hone_levels(n, x, 0, inverse, false, -nmax, nmax - 1, level);
     return scale;
 }
 
+/* One group of candidates of hone_fit_offset: levels and the sums of least squares. */
+typedef struct hone_fit_sums {
+    hone_lanes l, l2, xl;
+} hone_fit_sums;
+HONE_FIT_INLINE hone_fit_sums hone_fit_offset_sums(int n, int nmax, bool near, hone_lanes inverse, float lo,
+                                                   const float *restrict x, const float *restrict w, hone_lanes *restrict level)
+{
+    hone_fit_sums sum = { .l = { 0 } };
+    for (int i = 0; i < n; i++) {
+        hone_lanes v = inverse * (x[i] - lo);
+        hone_lanes l = near ? hone_lanes_level_near(v, 0, nmax) : hone_lanes_level(v, 0, nmax);
+        hone_lanes wl = w[i] * l;
+        level[i] = l;
+        sum.l += wl;
+        sum.l2 += wl * l;
+        sum.xl += wl * x[i];
+    }
+    return sum;
+}
+
 /* x[i] ~ scale * level[i] - *minus, level in 0..nmax, *minus >= 0.  Returns scale.
- * n_steps+1 scales (first + delta*step + nmax)/range, each refined by least squares in scale and offset; error is the
- * weighted sum of squares, or of magnitudes when `mad`.  (make_qkx2_quants, make_qkx3_quants)
+ * The scale range/nmax as it is, then n_steps+1 scales range/(first + delta*step + nmax), each refined by least squares in
+ * scale and offset; the error is the weighted sum of squares, or of magnitudes when `mad`.
+ * (make_qkx2_quants, make_qkx3_quants)
  * A better offset moves the origin of the later candidates, so four are tried ahead and those after a hit are tried again. */
 HONE_FIT_INLINE float hone_fit_offset(int n, int nmax, const float *restrict x, const float *restrict w,
                                       uint8_t *restrict level, float *restrict minus, float first, float delta, int n_steps,
@@ -87,35 +98,35 @@ HONE_FIT_INLINE float hone_fit_offset(int n, int nmax, const float *restrict x, 
         sum_w += w[i];
         sum_x += w[i] * x[i];
     }
+    const float lowest = lo;
     if (lo > 0) lo = 0;
     if (hi == lo) {
         memset(level, 0, (size_t)n);
         *minus = -lo;
         return 0;
     }
-    float top = (float)nmax, inverse = top / (hi - lo), origin = lo, scale = 1 / inverse, best = 0;
-    for (int i = 0; i < n; i++) {
-        float l = (float)hone_clamp(hone_nearest(inverse * (x[i] - lo)), 0, nmax);
-        float diff = scale * l + lo - x[i];
-        diff = mad ? fabsf(diff) : diff * diff;
-        best += w[i] * diff;
-    }
-    for (int is = 0; is <= n_steps;) {
+    const float top = (float)nmax;
+    const bool finite = hone_all_finite(n, x);
+    float inverse = 0, origin = lo, scale = 0, best = 0;
+    for (int is = -1; is <= n_steps;) {
         hone_lanes step = { (float)is, (float)(is + 1), (float)(is + 2), (float)(is + 3) };
         hone_lanes inv = (first + delta * step + top) / (hi - lo);
-        hone_lanes sum_l = { 0 }, sum_l2 = { 0 }, sum_xl = { 0 }, l[HONE_FIT_MAX];
-        for (int i = 0; i < n; i++) {
-            l[i] = hone_lanes_level(inv * (x[i] - lo), 0, nmax);
-            hone_lanes wl = w[i] * l[i];
-            sum_l += wl;
-            sum_l2 += wl * l[i];
-            sum_xl += wl * x[i];
-        }
-        hone_lanes det = sum_w * sum_l2 - sum_l * sum_l;
-        hone_lanes sc = (sum_w * sum_xl - sum_x * sum_l) / det, off = (sum_l2 * sum_x - sum_l * sum_xl) / det;
+        if (is < 0) inv[0] = top / (hi - lo);
+        /* |first + delta*step| stays below 4: the products stay far inside 2^22 unless the origin moved next to hi. */
+        float range = fabsf(hi - lo), below = fabsf(lowest - lo), span = range > below ? range : below;
+        hone_lanes l[HONE_FIT_MAX];
+        hone_fit_sums sum = finite && range > 1e-30f && (top + 4) * span < 4e6f * range
+                                ? hone_fit_offset_sums(n, nmax, true, inv, lo, x, w, l)
+                                : hone_fit_offset_sums(n, nmax, false, inv, lo, x, w, l);
+        hone_lanes det = sum_w * sum.l2 - sum.l * sum.l;
+        hone_lanes sc = (sum_w * sum.xl - sum_x * sum.l) / det, off = (sum.l2 * sum_x - sum.l * sum.xl) / det;
         hone_ilanes above = (hone_ilanes)(off > 0.0f);
-        sc = hone_lanes_pick(above, sum_xl / sum_l2, sc);
+        sc = hone_lanes_pick(above, sum.xl / sum.l2, sc);
         off = hone_lanes_pick(above, hone_lanes_all(0), off);
+        if (is < 0) {
+            sc[0] = 1 / inv[0];
+            off[0] = lo;
+        }
         hone_lanes err = { 0 };
         for (int i = 0; i < n; i++) {
             hone_lanes diff = sc * l[i] + off - x[i];
@@ -123,8 +134,9 @@ HONE_FIT_INLINE float hone_fit_offset(int n, int nmax, const float *restrict x, 
             err += w[i] * diff;
         }
         int tried = 0;
-        for (bool moved = false; tried < HONE_LANES && is + tried <= n_steps && !moved; tried++)
-            if (det[tried] > 0 && err[tried] < best) {
+        for (bool moved = false; tried < HONE_LANES && is + tried <= n_steps && !moved; tried++) {
+            bool start = is + tried < 0;
+            if (start || (det[tried] > 0 && err[tried] < best)) {
                 best = err[tried];
                 inverse = inv[tried];
                 origin = lo;
@@ -132,9 +144,10 @@ HONE_FIT_INLINE float hone_fit_offset(int n, int nmax, const float *restrict x, 
                 moved = off[tried] != lo;
                 lo = off[tried];
             }
+        }
         is += tried;
     }
-    for (int i = 0; i < n; i++) level[i] = (uint8_t)hone_clamp(hone_nearest(inverse * (x[i] - origin)), 0, nmax);
+    hone_levels(n, x, -origin, inverse, false, 0, nmax, level);
     *minus = -lo;
     return scale;
 }

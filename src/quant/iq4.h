@@ -33,7 +33,7 @@ static inline hone_lanes hone_iq4_level(hone_lanes v)
 /* Scale of one block of 32: the peak's at first, then 15 more around peak/-127; each refined by least squares. */
 HONE_FIT_INLINE float hone_iq4_fit(const float *restrict x, const float *restrict w)
 {
-    float peak = hone_fit_peak(32, x);
+    float peak = hone_peak(32, x);
     if (fabsf(peak) < HONE_FIT_EPS) return 0;
     float scale = 0, best = 0;
     /* Lane 0 of the first group is the start, 1 / (peak/127); the others are (try - 127) / peak for try = -7..7. */

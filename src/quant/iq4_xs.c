@@ -24,7 +24,7 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
             scale[j] = hone_iq4_fit(x + 32 * j, w);
         }
         /* The indexes are chosen with d before it is rounded to binary16: ggml does. */
-        float d = -hone_fit_peak(8, scale) / 32, inverse = d != 0 ? 1 / d : 0;
+        float d = -hone_peak(8, scale) / 32, inverse = d != 0 ? 1 / d : 0;
         hone_f16_store(b->d, d);
         uint32_t high = 0;
         memset(b->scales_low, 0, sizeof b->scales_low);

@@ -1,31 +1,117 @@
-/* lanes.h - four candidates of a search side by side.
+/* lanes.h - four floats side by side.
  * A scale search tries many scales on one block and adds up each try's error in a fixed order.  Adding in another order would
- * change the bytes, so a lane is one *candidate*, never a part of a sum: each lane does the plain sequence of operations.
+ * change the bytes, so in a search a lane is one *candidate*, never a part of a sum: each lane does the plain sequence of
+ * operations.  Where elements do not meet (rounding, packing) a lane is an element.
  * GCC and clang lower these 16-byte vectors to SSE2, NEON or plain code; the result does not depend on which. */
 #ifndef HONE_QUANT_LANES_H
 #define HONE_QUANT_LANES_H
 #include "quant/round.h"
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#define HONE_FIT_INLINE static inline __attribute__((always_inline))
 
 enum { HONE_LANES = 4 };
 typedef float   hone_lanes __attribute__((vector_size(16)));
 typedef int32_t hone_ilanes __attribute__((vector_size(16)));
 
-static inline hone_lanes hone_lanes_all(float f) { return (hone_lanes){ f, f, f, f }; }
+HONE_FIT_INLINE hone_lanes hone_lanes_all(float f) { return (hone_lanes){ f, f, f, f }; }
+HONE_FIT_INLINE hone_lanes hone_lanes_load(const float *p)
+{
+    hone_lanes v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
 
 /* yes where mask is set (all bits of the lane), else no. */
-static inline hone_lanes hone_lanes_pick(hone_ilanes mask, hone_lanes yes, hone_lanes no)
+HONE_FIT_INLINE hone_lanes hone_lanes_pick(hone_ilanes mask, hone_lanes yes, hone_lanes no)
 {
     return (hone_lanes)((mask & (hone_ilanes)yes) | (~mask & (hone_ilanes)no));
 }
 
-/* hone_clamp(hone_nearest(v), lo, hi), as floats. */
-static inline hone_lanes hone_lanes_level(hone_lanes v, int32_t lo, int32_t hi)
+/* a < b ? a : b and a > b ? a : b.  Zeros of two signs and NaN: b (on NEON not; callers keep them out or do not care). */
+HONE_FIT_INLINE hone_lanes hone_lanes_min(hone_lanes a, hone_lanes b)
+{
+#if defined(__SSE2__)
+    return (hone_lanes)_mm_min_ps((__m128)a, (__m128)b);
+#elif defined(__ARM_NEON)
+    return (hone_lanes)vminq_f32((float32x4_t)a, (float32x4_t)b);
+#else
+    return hone_lanes_pick((hone_ilanes)(a < b), a, b);
+#endif
+}
+HONE_FIT_INLINE hone_lanes hone_lanes_max(hone_lanes a, hone_lanes b)
+{
+#if defined(__SSE2__)
+    return (hone_lanes)_mm_max_ps((__m128)a, (__m128)b);
+#elif defined(__ARM_NEON)
+    return (hone_lanes)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
+#else
+    return hone_lanes_pick((hone_ilanes)(a > b), a, b);
+#endif
+}
+
+/* hone_clamp(hone_nearest(v), lo, hi), as integers and as floats; any v. */
+HONE_FIT_INLINE hone_ilanes hone_ilanes_level(hone_lanes v, int32_t lo, int32_t hi)
 {
     hone_ilanes i = ((hone_ilanes)(v + 12582912.0f) & 0x7fffff) - 0x400000;
     i &= (hone_ilanes)(v == v);
     hone_ilanes over = i > hi, under = i < lo;
     i = (over & hi) | (~over & i);
-    i = (under & lo) | (~under & i);
-    return __builtin_convertvector(i, hone_lanes);
+    return (under & lo) | (~under & i);
+}
+HONE_FIT_INLINE hone_lanes hone_lanes_level(hone_lanes v, int32_t lo, int32_t hi)
+{
+    return __builtin_convertvector(hone_ilanes_level(v, lo, hi), hone_lanes);
+}
+/* The same for |v| < 2^22, in half the instructions. */
+HONE_FIT_INLINE hone_lanes hone_lanes_level_near(hone_lanes v, int32_t lo, int32_t hi)
+{
+    hone_lanes whole = (v + 12582912.0f) - 12582912.0f;
+    return hone_lanes_min(hone_lanes_max(whole, hone_lanes_all((float)lo)), hone_lanes_all((float)hi));
+}
+
+/* level[i] = clamp(nearest((x[i] + add) * times), lo, hi) - lo; with `divide`, / times.  n: a multiple of four. */
+HONE_FIT_INLINE void hone_levels(int n, const float *restrict x, float add, float times, bool divide, int32_t lo, int32_t hi,
+                                 uint8_t *restrict level)
+{
+    for (int i = 0; i < n; i += HONE_LANES) {
+        hone_lanes v = hone_lanes_load(x + i) + add;
+        hone_ilanes l = hone_ilanes_level(divide ? v / times : v * times, lo, hi) - lo;
+        for (int k = 0; k < HONE_LANES; k++) level[i + k] = (uint8_t)l[k];
+    }
+}
+
+/* False when an element is infinite or NaN. */
+HONE_FIT_INLINE bool hone_all_finite(int n, const float *x)
+{
+    hone_ilanes odd = { 0 };
+    for (int i = 0; i < n; i += HONE_LANES)
+        odd |= ((hone_ilanes)hone_lanes_load(x + i) & 0x7f800000) == 0x7f800000;
+    return !(odd[0] | odd[1] | odd[2] | odd[3]);
+}
+
+/* The element of largest magnitude, sign kept, the first of equals; NaN does not count.  0 when there is none. */
+HONE_FIT_INLINE float hone_peak(int n, const float *x)
+{
+    hone_lanes most = { 0 }, least = { 0 };
+    for (int i = 0; i < n; i += HONE_LANES) {
+        hone_lanes v = hone_lanes_load(x + i);
+        v = hone_lanes_pick((hone_ilanes)(v == v), v, hone_lanes_all(0));
+        most = hone_lanes_max(v, most);
+        least = hone_lanes_min(v, least);
+    }
+    float hi = 0, lo = 0;
+    for (int k = 0; k < HONE_LANES; k++) {
+        if (most[k] > hi) hi = most[k];
+        if (least[k] < lo) lo = least[k];
+    }
+    if (hi != -lo) return hi > -lo ? hi : lo;
+    for (int i = 0; i < n && hi != 0; i++)
+        if (fabsf(x[i]) == hi) return x[i];
+    return 0;
 }
 #endif

@@ -20,7 +20,7 @@ _Static_assert(sizeof(block) == 110, "q3_k block");
  * time towards the least squares fit.  Returns scale.  (make_q3_quants; a block of zeros gets level 0, not 4, as there) */
 static float fit(const float *restrict x, uint8_t *restrict level)
 {
-    float peak = hone_fit_peak(16, x);
+    float peak = hone_peak(16, x);
     if (fabsf(peak) < HONE_FIT_EPS) {
         memset(level, 0, 16);
         return 0;
@@ -89,7 +89,7 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
             scales_pack(s, b->scales);
         } else {
             for (int j = 0; j < 16; j++) scale[j] = fit(x + 16 * j, level + 16 * j);
-            float peak = hone_fit_peak(16, scale), inverse = -32.0f / peak;
+            float peak = hone_peak(16, scale), inverse = -32.0f / peak;
             memset(b->scales, 0, sizeof b->scales);
             if (peak != 0) {
                 for (int j = 0; j < 16; j++)

@@ -25,7 +25,7 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
             hone_weigh(32, x, importance + i, mean_square, w);
             d = hone_fit_symmetric(32, 16, x, w, level);
         } else {
-            d = hone_fit_peak(32, x) / -16;
+            d = hone_peak(32, x) / -16;
             hone_block32_levels(x, 0, d != 0 ? 1.0f / d : 0.0f, 16.5f, 31, level);
         }
         hone_f16_store(b->d, d);

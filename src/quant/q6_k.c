@@ -26,7 +26,7 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
             scale[j] = importance ? hone_fit_symmetric(16, 32, xj, importance + i + 16 * (size_t)j, level + 16 * j)
                                   : hone_fit_symmetric(16, 32, xj, NULL, level + 16 * j);
         }
-        float peak = hone_fit_peak(16, scale);
+        float peak = hone_peak(16, scale);
         if (fabsf(peak) < HONE_FIT_EPS) {
             memset(b, 0, sizeof *b);
             continue;

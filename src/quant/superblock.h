@@ -54,8 +54,7 @@ static inline void hone_scales6_unpack(const uint8_t *restrict in, uint8_t *rest
 HONE_FIT_INLINE void hone_super_levels(int n, const float *restrict x, float d, float m, int lo, int hi,
                                        uint8_t *restrict level)
 {
-    if (d == 0) return;
-    for (int i = 0; i < n; i++) level[i] = (uint8_t)(hone_clamp(hone_nearest((x[i] + m) / d), lo, hi) - lo);
+    if (d != 0) hone_levels(n, x, m, d, true, lo, hi, level);
 }
 
 /* The search that q4_k and q5_k share: 8 sub-blocks of 32, x = d*S[j]*q - dmin*M[j], q in 0..nmax.
