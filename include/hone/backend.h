@@ -12,7 +12,8 @@ extern "C" {
 
 #define HONE_BACKEND_ABI 1 /* raised by any change below that an old plug-in would not survive */
 
-/* 0 ok; else the numbers of hone_code (3 bad input, 4 unsupported, 5 runtime failed, 6 resources). why: caller's buffer, filled on failure. */
+/* 0 ok; else the numbers of hone_code (1 the answer is no, 3 bad input, 4 unsupported, 5 runtime failed, 6 resources).
+ * why: caller's buffer, filled on failure: a cause as in base/err.h (what happened to which object, no full stop). */
 typedef struct hone_backend_error { char why[512]; } hone_backend_error;
 
 typedef struct hone_backend_open {
@@ -22,7 +23,10 @@ typedef struct hone_backend_open {
     uint32_t    context;  /* tokens; 0: the model's own */
     uint32_t    batch;    /* most tokens in one forward call; 0: the backend's choice */
     bool        vocab_only; /* tokenizer and template only: forward and generate will fail */
-    bool        embeddings; /* forward returns pooled embeddings / hidden states instead of logits */
+    bool        embeddings; /* forward returns embeddings instead of logits: one row for the whole text (index n-1, pooled as the
+                             * model says, not normalised), or one per token where the model does not pool */
+    bool        hidden;     /* with embeddings: no pooling, the last hidden state of every token */
+    bool        exact;      /* for parity with a reference: f32 KV cache, no flash attention, no weight repacking */
 } hone_backend_open;
 
 typedef struct hone_backend_info { /* filled by open; bytes as the runtime itself reports them, 0 when it does not say */
@@ -30,6 +34,7 @@ typedef struct hone_backend_info { /* filled by open; bytes as the runtime itsel
     uint64_t n_params, weights_bytes, kv_bytes, compute_bytes;
     char     runtime[64], version[64], device[64], description[128];
     int32_t  bos, eos, eot; /* -1: none */
+    bool     add_bos, add_eos; /* what tokenize with add_special puts around the text */
 } hone_backend_info;
 
 typedef struct hone_backend_model hone_backend_model; /* the plug-in's own */
@@ -47,16 +52,18 @@ typedef struct hone_backend {
                     size_t *n, hone_backend_error *e);
     int (*detokenize)(hone_backend_model *m, const int32_t *ids, size_t n, bool remove_special, bool unparse_special, char *text, size_t cap,
                       size_t *len, hone_backend_error *e);
-    /* Evaluates ids at positions pos, pos+1, ...; the cache must hold exactly pos tokens (pos 0 clears it).  rows: called once per token whose
-     * flag in want is set (NULL: all), in order, with its logits [n_vocab] (or embedding [n_embd]). */
+    /* Evaluates ids at positions pos, pos+1, ...; the cache must hold exactly pos tokens (pos 0 clears it), else 70.  More ids than the batch
+     * are split.  row: called once per token whose flag in want is set (NULL: all), in order, with its logits [n_vocab] (or embedding [n_embd]). */
     int (*forward)(hone_backend_model *m, const int32_t *ids, size_t n, uint32_t pos, const uint8_t *want,
                    void (*row)(void *user, size_t index, const float *values, size_t n_values), void *user, hone_backend_error *e);
     /* Forgets cached tokens from position pos on. */
     int (*rewind)(hone_backend_model *m, uint32_t pos, hone_backend_error *e);
     /* Renders messages (JSON array of {role, content, ...}) through the model's chat template with a real Jinja engine.
-     * options: JSON object or NULL: {"add_generation_prompt":bool,"tools":[...],"template":"text","bos_token":..,...}.  Same cap/len rule as detokenize. */
+     * options: JSON object or NULL.  "template": text instead of the model's own; every other key is a variable of the template:
+     * "add_generation_prompt":bool, "tools":[...], "bos_token": ... (bos_token and eos_token are the model's own when not given; null: undefined).
+     * Same cap/len rule as detokenize.  1 when the template itself refuses (raise_exception); why is then its message and nothing else. */
     int (*render)(hone_backend_model *m, const char *messages, const char *options, char *text, size_t cap, size_t *len, hone_backend_error *e);
-    /* (optional) Activation statistics for calibration: for each weight matrix that is multiplied while ids run, once per call of sink, name, [n_cols] sums of
+    /* (may be NULL) Activation statistics for calibration: for each weight matrix that is multiplied while ids run, once per call of sink, name, [n_cols] sums of
      * squares of the inputs (per expert: n_mats rows), and how many rows were seen. */
     int (*capture)(hone_backend_model *m, const int32_t *ids, size_t n,
                    void (*sink)(void *user, const char *name, const float *sum_sq, size_t n_mats, size_t n_cols, const uint64_t *counts),

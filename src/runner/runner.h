@@ -1,5 +1,8 @@
 /* runner.h - the parent's side of a runtime in a child process: start, ask, measure, survive its death.
  * The child is `hone-runner`, which loads hone-backend-NAME.so and answers framed messages on a socket pair (protocol.h).
+ * One runner belongs to one thread at a time.  The child's stdout and stderr never reach ours; their last lines end up in the cause
+ * ("...; runtime said: ...").  After a death every further call fails with the same reason: start another.
+ * A cancelled ctx kills the child and gives "interrupted".
  * Any call fails with HONE_ERUNTIME "…killed by signal 9…" when the child died, or "…no answer for N s" when it hangs (then it is killed). */
 #ifndef HONE_RUNNER_RUNNER_H
 #define HONE_RUNNER_RUNNER_H
@@ -12,10 +15,11 @@ typedef struct hone_runner hone_runner;
 typedef struct hone_runner_options {
     const char *backend;   /* "llamacpp" */
     double      timeout_s; /* longest silence before the child is taken for hung; 0: 300 */
+    const char *plugin_dir; /* where hone-backend-*.so lies; NULL: ctx->libexec_dir, as hone-runner itself */
     uint64_t    max_rss_bytes; /* RLIMIT_AS is useless for mapped weights: the parent watches RSS and kills above this; 0: no limit */
 } hone_runner_options;
 
-typedef struct hone_runner_usage { /* of the child, from the OS */
+typedef struct hone_runner_usage { /* of the child, from the OS; of a dead child: as last seen */
     uint64_t peak_rss_bytes, rss_bytes;
     double   cpu_user_s, cpu_sys_s;
 } hone_runner_usage;
@@ -37,6 +41,7 @@ hone_code hone_runner_detokenize(hone_runner *r, const int32_t *ids, size_t n, b
 hone_code hone_runner_forward(hone_runner *r, const int32_t *ids, size_t n, uint32_t pos, const uint8_t *want,
                               void (*row)(void *user, size_t index, const float *values, size_t n_values), void *user, double *ms,
                               hone_err *err);
+/* One open model per runner: opening again closes the one before. */
 /* Computed in the child, so that no logits cross: nll[i] = -ln p(ids[i+1] | ids[0..i]) for i in 0..n-2, at pos 0. */
 hone_code hone_runner_nll(hone_runner *r, const int32_t *ids, size_t n, float *nll, hone_err *err);
 hone_code hone_runner_rewind(hone_runner *r, uint32_t pos, hone_err *err);
@@ -53,6 +58,7 @@ typedef struct hone_generate { /* greedy; timings measured in the child with CLO
 } hone_generate;
 hone_code hone_runner_generate(hone_runner *r, hone_generate *g, hone_err *err);
 
+/* HONE_ENO when the template itself refuses (raise_exception): the cause is then its message and nothing else. */
 hone_code hone_runner_render(hone_runner *r, const char *messages, const char *options, hone_arena *a, char **text, size_t *len, hone_err *err);
 hone_code hone_runner_capture(hone_runner *r, const int32_t *ids, size_t n,
                               void (*sink)(void *user, const char *name, const float *sum_sq, size_t n_mats, size_t n_cols, const uint64_t *counts),
