@@ -8,28 +8,48 @@
 /* ---- check: tokens, template, logits ---- */
 typedef struct hone_check_options {
     const char *artefact;   /* .gguf */
-    const char *source;     /* the checkpoint folder (tokenizer_cases.json, reference.json and reference.safetensors are used when they lie there) */
-    const char *reference;  /* --reference F.safetensors (input_ids, logits); NULL: source/reference.safetensors when present */
+    const char *source;     /* the checkpoint folder (config.json, tokenizer_cases.json, reference.safetensors/.json are used when they lie there) */
+    const char *reference;  /* --reference: F.safetensors (input_ids, logits made by another implementation, F.json beside it with a greedy
+                             * continuation), or an unquantised artefact; NULL: source/reference.safetensors when present */
     const char *cases;      /* tokenizer cases; NULL: source/tokenizer_cases.json when present */
-    double      max_kld, min_gap; /* pass bounds: mean KLD (1e-5 for f32), top-1 must agree where the reference's best two differ by more than min_gap (0.01) */
-    unsigned    threads;
+    double      max_kld;    /* pass bound on the mean KLD; 0: by the artefact's own precision, see hone_check_bounds */
+    double      min_gap;    /* top-1 must agree where the reference's best two differ by more than this; 0: likewise */
+    unsigned    threads;    /* 0: 1 */
 } hone_check_options;
 
+typedef enum hone_verdict { HONE_VERDICT_NOT_MEASURED = 0, HONE_VERDICT_PASS, HONE_VERDICT_FAIL } hone_verdict;
+
 typedef struct hone_check_result {
+    char     path[1024], runtime[64], version[64];
+    char     precision[16];        /* widest loss among the weight matrices: "f32", "f16", "bf16", or "quantised" */
     char     tokenizer_source[24]; /* "cases" or "none" */
-    uint64_t tok_cases, tok_mismatches; char tok_first[400];   /* first difference, for people */
+    uint64_t tok_cases, tok_mismatches; char tok_first[400];       /* ids; first difference, for people */
+    uint64_t decode_cases, decode_mismatches; char decode_first[400]; /* ids back to text; shown, no part of the verdict: runtimes tidy spaces their own way */
     uint64_t tpl_cases, tpl_mismatches; char tpl_first[400];
     char     logits_reference[24]; /* file | other_runtime | self_converted | none */
+    char     reference_path[1024];
+    double   max_kld, min_gap;     /* the bounds that were applied; max_kld 0: none (a quantised artefact proves no conversion) */
     hone_metric max_abs, kld_mean, kld_max, top1; /* top1: share of positions whose best token agrees */
+    hone_metric cosine;            /* encoders: smallest cosine between our embedding and the reference's; bound: 1 - cosine <= max_kld */
     uint64_t top1_decided, top1_wrong; /* positions with a gap over min_gap, and wrong ones among them */
     uint64_t positions, positions_skipped; char skipped_why[200]; /* limits of the consumer, named */
-    hone_metric greedy_steps; /* greedy continuation steps that agree with reference.json (up to the first small gap, then re-fed) */
-    bool     ok;
-    char     runtime[64], version[64];
+    uint64_t not_finite;           /* rows with NaN or infinity */
+    hone_metric greedy_steps;      /* share of greedy steps that agree; each step goes on from the reference's own token */
+    uint64_t greedy_decided, greedy_wrong; /* steps with a gap over min_gap, and wrong ones among them */
+    hone_verdict verdict;
+    char     why[400];             /* of a verdict that is not PASS */
+    bool     ok;                   /* verdict == PASS */
 } hone_check_result;
-/* HONE_OK when the comparison ran (res->ok tells the verdict). */
+
+/* Bounds by precision: f32 1e-5 and 0.01; f16 1e-3 and 0.03; bf16 1e-3 and 0.1 (the runtime rounds activations to the weights' type);
+ * quantised: max_kld 0 = none, min_gap 0.1. */
+void hone_check_bounds(const char *precision, double *max_kld, double *min_gap);
+/* HONE_OK when the comparison ran (res->verdict tells what it found).
+ *   PASS          token ids, templates and logits agree within the bounds (a quantised artefact: logits need only be finite)
+ *   FAIL          any of them does not
+ *   NOT_MEASURED  nothing disagrees, but what would prove it is missing: res->why names the file */
 hone_code hone_check(const hone_ctx *ctx, const hone_check_options *opt, hone_check_result *res, hone_err *err);
-json_t   *hone_check_json(const hone_check_result *r);
+json_t   *hone_check_json(const hone_check_result *r); /* docs/schema/check.json */
 
 /* ---- eval: perplexity, tasks, KLD and top-1 against a reference artefact in lockstep ---- */
 typedef struct hone_eval_options {
@@ -37,23 +57,27 @@ typedef struct hone_eval_options {
     const char *text;       /* file for perplexity; NULL: skip */
     const char *tasks;      /* tasks.jsonl; NULL: skip */
     const char *reference;  /* unquantised artefact for KLD/top-1 over the same text; NULL: skip */
-    uint32_t    window, stride; /* perplexity protocol; 0: from eval/reference.json beside text, else 512/256 as documented there */
+    uint32_t    window, stride; /* perplexity protocol, in ids: 0 as reference.json beside the text states, else 511 and 256; a window alone: no overlap */
     uint32_t    max_tokens; /* cut of the text for KLD and perplexity, 0: all */
     uint32_t    max_items;  /* per task, 0: all */
-    unsigned    threads;
+    unsigned    threads;    /* of each child; 0: 1 */
 } hone_eval_options;
 #define HONE_MAX_TASKS 32
 typedef struct hone_task_score { char name[48]; hone_metric accuracy; } hone_task_score;
 typedef struct hone_eval_result {
     char        path[1024], runtime[64], version[64];
-    hone_metric perplexity, kld_mean, kld_p99, top1, accuracy; /* accuracy: mean over tasks; ci by bootstrap over items (fixed seed) */
+    hone_metric perplexity; /* interval: Student-t over the windows' mean negative log-likelihood */
+    hone_metric kld_mean, kld_p99; /* over scored positions, reference against artefact; intervals by windows */
+    hone_metric top1;       /* share of scored positions whose best token agrees */
+    hone_metric accuracy;   /* mean over tasks; interval by bootstrap over items (fixed seed) */
     hone_task_score tasks[HONE_MAX_TASKS]; size_t n_tasks;
-    uint64_t    tokens;
-    char        protocol[200], reference_kind[24]; /* self_converted when the reference artefact is ours */
+    uint64_t    tokens;     /* ids scored */
+    char        protocol[200], reference_kind[24], reference_path[1024]; /* kind: self_converted (an artefact of ours), or none */
     double      seconds;
 } hone_eval_result;
+/* Choices: ids = [BOS] + tokens(context) + tokens(choice), cut apart; the choice with the largest sum of ln p is the answer. */
 hone_code hone_eval(const hone_ctx *ctx, const hone_eval_options *opt, hone_eval_result *res, hone_err *err);
-json_t   *hone_eval_json(const hone_eval_result *r);
+json_t   *hone_eval_json(const hone_eval_result *r); /* one entry of results[]: docs/schema/eval.json */
 
 /* ---- bench: side by side, interleaved ---- */
 typedef struct hone_bench_options {

@@ -1,4 +1,5 @@
 #include "measure/metric.h"
+#include "base/text.h"
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
@@ -84,6 +85,14 @@ bool hone_metric_put(json_t *result, const char *path, const hone_metric *m)
                hone_json_put(side, path, json_pack("{s:s,s:s}", "state", state_name(m->state), "reason", reason(m)));
     if (!(side = inner(result, "n")) || !hone_json_put(side, path, json_integer((json_int_t)m->n))) return false;
     return !hone_metric_has_ci(m) || ((side = inner(result, "ci")) && hone_json_put(side, path, interval(m)));
+}
+
+bool hone_metric_put_text(json_t *result, const char *key, const char *s)
+{
+    size_t n = strlen(s);
+    char   shown[2048];
+    if (n == 0) return hone_json_put(result, key, json_null());
+    return hone_json_put(result, key, json_string(hone_utf8_valid(s, n) ? s : hone_text_show(s, n, shown, sizeof shown)));
 }
 
 /* ---- plain statistics ---- */

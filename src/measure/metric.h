@@ -31,6 +31,8 @@ json_t *hone_metric_json(const hone_metric *m);
  *   "states": {path: {"state":"not_measured"|"unresolved","reason":..}}   for every null.
  * False when memory is gone. */
 bool hone_metric_put(json_t *result, const char *path, const hone_metric *m);
+/* Puts s, which may hold what a file or a cut left of UTF-8; "" becomes null. */
+bool hone_metric_put_text(json_t *result, const char *key, const char *s);
 
 /* Percentile p (0..1) of x[n] (copied, sorted; linear interpolation between closest ranks).  UNRESOLVED when n is too small for p:
  * MLPerf's rule of thumb n*(1-p) >= 5 observations beyond it (n >= 10 for p50, 100 for p95, 500 for p99).

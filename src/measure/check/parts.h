@@ -1,0 +1,25 @@
+/* parts.h - the parts of check, each filling its own fields of the result. */
+#ifndef HONE_MEASURE_CHECK_PARTS_H
+#define HONE_MEASURE_CHECK_PARTS_H
+#include "measure/check/cases.h"
+#include "measure/check/reference.h"
+#include "measure/child.h"
+#include "measure/measure.h"
+
+typedef struct hone_check_limit { /* what the consumer is known to do differently for this model */
+    uint32_t positions; /* only the first so many positions of a text are comparable; 0: all */
+    char     why[200];
+} hone_check_limit;
+
+/* Token ids, decoding, rendered templates. */
+hone_code hone_check_tokens(const hone_ctx *ctx, hone_runner *r, const hone_cases *cases, hone_check_result *res, hone_err *err);
+/* Logits and the greedy continuation; the artefact is open. */
+hone_code hone_check_logits(const hone_ctx *ctx, const hone_child *c, const hone_reference *ref, const hone_check_limit *limit,
+                            hone_check_result *res, hone_err *err);
+/* Embeddings and hidden states; opens the artefact again in c's runner. */
+hone_code hone_check_embeddings(hone_child *c, const hone_backend_open *how, const hone_reference *ref, hone_check_result *res, hone_err *err);
+/* No reference: are the logits of some random ids finite at all? */
+hone_code hone_check_finite(const hone_child *c, hone_check_result *res, hone_err *err);
+/* A reference from an unquantised artefact: rows of seeded random ids, logits held in memory. */
+hone_code hone_check_self_reference(const hone_ctx *ctx, const hone_backend_open *how, hone_arena *a, hone_reference *out, hone_err *err);
+#endif

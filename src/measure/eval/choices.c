@@ -1,0 +1,139 @@
+/* choices.c - multiple choice by likelihood: the context is evaluated once, each choice goes on from its cache. */
+#include "measure/eval/parts.h"
+#include "measure/logits.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static hone_code tokenise(const hone_child *c, hone_task_text text, hone_arena *a, int32_t **ids, size_t *n, hone_err *err)
+{
+    return hone_runner_tokenize(c->runner, text.ptr, text.len, false, true, a, ids, n, err);
+}
+
+hone_code hone_eval_items(const hone_ctx *ctx, const hone_child *c, const hone_tasks *tasks, const char *what, uint32_t max_items, hone_arena *a,
+                          hone_eval_item **out, size_t *n, size_t *longest, hone_err *err)
+{
+    hone_eval_item *items = HONE_ARENA_NEW(a, hone_eval_item, tasks->n_items);
+    size_t         *taken = HONE_ARENA_NEW(a, size_t, tasks->n_names), count = 0, most = 0;
+    if (!items || !taken) return HONE_NOMEM(err, "the tasks");
+    for (size_t i = 0; i < tasks->n_items; i++) {
+        const hone_task_item *t = &tasks->items[i];
+        if (max_items && taken[t->task] == max_items) continue;
+        if (hone_ctx_cancelled(ctx)) return HONE_INTERRUPTED(err);
+        taken[t->task]++;
+        int32_t *plain, **choices = HONE_ARENA_NEW(a, int32_t *, t->n_choices);
+        size_t   n_plain, head = c->info.bos >= 0, *n_ids = HONE_ARENA_NEW(a, size_t, t->n_choices), widest = 0;
+        if (!choices || !n_ids) return HONE_NOMEM(err, "the tasks");
+        HONE_TRY(tokenise(c, t->context, a, &plain, &n_plain, err));
+        int32_t *context = HONE_ARENA_NEW(a, int32_t, head + n_plain);
+        if (!context) return HONE_NOMEM(err, "the tasks");
+        if (head) context[0] = c->info.bos;
+        memcpy(context + head, plain, n_plain * sizeof *plain);
+        if (head + n_plain == 0)
+            return HONE_FAIL(err, HONE_EINPUT, "give the item a context", "%s: line %zu: the context becomes no token, and the model has no BOS", what, t->line);
+        for (size_t k = 0; k < t->n_choices; k++) {
+            HONE_TRY(tokenise(c, t->choices[k], a, &choices[k], &n_ids[k], err));
+            if (n_ids[k] == 0)
+                return HONE_FAIL(err, HONE_EINPUT, "give each choice some text", "%s: line %zu: choice %zu becomes no token", what, t->line, k);
+            if (n_ids[k] > widest) widest = n_ids[k];
+        }
+        items[count++] = (hone_eval_item){ context, head + n_plain, (const int32_t *const *)choices, n_ids, t->n_choices, t->task, t->answer };
+        if (head + n_plain + widest > most) most = head + n_plain + widest;
+    }
+    *out = items;
+    *n = count;
+    *longest = most;
+    return HONE_OK;
+}
+
+typedef struct scorer {
+    const int32_t *ids;   /* of the choice: row i foretells ids[i + 1] */
+    double         sum;   /* of ln p */
+    float         *first; /* [width] the context's last row */
+    hone_row       facts; /* of first */
+    size_t         width;
+    bool           bad;   /* another width, or not finite */
+} scorer;
+
+static void on_context(void *user, size_t index, const float *values, size_t n)
+{
+    scorer *s = user;
+    (void)index;
+    if ((s->bad = n != s->width)) return;
+    memcpy(s->first, values, n * sizeof *values);
+    s->facts = hone_row_scan(values, n);
+    s->bad = !s->facts.finite;
+}
+
+static void on_choice(void *user, size_t index, const float *values, size_t n)
+{
+    scorer  *s = user;
+    hone_row r = hone_row_scan(values, n);
+    if (n != s->width || !r.finite) s->bad = true;
+    else s->sum += (double)values[s->ids[index + 1]] - r.lse;
+}
+
+/* The index of the likeliest choice; the first of equals. */
+static hone_code answer(hone_child *c, const hone_eval_item *it, scorer *s, uint8_t *want, size_t *chosen, hone_err *err)
+{
+    bool   dirty = false; /* the cache holds more than the context */
+    double best = -INFINITY;
+    for (size_t i = 0; i < it->n_context; i++) want[i] = i + 1 == it->n_context;
+    HONE_TRY(hone_runner_forward(c->runner, it->context, it->n_context, 0, want, on_context, s, NULL, err));
+    *chosen = 0;
+    for (size_t k = 0; k < it->n_choices && !s->bad; k++) {
+        s->ids = it->choices[k];
+        s->sum = (double)s->first[s->ids[0]] - s->facts.lse;
+        if (it->n_ids[k] > 1) {
+            if (dirty) HONE_TRY(hone_runner_rewind(c->runner, (uint32_t)it->n_context, err));
+            HONE_TRY(hone_runner_forward(c->runner, s->ids, it->n_ids[k] - 1, (uint32_t)it->n_context, NULL, on_choice, s, NULL, err));
+            dirty = true;
+        }
+        if (s->sum > best) {
+            best = s->sum;
+            *chosen = k;
+        }
+    }
+    if (s->bad) return HONE_FAIL(err, HONE_ERUNTIME, "run `hone check` on the artefact", "the artefact gives logits that are NaN or infinite");
+    return HONE_OK;
+}
+
+hone_code hone_eval_choices(const hone_ctx *ctx, hone_child *c, const hone_tasks *tasks, const hone_eval_item *items, size_t n,
+                            hone_eval_result *res, hone_err *err)
+{
+    scorer    s = { .width = c->info.n_vocab };
+    size_t    right[HONE_MAX_TASKS] = { 0 }, asked[HONE_MAX_TASKS] = { 0 }, longest = 1;
+    hone_code code = HONE_OK;
+    for (size_t i = 0; i < n; i++)
+        if (items[i].n_context > longest) longest = items[i].n_context;
+    bool    *correct = calloc(n, sizeof *correct);
+    double  *by_task = calloc(n, sizeof *by_task);
+    uint8_t *want = malloc(longest);
+    s.first = malloc(s.width * sizeof *s.first);
+    if (!correct || !by_task || !want || !s.first) code = HONE_NOMEM(err, "the tasks");
+    for (size_t i = 0; code == HONE_OK && i < n; i++) {
+        size_t chosen = 0;
+        code = hone_ctx_cancelled(ctx) ? HONE_INTERRUPTED(err) : answer(c, &items[i], &s, want, &chosen, err);
+        if (code != HONE_OK) break;
+        correct[i] = chosen == items[i].answer;
+        right[items[i].task] += correct[i];
+        asked[items[i].task]++;
+        hone_event_progress(ctx, "items", i + 1, n);
+    }
+    if (code == HONE_OK) {
+        size_t k = 0;
+        for (size_t t = 0; t < tasks->n_names; t++) {
+            (void)snprintf(res->tasks[t].name, sizeof res->tasks[t].name, "%s", tasks->names[t]);
+            res->tasks[t].accuracy = hone_metric_share(right[t], asked[t]);
+            for (size_t i = 0; i < n; i++)
+                if (items[i].task == t) by_task[k++] = correct[i];
+        }
+        res->n_tasks = tasks->n_names;
+        res->accuracy = hone_metric_groups(by_task, asked, tasks->n_names, HONE_EVAL_SEED);
+    }
+    free(correct);
+    free(by_task);
+    free(want);
+    free(s.first);
+    return code;
+}
