@@ -52,5 +52,16 @@ typedef struct hone_tokenizer {
     size_t        charsmap_len;
     const hone_chat_template *templates; /* [n_templates]; the default one first */
     size_t        n_templates;
+    bool          nfc;          /* text is brought to NFC before it is split */
+    bool          prefix_once;  /* SentencePiece: the space prefix goes before the first text only, and not before a space */
+    bool          clean_spaces; /* decoding is asked to remove the spaces before punctuation (clean_up_tokenization_spaces) */
+    int           lowercase, strip_accents; /* WordPiece normaliser: 0, 1, or -1: not said */
+    uint32_t      max_word;     /* WordPiece: longer words (in characters) become unk; 0: no limit */
+    uint32_t      n_token_types; /* of an encoder (config.json type_vocab_size), 0: not said */
+    size_t        n_dropped;    /* added tokens that have no row in the embedding and were left out */
 } hone_tokenizer;
+
+/* Whether the tokenizer needs something that a consumer may lack.  feature is one of:
+ * "nfc", "prefix_once", "lstrip", "rstrip" (of an added token), "max_word", "dropped"; false for other words. */
+bool hone_tokenizer_needs(const hone_tokenizer *t, const char *feature);
 #endif

@@ -1,0 +1,143 @@
+/* merges.c - questions about the merges of a BPE that decide how it can be written down. */
+#include "base/text.h"
+#include "formats/hf/reader.h"
+#include <stdlib.h>
+
+typedef struct pair { /* what two neighbours become */
+    uint32_t left, right; /* ids + 1; left 0: a free slot */
+    uint32_t rank, whole;
+} pair;
+
+typedef struct ranks {
+    pair  *slots;
+    size_t mask;
+} ranks;
+
+static pair *slot(const ranks *r, uint32_t left, uint32_t right)
+{
+    uint64_t h = (((uint64_t)left << 32) | right) * 0x9e3779b97f4a7c15u;
+    for (size_t i = (size_t)(h >> 20) & r->mask;; i = (i + 1) & r->mask)
+        if (r->slots[i].left == 0 || (r->slots[i].left == left && r->slots[i].right == right)) return &r->slots[i];
+}
+
+static hone_code ranks_new(const hone_hf_reader *rd, ranks *out, hone_err *err)
+{
+    size_t n = 16;
+    while (n < 2 * rd->t.n_merges) n *= 2;
+    ranks r = { .slots = calloc(n, sizeof(pair)), .mask = n - 1 };
+    if (!r.slots) return HONE_NOMEM(err, "the merges");
+    for (size_t i = 0; i < rd->t.n_merges; i++) {
+        const hone_merge *m = &rd->t.merges[i];
+        uint32_t          left = (uint32_t)hone_hf_vocab_find(&rd->v, m->left, m->left_len) + 1;
+        uint32_t          right = (uint32_t)hone_hf_vocab_find(&rd->v, m->right, m->right_len) + 1;
+        const hone_token *whole = NULL;
+        pair             *p = slot(&r, left, right);
+        if (p->left) continue; /* the first rank counts */
+        size_t len = m->left_len + m->right_len;
+        char  *text = malloc(len ? len : 1);
+        if (!text) {
+            free(r.slots);
+            return HONE_NOMEM(err, "the merges");
+        }
+        memcpy(text, m->left, m->left_len);
+        memcpy(text + m->left_len, m->right, m->right_len);
+        int64_t id = hone_hf_vocab_find(&rd->v, text, len);
+        free(text);
+        whole = &rd->v.tokens[id];
+        *p = (pair){ left, right, (uint32_t)i, (uint32_t)(whole - rd->v.tokens) };
+    }
+    *out = r;
+    return HONE_OK;
+}
+
+/* Merges the characters of one token by rank; true when it comes out whole. */
+static bool comes_out(const hone_hf_reader *rd, const ranks *r, const hone_token *t, uint32_t *ids)
+{
+    size_t n = 0;
+    for (size_t at = 0; at < t->len;) {
+        uint32_t cp;
+        size_t   step = hone_utf8_decode(t->text + at, t->len - at, &cp);
+        int64_t  id = step ? hone_hf_vocab_find(&rd->v, t->text + at, step) : -1;
+        if (id < 0) return false;
+        ids[n++] = (uint32_t)id + 1;
+        at += step;
+    }
+    while (n > 1) {
+        size_t      best = 0;
+        const pair *found = NULL;
+        for (size_t i = 0; i + 1 < n; i++) {
+            const pair *p = slot(r, ids[i], ids[i + 1]);
+            if (p->left && (!found || p->rank < found->rank)) {
+                found = p;
+                best = i;
+            }
+        }
+        if (!found) return false;
+        ids[best] = found->whole + 1;
+        memmove(&ids[best + 1], &ids[best + 2], (n - best - 2) * sizeof *ids);
+        n--;
+    }
+    return true;
+}
+
+hone_code hone_hf_merges_reach_all(const hone_hf_reader *rd, bool *out, hone_err *err)
+{
+    ranks     r;
+    size_t    longest = 1;
+    hone_code code = ranks_new(rd, &r, err);
+    if (code != HONE_OK) return code;
+    for (size_t i = 0; i < rd->v.n; i++)
+        if (rd->v.tokens[i].len > longest) longest = rd->v.tokens[i].len;
+    uint32_t *ids = calloc(longest, sizeof *ids);
+    bool      all = true;
+    if (!ids) code = HONE_NOMEM(err, "the merges");
+    for (size_t i = 0; code == HONE_OK && all && i < rd->v.n; i++) {
+        const hone_token *t = &rd->v.tokens[i];
+        /* A token longer than this is a run of one character; walking it pair by pair would take minutes. */
+        if (t->text && t->type == HONE_TOKEN_NORMAL) all = t->len <= 4096 && comes_out(rd, &r, t, ids);
+    }
+    free(ids);
+    free(r.slots);
+    if (code == HONE_OK) *out = all;
+    return code;
+}
+
+/* A score belongs to the merged token, a rank to a pair.  They say the same when the merges are those that a SentencePiece
+ * model gives: all pairs of one token stand together, and every pair of tokens that makes a token is among them. */
+hone_code hone_hf_scores_from_merges(hone_hf_reader *rd, bool *ok, hone_err *err)
+{
+    ranks     r;
+    hone_code code = ranks_new(rd, &r, err);
+    if (code != HONE_OK) return code;
+    bool    *scored = calloc(rd->v.n ? rd->v.n : 1, sizeof *scored);
+    bool     good = scored != NULL;
+    uint32_t previous = UINT32_MAX;
+    if (!scored) code = HONE_NOMEM(err, "the merges");
+    for (size_t i = 0; good && i < rd->t.n_merges; i++) {
+        const hone_merge *m = &rd->t.merges[i];
+        const pair       *p = slot(&r, (uint32_t)hone_hf_vocab_find(&rd->v, m->left, m->left_len) + 1,
+                                   (uint32_t)hone_hf_vocab_find(&rd->v, m->right, m->right_len) + 1);
+        if (p->whole != previous) {
+            if (scored[p->whole]) good = false; /* another token's merges stand in between */
+            scored[p->whole] = true;
+            rd->v.tokens[p->whole].score = -(float)(i + 1);
+            previous = p->whole;
+        }
+    }
+    for (size_t i = 0; good && i < rd->v.n; i++) {
+        const hone_token *t = &rd->v.tokens[i];
+        if (!t->text || t->type != HONE_TOKEN_NORMAL) continue;
+        for (size_t at = 1; good && at < t->len; at++) {
+            if (((uint8_t)t->text[at] & 0xc0) == 0x80) continue;
+            int64_t left = hone_hf_vocab_find(&rd->v, t->text, at), right = hone_hf_vocab_find(&rd->v, t->text + at, t->len - at);
+            if (left < 0 || right < 0) continue;
+            /* Only pieces of the base vocabulary can meet: added tokens are cut out before. */
+            if (rd->v.tokens[left].type != HONE_TOKEN_NORMAL || rd->v.tokens[right].type != HONE_TOKEN_NORMAL) continue;
+            good = slot(&r, (uint32_t)left + 1, (uint32_t)right + 1)->left != 0;
+        }
+    }
+    free(scored);
+    free(r.slots);
+    if (code == HONE_OK) *ok = good && rd->t.n_merges < (1u << 24); /* beyond that a float cannot count */
+    return code;
+}
