@@ -1,0 +1,139 @@
+#include "flow/probe.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "hw/cpu.h"
+#include "hw/hw.h"
+#include "hw/profile.h"
+#include "hw/target.h"
+#include "runner/runner.h"
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+/* The four frameworks of the mission, and the plug-in through which hone drives each. */
+static const struct { const char *name, *backend, *install; } runtimes[] = {
+    { "llama.cpp", "llamacpp", "run deps/llamacpp.sh and build again" },
+    { "onnxruntime", "onnxruntime", "this version of hone has no plug-in for it yet" },
+    { "openvino", "openvino", "this version of hone has no plug-in for it yet" },
+    { "mlx", "mlx", "this version of hone has no plug-in for it yet" },
+};
+
+/* "CPU: AMD EPYC; CUDA0: ...": as the plug-in gives them. */
+static json_t *devices_of(const char *text)
+{
+    json_t *list = json_array();
+    for (const char *p = text; list && *p;) {
+        size_t n = strcspn(p, "\n;");
+        while (n && *p == ' ') p++, n--;
+        char shown[256];
+        if (n && json_array_append_new(list, json_string(hone_text_show(p, n, shown, sizeof shown))) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+        p += n;
+        if (*p) p++;
+    }
+    return list;
+}
+
+static json_t *runtime_of(const hone_ctx *ctx, size_t i)
+{
+    char         version[128] = "", devices[1024] = "", path[4096];
+    hone_err     why = { 0 };
+    hone_runner *r = NULL;
+    int          n = snprintf(path, sizeof path, "%s/hone-backend-%s.so", ctx->libexec_dir ? ctx->libexec_dir : "", runtimes[i].backend);
+    if (!ctx->libexec_dir || n < 0 || (size_t)n >= sizeof path || !hone_file_exists(path)) {
+        char reason[512];
+        (void)snprintf(reason, sizeof reason, "hone-backend-%s.so is not installed: %s", runtimes[i].backend, runtimes[i].install);
+        return json_pack("{s:s, s:n, s:b, s:[], s:s}", "name", runtimes[i].name, "version", "available", 0, "devices", "reason", reason);
+    }
+    hone_code code = hone_runner_start(ctx, &(hone_runner_options){ .backend = runtimes[i].backend, .timeout_s = 30 }, &r, &why);
+    if (code == HONE_OK) code = hone_runner_probe(r, version, sizeof version, devices, sizeof devices, &why);
+    hone_runner_stop(r);
+    if (code != HONE_OK)
+        return json_pack("{s:s, s:n, s:b, s:[], s:s}", "name", runtimes[i].name, "version", "available", 0, "devices", "reason", why.cause);
+    char shown[sizeof version];
+    return json_pack("{s:s, s:s, s:b, s:o, s:s}", "name", runtimes[i].name, "version", hone_text_show(version, strlen(version), shown, sizeof shown), "available", 1, "devices", devices_of(devices),
+                     "reason", "");
+}
+
+hone_code hone_probe_runtimes(const hone_ctx *ctx, json_t **out, hone_err *err)
+{
+    json_t *list = json_array();
+    bool    ok = list != NULL;
+    for (size_t i = 0; ok && i < HONE_COUNT(runtimes); i++) ok = json_array_append_new(list, runtime_of(ctx, i)) == 0;
+    if (!ok) {
+        json_decref(list);
+        return HONE_NOMEM(err, "the runtimes");
+    }
+    *out = list;
+    return HONE_OK;
+}
+
+/* A named target was not asked what it has installed. */
+static json_t *nothing_asked(void)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < HONE_COUNT(runtimes); i++)
+        if (json_array_append_new(list, json_pack("{s:s, s:n, s:b, s:[], s:s}", "name", runtimes[i].name, "version", "available", 0, "devices",
+                                                  "reason", "a named profile is not a machine: nothing was asked")) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+static json_t *host_target(const json_t *doc)
+{
+    const char    *vendor, *platform;
+    char           name[80] = "this machine";
+    struct utsname u;
+    bool           known = uname(&u) == 0;
+    hone_target_classify(doc, &vendor, &platform);
+    if (known) (void)snprintf(name, sizeof name, "this machine (%.60s)", u.nodename);
+    return json_pack("{s:s, s:s, s:s, s:[], s:s, s:s, s:s}", "name", "host", "title", name, "kind", "host", "aliases", "vendor", vendor, "platform",
+                     platform, "os", known ? u.sysname : "unknown");
+}
+
+static hone_code probe_host(const hone_ctx *ctx, const char *folder, bool measure, json_t **out, hone_err *err)
+{
+    json_t *doc = NULL, *all = NULL, *found = NULL;
+    char    here[4096];
+    if (!folder) folder = getcwd(here, sizeof here) ? here : "/";
+    HONE_TRY(hone_hw_all(&(hone_hw_query){ .ctx = ctx, .roots = &hone_hw_machine, .folder = folder, .measure = measure }, &all, err));
+    hone_code code = hone_probe_runtimes(ctx, &found, err);
+    if (code == HONE_OK) {
+        doc = json_object();
+        bool ok = doc && hone_json_put(doc, "target", host_target(all)) && json_object_update(doc, all) == 0 &&
+                  hone_json_put(doc, "policy",
+                                json_pack("{s:s, s:s, s:I, s:n}", "format", "gguf", "quantization", "q4_k_m", "threads",
+                                          (json_int_t)hone_cpu_effective(&hone_hw_machine), "package_bytes")) &&
+                  json_object_set(doc, "runtimes", found) == 0;
+        if (!ok) {
+            json_decref(doc);
+            code = HONE_NOMEM(err, "the machine's facts");
+        } else *out = doc;
+    }
+    json_decref(found);
+    json_decref(all);
+    return code;
+}
+
+hone_code hone_probe_in(const hone_ctx *ctx, const char *target, const char *folder, bool measure, json_t **out, hone_err *err)
+{
+    json_t *doc = NULL;
+    if (!target || strcmp(target, "host") == 0) return probe_host(ctx, folder, measure, out, err);
+    HONE_TRY(hone_profile_load(ctx, target, &doc, err));
+    if (!hone_json_put(doc, "runtimes", nothing_asked())) {
+        json_decref(doc);
+        return HONE_NOMEM(err, "the target's facts");
+    }
+    *out = doc;
+    return HONE_OK;
+}
+
+hone_code hone_probe(const hone_ctx *ctx, const char *target, bool measure, json_t **out, hone_err *err)
+{
+    return hone_probe_in(ctx, target, NULL, measure, out, err);
+}
