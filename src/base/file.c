@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "base/file.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -169,7 +168,9 @@ hone_code hone_out_open(const char *path, uint64_t size, hone_out *out, hone_err
         code = HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot empty '%s': %s", tmp, strerror(errno));
     else if (size && size <= INT64_MAX) {
         int e = posix_fallocate(fd, 0, (off_t)size);
-        if (e != 0 && e != EOPNOTSUPP && e != EINVAL) {
+        /* Some filesystems cannot reserve; the length is set all the same, so that gaps never written read as zero. */
+        if ((e == EOPNOTSUPP || e == EINVAL) && ftruncate(fd, (off_t)size) == 0) e = 0;
+        if (e != 0) {
             code = HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot reserve %" PRIu64 " bytes for '%s': %s", size, path,
                              strerror(e));
             (void)unlink(tmp);

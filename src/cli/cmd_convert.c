@@ -12,7 +12,6 @@ static const hone_opt opts[] = {
     { "name", 0, HONE_OPT_TEXT, "STEM", NULL, "file name before -Q.gguf (default: the model folder's name)" },
     { "keep", 0, HONE_OPT_LIST, "GLOB=TYPE", NULL, "give output tensors that match GLOB this type: --keep 'blk.*.ffn_down.weight=f16'" },
     { "dry-run", 'n', HONE_OPT_FLAG, NULL, NULL, "show the plan and its cost in bytes, memory and disk; write nothing" },
-    { "force", 'f', HONE_OPT_FLAG, NULL, NULL, "write again what already exists" },
 };
 
 static hone_code quant_name(const char *given, const char **out, hone_err *err)
@@ -66,7 +65,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
         code = hone_convert(&c->ctx, &m,
                             &(hone_convert_options){ .quants = given, .n_quants = n_quant, .out_dir = out_dir,
                                                      .name = hone_cli_text(c, "name", NULL), .keep = keep, .n_keep = n_keep,
-                                                     .dry_run = dry, .force = hone_cli_has(c, "force") },
+                                                     .dry_run = dry },
                             &res, err);
     if (code == HONE_OK) {
         bool    good = true;

@@ -15,8 +15,7 @@ typedef struct hone_convert_options {
     const char        *out_dir;
     const char        *name;   /* file stem; NULL: the model's folder name */
     const hone_keep   *keep; size_t n_keep;
-    const char        *imatrix; /* NULL: none */
-    bool               dry_run, force;
+    bool               dry_run;
 } hone_convert_options;
 
 typedef struct hone_convert_output {

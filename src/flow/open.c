@@ -1,0 +1,84 @@
+/* open.c - a checkpoint folder becomes a model: config, family, tensors with roles, tokenizer. */
+#include "arch/arch.h"
+#include "base/file.h"
+#include "flow/convert.h"
+#include "formats/hf.h"
+#include "formats/safetensors.h"
+#include <stdlib.h>
+
+/* The folder and its name: "a/b/", "a/b/model.safetensors" and "." all name a model. */
+static hone_code find_folder(hone_model *m, const char *path, const char **dir, const char **name, hone_err *err)
+{
+    static const char NOT_A_MODEL[] = "name the folder that holds config.json and model.safetensors";
+    char             *d = hone_arena_strdup(&m->arena, path);
+    if (!d) return HONE_NOMEM(err, "a path");
+    size_t n = strlen(d);
+    while (n > 1 && d[n - 1] == '/') d[--n] = '\0';
+    if (!hone_dir_exists(d)) {
+        if (!hone_file_exists(d)) return HONE_FAIL(err, HONE_EINPUT, NOT_A_MODEL, "there is no '%s'", path);
+        if (n < 12 || (strcmp(d + n - 12, ".safetensors") != 0 && (n < 5 || strcmp(d + n - 5, ".json") != 0)))
+            return HONE_FAIL(err, HONE_EUNSUPPORTED, NOT_A_MODEL, "'%s' is no checkpoint folder and no .safetensors file", path);
+        char *slash = strrchr(d, '/');
+        if (slash) *slash = '\0';
+        else d = hone_arena_strdup(&m->arena, ".");
+        if (!d) return HONE_NOMEM(err, "a path");
+    }
+    const char *slash = strrchr(d, '/');
+    *dir = d;
+    *name = slash ? slash + 1 : d;
+    if (strcmp(*name, ".") == 0 || strcmp(*name, "..") == 0) {
+        char *real = realpath(d, NULL);
+        if (real) {
+            const char *last = strrchr(real, '/');
+            *name = hone_arena_strdup(&m->arena, last && last[1] ? last + 1 : "model");
+            free(real);
+            if (!*name) return HONE_NOMEM(err, "a path");
+        }
+    }
+    return HONE_OK;
+}
+
+/* How a sentence-transformers folder pools its token vectors; a plain encoder has neither file. */
+static hone_code read_pooling(hone_model *m, const char *dir, hone_err *err)
+{
+    const char *names[2] = { "1_Pooling/config.json", "modules.json" };
+    json_t     *doc[2] = { NULL, NULL };
+    hone_code   code = HONE_OK;
+    for (int i = 0; code == HONE_OK && i < 2; i++) {
+        const char *path = hone_arena_printf(&m->arena, "%s/%s", dir, names[i]);
+        if (!path) code = HONE_NOMEM(err, "a path");
+        else if (hone_file_exists(path)) code = hone_json_load(path, &doc[i], err);
+    }
+    if (code == HONE_OK) code = hone_arch_pooling(doc[0], doc[1], &m->facts, err);
+    json_decref(doc[0]);
+    json_decref(doc[1]);
+    return code;
+}
+
+static hone_code open_in(hone_model *m, const char *path, json_t **config, hone_err *err)
+{
+    const char      *dir = NULL, *name = NULL;
+    const hone_arch *arch;
+    HONE_TRY(find_folder(m, path, &dir, &name, err));
+    HONE_TRY(hone_hf_config_load(dir, config, err));
+    if (hone_arch_find(*config, &arch, err) != HONE_OK) return hone_err_wrap(err, "'%s/config.json'", dir);
+    /* A file was named: read that one; a folder: let the opener find single file or index. */
+    const char *weights = hone_file_exists(path) ? path : dir;
+    HONE_TRY(hone_safetensors_open(weights, &m->arena, &m->source, err));
+    if (hone_arch_bind(arch, *config, m, err) != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
+    m->facts.name = name;
+    m->path = dir;
+    if (m->facts.kind == HONE_KIND_ENCODER) HONE_TRY(read_pooling(m, dir, err));
+    return hone_hf_tokenizer_load(dir, m->facts.vocab, &m->arena, &m->tokenizer, err);
+}
+
+hone_code hone_model_open(const hone_ctx *ctx, const char *path, hone_model *m, hone_err *err)
+{
+    json_t *config = NULL;
+    (void)ctx;
+    *m = (hone_model){ 0 };
+    hone_code code = open_in(m, path, &config, err);
+    json_decref(config);
+    if (code != HONE_OK) hone_model_close(m);
+    return code;
+}

@@ -1,0 +1,228 @@
+#include "flow/optimize/judge.h"
+#include "base/text.h"
+#include <inttypes.h>
+#include <math.h>
+
+static double memory_of(const json_t *bench)
+{
+    double w = hone_doc_number(bench, "weights_bytes", 0), kv = hone_doc_number(bench, "kv_bytes", 0), c = hone_doc_number(bench, "compute_bytes", 0);
+    return w > 0 ? w + kv + c : -1;
+}
+
+/* a is at least as good everywhere and better somewhere.  Accuracy that nobody measured is left out of the comparison. */
+static bool dominates(const hone_candidate *a, const hone_candidate *b)
+{
+    bool acc = a->accuracy >= 0 && b->accuracy >= 0;
+    if (a->speed < b->speed || a->memory > b->memory || (acc && a->accuracy < b->accuracy)) return false;
+    return a->speed > b->speed || a->memory < b->memory || (acc && a->accuracy > b->accuracy);
+}
+
+static bool check_failed(const hone_candidate *c)
+{
+    /* Token ids and the template are the model's identity; a quantised file's logits are judged by KLD and accuracy instead. */
+    return hone_doc_number(json_object_get(c->check, "tokenizer"), "mismatches", 0) > 0 ||
+           hone_doc_number(json_object_get(c->check, "template"), "mismatches", 0) > 0;
+}
+
+static void exclude(const hone_opt_state *s, hone_candidate *c)
+{
+    const hone_candidate *base = &s->c[0];
+    char                  have[32], limit[32];
+    double                ratio = base->accuracy > 0 && c->accuracy >= 0 ? c->accuracy / base->accuracy : -1;
+    if (c->failure[0]) (void)snprintf(c->excluded, sizeof c->excluded, "failed: %.200s", c->failure);
+    else if (c->speed <= 0 || c->memory <= 0) (void)snprintf(c->excluded, sizeof c->excluded, "speed or memory not measured");
+    else if (check_failed(c)) (void)snprintf(c->excluded, sizeof c->excluded, "token ids or chat template differ from the source");
+    else if (s->max_ram && c->memory > (double)s->max_ram)
+        (void)snprintf(c->excluded, sizeof c->excluded, "needs %s of memory, the limit is %s", hone_text_bytes((uint64_t)c->memory, have, sizeof have),
+                       hone_text_bytes(s->max_ram, limit, sizeof limit));
+    else if (s->max_bytes && c->bytes > s->max_bytes)
+        (void)snprintf(c->excluded, sizeof c->excluded, "the file has %s, the limit is %s", hone_text_bytes(c->bytes, have, sizeof have),
+                       hone_text_bytes(s->max_bytes, limit, sizeof limit));
+    else if (ratio >= 0 && ratio < s->opt->min_accuracy)
+        (void)snprintf(c->excluded, sizeof c->excluded, "keeps %.1f %% of the baseline's accuracy, needed %.1f %%", 100 * ratio,
+                       100 * s->opt->min_accuracy);
+}
+
+hone_code hone_opt_choose(hone_opt_state *s, hone_err *err)
+{
+    double fastest = 0, leanest = INFINITY;
+    (void)err;
+    for (size_t i = 0; i < s->n; i++) {
+        hone_candidate *c = &s->c[i];
+        c->speed = hone_doc_number(c->bench, "decode_tok_s", -1);
+        c->memory = memory_of(c->bench);
+        c->accuracy = hone_doc_number(c->eval, "accuracy", -1);
+        c->kld = hone_doc_number(c->eval, "kld_mean", -1);
+        if (c->speed > fastest) fastest = c->speed;
+        if (c->memory > 0 && c->memory < leanest) leanest = c->memory;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        hone_candidate *c = &s->c[i];
+        exclude(s, c);
+        c->pareto = !c->failure[0] && c->speed > 0 && c->memory > 0;
+        for (size_t k = 0; c->pareto && k < s->n; k++)
+            if (k != i && !s->c[k].failure[0] && s->c[k].speed > 0 && s->c[k].memory > 0 && dominates(&s->c[k], c)) c->pareto = false;
+        if (c->speed <= 0 || c->memory <= 0) continue;
+        /* Each term is 1 for the best: speed against the fastest, memory against the leanest, accuracy against the baseline.
+         * Without tasks the closeness of the distributions stands in: exp(-KLD) is 1 for no divergence. */
+        double kept = s->c[0].accuracy > 0 && c->accuracy >= 0 ? fmin(1, c->accuracy / s->c[0].accuracy) : c->kld >= 0 ? exp(-c->kld) : i == 0 ? 1 : 0;
+        c->score = s->opt->prefer_speed * c->speed / fastest + s->opt->prefer_accuracy * kept + s->opt->prefer_memory * leanest / c->memory;
+        if (!c->excluded[0] && i != 0 && (!s->chosen || c->score > s->chosen->score)) s->chosen = c;
+    }
+    return HONE_OK;
+}
+
+/* ---- gates ---- */
+
+typedef struct gate {
+    const char *name, *unit;
+    bool        blocking, at_most; /* at_most: value <= threshold passes; else value >= threshold */
+    double      threshold, value, lo, hi; /* lo < hi: 95 % interval of value */
+    bool        measured;
+    char        why[240];
+} gate;
+
+static bool put_gate(json_t *gates, const gate *g, bool *all_pass)
+{
+    const char *verdict;
+    bool        pass = g->at_most ? g->value <= g->threshold : g->value >= g->threshold;
+    bool        straddles = g->lo < g->hi && g->lo < g->threshold && g->threshold < g->hi;
+    if (!g->measured) verdict = "not_measured";
+    else if (straddles) verdict = "unresolved";
+    else verdict = pass ? "pass" : "fail";
+    if (g->blocking && strcmp(verdict, "pass") != 0) *all_pass = false;
+    json_t *o = json_pack("{s:s,s:s,s:b,s:o,s:f,s:s,s:b,s:s}", "name", g->name, "verdict", verdict, "blocking", g->blocking, "value",
+                          g->measured ? hone_json_real(g->value) : json_null(), "threshold", g->threshold, "unit", g->unit, "at_most", g->at_most, "why",
+                          g->why);
+    if (o && g->measured && g->lo < g->hi && !hone_json_put(o, "ci", json_pack("[f,f]", g->lo, g->hi))) return false;
+    return o && json_array_append_new(gates, o) == 0;
+}
+
+/* Ratio a/b with the interval that follows from both intervals, taken as independent (first-order propagation). */
+static void ratio_of(const json_t *a, const json_t *b, const char *path, gate *g)
+{
+    double va = hone_doc_number(a, path, -1), vb = hone_doc_number(b, path, -1), lo, hi, rel = 0;
+    g->measured = va > 0 && vb > 0;
+    if (!g->measured) return;
+    g->value = va / vb;
+    bool known = false;
+    if (hone_doc_interval(a, path, &lo, &hi)) {
+        rel += pow((hi - lo) / 2 / va, 2);
+        known = true;
+    }
+    if (hone_doc_interval(b, path, &lo, &hi)) {
+        rel += pow((hi - lo) / 2 / vb, 2);
+        known = true;
+    }
+    if (known && rel > 0) {
+        g->lo = g->value * (1 - sqrt(rel));
+        g->hi = g->value * (1 + sqrt(rel));
+    }
+}
+
+static void gate_accuracy(const hone_opt_state *s, gate *g)
+{
+    const hone_candidate *b = &s->c[0], *c = s->chosen;
+    *g = (gate){ .name = "accuracy", .unit = "of the baseline", .blocking = true, .threshold = s->opt->min_accuracy };
+    if (b->accuracy <= 0 || c->accuracy < 0) {
+        (void)snprintf(g->why, sizeof g->why, "no task accuracy was measured: give --tasks");
+        return;
+    }
+    g->measured = true;
+    g->value = c->accuracy / b->accuracy;
+    double lo, hi;
+    /* The items are the same for both, so the interval of the difference is the honest one (paired bootstrap). */
+    if (hone_doc_interval(c->eval, "accuracy_delta", &lo, &hi)) {
+        g->lo = 1 + lo / b->accuracy;
+        g->hi = 1 + hi / b->accuracy;
+    }
+    (void)snprintf(g->why, sizeof g->why, "mean task accuracy %.1f %% against the baseline's %.1f %%", 100 * c->accuracy, 100 * b->accuracy);
+}
+
+static void gate_speed(const hone_opt_state *s, gate *g)
+{
+    *g = (gate){ .name = "speed", .unit = "x the baseline", .blocking = true, .threshold = 2 };
+    ratio_of(s->final_chosen, s->final_base, "decode_tok_s", g);
+    (void)snprintf(g->why, sizeof g->why, "decode %.0f tokens/s against the baseline's %.0f, same runtime, %u thread%s",
+                   hone_doc_number(s->final_chosen, "decode_tok_s", 0), hone_doc_number(s->final_base, "decode_tok_s", 0), s->threads,
+                   s->threads == 1 ? "" : "s");
+}
+
+static void gate_memory(const hone_opt_state *s, gate *g)
+{
+    double a = memory_of(s->final_chosen), b = memory_of(s->final_base);
+    char   x[32], y[32];
+    *g = (gate){ .name = "memory", .unit = "of the baseline", .blocking = true, .at_most = true, .threshold = 0.5 };
+    g->measured = a > 0 && b > 0;
+    if (!g->measured) {
+        (void)snprintf(g->why, sizeof g->why, "the runtime did not report its buffers");
+        return;
+    }
+    g->value = a / b;
+    (void)snprintf(g->why, sizeof g->why, "weights + KV cache + compute buffers %s against %s", hone_text_bytes((uint64_t)a, x, sizeof x),
+                   hone_text_bytes((uint64_t)b, y, sizeof y));
+}
+
+static void gate_variation(const hone_opt_state *s, gate *g)
+{
+    *g = (gate){ .name = "consistent latency", .unit = "coefficient of variation", .blocking = true, .at_most = true, .threshold = 0.2 };
+    g->value = hone_doc_number(s->final_chosen, "cv", -1);
+    g->measured = g->value >= 0;
+    (void)snprintf(g->why, sizeof g->why, g->measured ? "spread of the decode speed over the rounds" : "too few rounds");
+}
+
+static void gate_parity(const hone_opt_state *s, const char *section, const char *name, gate *g)
+{
+    const json_t *o = json_object_get(s->chosen->check, section);
+    double        cases = hone_doc_number(o, "cases", 0);
+    *g = (gate){ .name = name, .unit = "mismatches", .blocking = true, .at_most = true, .threshold = 0 };
+    g->value = hone_doc_number(o, "mismatches", -1);
+    g->measured = cases > 0 && g->value >= 0;
+    if (g->measured) (void)snprintf(g->why, sizeof g->why, "%.0f cases in the real runtime", cases);
+    else {
+        (void)snprintf(g->why, sizeof g->why, "the checkpoint brings no cases");
+        g->blocking = false; /* nothing to compare with: said, not held against the model */
+    }
+}
+
+hone_code hone_opt_gates(const hone_opt_state *s, json_t **gates, bool *all_pass, hone_err *err)
+{
+    gate    g[6];
+    json_t *list = json_array();
+    bool    good = list != NULL;
+    *all_pass = s->chosen != NULL;
+    if (s->chosen) {
+        gate_parity(s, "tokenizer", "token parity", &g[0]);
+        gate_parity(s, "template", "template parity", &g[1]);
+        gate_accuracy(s, &g[2]);
+        gate_speed(s, &g[3]);
+        gate_memory(s, &g[4]);
+        gate_variation(s, &g[5]);
+        for (size_t i = 0; good && i < HONE_COUNT(g); i++) good = put_gate(list, &g[i], all_pass);
+    }
+    if (!good) {
+        json_decref(list);
+        return HONE_NOMEM(err, "the gates");
+    }
+    *gates = list;
+    return HONE_OK;
+}
+
+hone_code hone_opt_verdict(const hone_opt_state *s, const json_t *doc, hone_err *err)
+{
+    hone_text t = { 0 };
+    size_t    i;
+    json_t   *g;
+    if (!s->chosen)
+        return HONE_FAIL(err, HONE_ENO, "loosen --max-ram, --max-bytes or --min-accuracy, or add wider encodings with --quant",
+                         "no encoding meets the constraints");
+    json_array_foreach(json_object_get(doc, "gates"), i, g) {
+        const char *verdict = json_string_value(json_object_get(g, "verdict"));
+        if (json_is_true(json_object_get(g, "blocking")) && verdict && strcmp(verdict, "pass") != 0)
+            hone_text_addf(&t, "%s%s (%s)", t.len ? ", " : "", json_string_value(json_object_get(g, "name")), verdict);
+    }
+    hone_code code = HONE_FAIL(err, HONE_ENO, "the report says what was measured; the artefacts are kept", "%s does not pass: %s", s->chosen->quant,
+                               t.ptr ? t.ptr : "");
+    hone_text_release(&t);
+    return code;
+}

@@ -1,0 +1,12 @@
+/* judge.h - from records to a decision: constraints, Pareto front, score, gates. */
+#ifndef HONE_FLOW_OPTIMIZE_JUDGE_H
+#define HONE_FLOW_OPTIMIZE_JUDGE_H
+#include "flow/optimize/state.h"
+
+/* Fills speed, accuracy, kld, memory, excluded, pareto and score of every candidate; s->chosen is the best eligible one or NULL. */
+hone_code hone_opt_choose(hone_opt_state *s, hone_err *err);
+/* The gates of MISSION 3.5 for the chosen configuration: [{name, verdict, blocking, value, threshold, unit, why}]; owned by the caller. */
+hone_code hone_opt_gates(const hone_opt_state *s, json_t **gates, bool *all_pass, hone_err *err);
+/* HONE_ENO with the gates that failed in the cause. */
+hone_code hone_opt_verdict(const hone_opt_state *s, const json_t *doc, hone_err *err);
+#endif

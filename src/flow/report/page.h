@@ -1,0 +1,19 @@
+/* page.h - pieces of the report page that its sections share. */
+#ifndef HONE_FLOW_REPORT_PAGE_H
+#define HONE_FLOW_REPORT_PAGE_H
+#include "base/json.h"
+#include "base/text.h"
+
+/* Adds s with & < > " ' escaped: every word that came from a file or a document goes through here. */
+void hone_page_text(hone_text *t, const char *s);
+/* Adds "12.3 MB", or a dash with the reason as a tooltip when obj has no number at path. */
+void hone_page_bytes(hone_text *t, const json_t *obj, const char *path);
+/* Adds a number with this printf format for one double ("%.1f"), or the dash. */
+void hone_page_num(hone_text *t, const json_t *obj, const char *path, const char *fmt, double times);
+
+/* charts.c.  candidates: the document's array. */
+void hone_chart_pareto(hone_text *t, const json_t *doc);   /* memory against decode speed, front drawn */
+void hone_chart_quality(hone_text *t, const json_t *doc);  /* file size against KL divergence, log scale */
+void hone_chart_stages(hone_text *t, const json_t *doc);   /* the five stages, one small bar chart for each figure */
+void hone_chart_threads(hone_text *t, const json_t *doc);  /* stage 4 */
+#endif
