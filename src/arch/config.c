@@ -232,7 +232,7 @@ hone_code hone_config_windowed(const json_t *c, uint32_t window, bool (*rule)(ui
 
 /* ---- the common decoder ---- */
 
-static hone_code token_id(const json_t *c, const char *key, int64_t *out, hone_err *err)
+hone_code hone_config_token(const json_t *c, const char *key, int64_t *out, hone_err *err)
 {
     const json_t *v = json_object_get(c, key);
     if (json_is_array(v)) v = json_array_get(v, 0); /* several end tokens: the first is the one people mean */
@@ -282,9 +282,9 @@ hone_code hone_config_decoder(const json_t *c, const hone_config_defaults *d, ho
         return HONE_FAIL(err, HONE_EINPUT, CONFIG, "a head has %u elements, needs 1..%u", f->head_dim, MAX_WIDTH);
     f->attn_scale = 1 / sqrt(f->head_dim);
 
-    HONE_TRY(token_id(c, "bos_token_id", &f->bos, err));
-    HONE_TRY(token_id(c, "eos_token_id", &f->eos, err));
-    HONE_TRY(token_id(c, "pad_token_id", &f->pad, err));
+    HONE_TRY(hone_config_token(c, "bos_token_id", &f->bos, err));
+    HONE_TRY(hone_config_token(c, "eos_token_id", &f->eos, err));
+    HONE_TRY(hone_config_token(c, "pad_token_id", &f->pad, err));
     if (d->theta > 0) HONE_TRY(hone_config_rope(c, d->theta, d->rope_fraction, a, f, err));
     return HONE_OK;
 }

@@ -41,6 +41,8 @@ bool hone_window_from(uint32_t layer, uint32_t arg);
 hone_code hone_config_refuse(const json_t *c, const char *key, const char *why, hone_err *err);
 /* A number that null and absence leave alone, and that must be finite and within lo..hi. */
 hone_code hone_config_number(const json_t *c, const char *key, double lo, double hi, double *out, hone_err *err);
+/* A token id, or the first of a list; null and absence leave *out. */
+hone_code hone_config_token(const json_t *c, const char *key, int64_t *out, hone_err *err);
 /* True when the key is there and not null. */
 bool hone_config_has(const json_t *c, const char *key);
 /* Sense of the whole: called by hone_arch_facts after the family filled facts. */

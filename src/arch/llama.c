@@ -1,4 +1,4 @@
-/* llama.c - Llama 2, 3, 3.1, 3.2 and the many models saved in its shape.
+/* llama.c - Llama 2, 3, 3.1, 3.2 and the many models saved in their shape.
  * Defaults: transformers configuration_llama.py. */
 #include "arch/config.h"
 #include "arch/rules.h"
@@ -44,6 +44,8 @@ const hone_arch hone_arch_llama = {
     .name = "llama", .hf_class = "LlamaForCausalLM", .hf_also = "LLaMAForCausalLM", .source = "arXiv:2307.09288, arXiv:2407.21783",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
     .gguf = { .name = "llama", .act = HONE_ACT_SILU, .big_layers = 80, .big_needs_groups = true,
-              .flags = HONE_GGUF_QK_NEIGHBOURS | HONE_GGUF_ROPE_FREQS | HONE_GGUF_ROPE_FACTORS | HONE_GGUF_HEAD_DIM | HONE_GGUF_BIAS_QKV |
-                       HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN | HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
+              .keys = HONE_GGUF_KEY_VOCAB_SIZE | HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_HEAD_DIM,
+              .flags = HONE_GGUF_QK_NEIGHBOURS | HONE_GGUF_ROPE_FREQS | HONE_GGUF_ROPE_FACTORS | HONE_GGUF_HEAD_DIM |
+                       HONE_GGUF_BIAS_QKV | HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN | HONE_GGUF_KV_GROUPS |
+                       HONE_GGUF_ROPE_SCALED },
 };

@@ -21,7 +21,11 @@ typedef enum hone_gguf_arch_flags {
     HONE_GGUF_NORM_TOPK = 1 << 12,     /* renormalises the chosen experts' weights; without: leaves them as they are */
     HONE_GGUF_PARALLEL = 1 << 13,      /* can run attention and feed-forward in parallel */
     HONE_GGUF_KV_GROUPS = 1 << 14,     /* fewer key-value heads than heads */
-    HONE_GGUF_ROPE_SCALED = 1 << 15    /* linear and yarn scaling reach every rope of the graph */
+    HONE_GGUF_ROPE_SCALED = 1 << 15,   /* linear and yarn scaling reach every rope of the graph */
+    HONE_GGUF_BIAS_ALWAYS = 1 << 16,   /* the loader insists on every bias it knows */
+    HONE_GGUF_SOFTCAPS = 1 << 17,      /* soft-caps attention and logits, always */
+    HONE_GGUF_LOGIT_SOFTCAP = 1 << 18, /* soft-caps logits when told to */
+    HONE_GGUF_WINDOW_ALWAYS = 1 << 19  /* has a window of its own when told of none */
 } hone_gguf_arch_flags;
 
 /* Which metadata keys a family's file carries beyond those that every file needs, so that our keys are those of llama.cpp's own
@@ -46,6 +50,7 @@ typedef struct hone_gguf_arch {
     unsigned    keys;  /* hone_gguf_arch_keys */
     unsigned    act;   /* hone_act built into the graph; GELU and GELU_TANH count as one: ggml has the tanh form only */
     uint32_t    no_rope_step; /* every n-th layer is not rotated, fixed in the code; 0: all layers are rotated */
+    uint32_t    window_step; /* every n-th layer is global when no sliding_window_pattern is written; 0: no windows */
     uint32_t    wide_scale_layers; /* with this many layers the built-in scale is 1/sqrt(hidden/heads) (Gemma 27B), 0: never */
     uint32_t    big_layers; /* with this many layers llama-quant calls the model "70B" ... */
     bool        big_needs_groups; /* ... if it has fewer key-value heads than heads */

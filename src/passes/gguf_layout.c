@@ -35,6 +35,8 @@ hone_code hone_gguf_can(const hone_facts *f, hone_err *err)
         return CANNOT("q, k or v have a bias, llama.cpp's '%s' loads none", g->name);
     if (f->bias_o && !has(f, HONE_GGUF_BIAS_O)) return CANNOT("the attention output has a bias, llama.cpp's '%s' loads none", g->name);
     if (f->bias_ffn && !has(f, HONE_GGUF_BIAS_FFN)) return CANNOT("the feed-forward has biases, llama.cpp's '%s' loads none", g->name);
+    if (has(f, HONE_GGUF_BIAS_ALWAYS) && !(f->bias_q && f->bias_k && f->bias_v && f->bias_o && f->bias_ffn))
+        return CANNOT("a projection has no bias, llama.cpp's '%s' insists on all of them", g->name);
     if ((uint64_t)f->n_heads * f->head_dim != f->hidden && !has(f, HONE_GGUF_HEAD_DIM))
         return CANNOT("%u heads of %u elements are not the hidden size %u, llama.cpp's '%s' takes that for granted", f->n_heads, f->head_dim,
                       f->hidden, g->name);
@@ -62,6 +64,12 @@ hone_code hone_gguf_can(const hone_facts *f, hone_err *err)
                       g->name);
     if (f->parallel_residual && !has(f, HONE_GGUF_PARALLEL))
         return CANNOT("attention and feed-forward run in parallel, llama.cpp's '%s' runs one after the other", g->name);
+    if ((f->attn_softcap > 0) != has(f, HONE_GGUF_SOFTCAPS))
+        return CANNOT("attention is%s soft-capped, llama.cpp's '%s' does otherwise", f->attn_softcap > 0 ? "" : " not", g->name);
+    if (f->logit_softcap > 0 ? !has(f, HONE_GGUF_SOFTCAPS | HONE_GGUF_LOGIT_SOFTCAP) : has(f, HONE_GGUF_SOFTCAPS))
+        return CANNOT("logits are%s soft-capped, llama.cpp's '%s' does otherwise", f->logit_softcap > 0 ? "" : " not", g->name);
+    if (f->window == 0 && has(f, HONE_GGUF_WINDOW_ALWAYS))
+        return CANNOT("no layer has a sliding window, llama.cpp's '%s' gives every second one a window of its own", g->name);
     return HONE_OK;
 }
 

@@ -123,6 +123,7 @@ static void put_rope(keys *k, const hone_facts *f, unsigned optional)
         if (r->beta_slow != 0) put_f32(k, "rope.scaling.yarn_beta_slow", r->beta_slow);
         break;
     case HONE_ROPE_SCALE_LONGROPE:
+        put_str(k, "rope.scaling.type", "longrope"); /* llama.cpp and granite.cpp load the factors only when told so */
         put_u32(k, "rope.scaling.original_context_length", r->original_context);
         put_f32(k, "rope.scaling.attn_factor", r->attn_factor != 0 ? r->attn_factor : longrope_attention(f));
         break;
@@ -134,12 +135,12 @@ static void put_rope(keys *k, const hone_facts *f, unsigned optional)
         put_u32(k, "rope.scaling.original_context_length", r->original_context ? r->original_context : f->context);
 }
 
-/* Whether windowed[] is "every p-th layer is global", which llama.cpp assumes by itself with the family's own p. */
-static bool is_regular(const hone_facts *f)
+/* Whether the layers with a window are those that llama.cpp assumes when no pattern is written. */
+static bool is_assumed(const hone_facts *f)
 {
-    if (!f->windowed || f->window_pattern == 0) return !f->windowed;
+    uint32_t step = f->gguf->window_step;
     for (uint32_t i = 0; i < f->n_layers; i++)
-        if (f->windowed[i] != (i % f->window_pattern < f->window_pattern - 1)) return false;
+        if ((!f->windowed || f->windowed[i]) != (step == 0 || i % step < step - 1)) return false;
     return true;
 }
 
@@ -147,7 +148,7 @@ static void put_window(keys *k, const hone_facts *f, unsigned flags, unsigned op
 {
     bool told = f->window > 0 && (flags & HONE_GGUF_WINDOW);
     if (told || (optional & HONE_GGUF_KEY_WINDOW)) put_u32(k, "attention.sliding_window", f->window);
-    if (!told || is_regular(f) || k->code != HONE_OK) return;
+    if (!told || is_assumed(f) || k->code != HONE_OK) return;
     char buf[192];
     key_of(k, "attention.sliding_window_pattern", buf);
     uint8_t one[512];
@@ -155,7 +156,7 @@ static void put_window(keys *k, const hone_facts *f, unsigned flags, unsigned op
         k->code = HONE_FAIL(k->err, HONE_EUNSUPPORTED, "", "the model has %u layers, llama.cpp holds up to %zu", f->n_layers, sizeof one);
         return;
     }
-    for (uint32_t i = 0; i < f->n_layers; i++) one[i] = f->windowed[i] ? 1 : 0;
+    for (uint32_t i = 0; i < f->n_layers; i++) one[i] = !f->windowed || f->windowed[i] ? 1 : 0;
     if (k->code == HONE_OK) k->code = hone_gguf_put_array(k->w, buf, HONE_GGUF_BOOL, one, f->n_layers, k->err);
 }
 

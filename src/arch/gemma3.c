@@ -1,0 +1,67 @@
+/* gemma3.c - Gemma 3, text only: q and k normalised, five layers behind a window, then one that sees all.
+ * Defaults: transformers configuration_gemma3.py, Gemma3TextConfig. */
+#include "arch/config.h"
+#include "arch/rules.h"
+#include <math.h>
+
+static const hone_tensor_rule rules[] = {
+    WEIGHT("model.embed_tokens.weight", TOK_EMBD, "[vocab, hidden]"),
+    WEIGHT("model.norm.weight", OUTPUT_NORM, "[hidden]"),
+    HEAD("lm_head.weight"),
+    WEIGHT("model.layers.%.input_layernorm.weight", ATTN_NORM, "[hidden]"),
+    WEIGHT("model.layers.%.self_attn.q_proj.weight", ATTN_Q, "[heads*head_dim, hidden]"),
+    BIAS("model.layers.%.self_attn.q_proj.bias", ATTN_Q, "[heads*head_dim]"),
+    WEIGHT("model.layers.%.self_attn.k_proj.weight", ATTN_K, "[kv_heads*head_dim, hidden]"),
+    BIAS("model.layers.%.self_attn.k_proj.bias", ATTN_K, "[kv_heads*head_dim]"),
+    WEIGHT("model.layers.%.self_attn.v_proj.weight", ATTN_V, "[kv_heads*head_dim, hidden]"),
+    BIAS("model.layers.%.self_attn.v_proj.bias", ATTN_V, "[kv_heads*head_dim]"),
+    WEIGHT("model.layers.%.self_attn.o_proj.weight", ATTN_OUT, "[hidden, heads*head_dim]"),
+    BIAS("model.layers.%.self_attn.o_proj.bias", ATTN_OUT, "[hidden]"),
+    WEIGHT("model.layers.%.self_attn.q_norm.weight", ATTN_Q_NORM, "[head_dim]"),
+    WEIGHT("model.layers.%.self_attn.k_norm.weight", ATTN_K_NORM, "[head_dim]"),
+    WEIGHT("model.layers.%.post_attention_layernorm.weight", ATTN_POST_NORM, "[hidden]"),
+    WEIGHT("model.layers.%.pre_feedforward_layernorm.weight", FFN_NORM, "[hidden]"),
+    WEIGHT("model.layers.%.post_feedforward_layernorm.weight", FFN_POST_NORM, "[hidden]"),
+    WEIGHT("model.layers.%.mlp.gate_proj.weight", FFN_GATE, "[ffn, hidden]"),
+    WEIGHT("model.layers.%.mlp.up_proj.weight", FFN_UP, "[ffn, hidden]"),
+    WEIGHT("model.layers.%.mlp.down_proj.weight", FFN_DOWN, "[hidden, ffn]"),
+    IGNORED("model.layers.%.self_attn.rotary_emb.inv_freq"),
+};
+
+static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err *err)
+{
+    static const hone_config_defaults d = {
+        .vocab = 262208, .hidden = 2304, .ffn = 9216, .layers = 26, .heads = 8, .kv_heads = 4, .head_dim = 256,
+        .context = 131072, .eps = 1e-6, .theta = 1000000, .tied = true, .act = HONE_ACT_GELU_TANH, .eps_key = "rms_norm_eps",
+        .act_key = "hidden_activation", .norm = HONE_NORM_RMS, .rope_fraction = 1,
+    };
+    HONE_TRY(hone_config_decoder(c, &d, a, f, err));
+    f->norm_plus_one = f->norm_post = true;
+    f->embedding_scale = sqrt(f->hidden); /* rounded to the model's dtype in transformers: 4 ulp of bf16 at most */
+    double scalar = 256;
+    HONE_TRY(hone_config_number(c, "query_pre_attn_scalar", 1e-3, 1e9, &scalar, err));
+    f->attn_scale = 1 / sqrt(scalar);
+    HONE_TRY(hone_json_bool(c, "attention_bias", &f->bias_q, err));
+    f->bias_k = f->bias_v = f->bias_o = f->bias_q;
+    HONE_TRY(hone_config_refuse(c, "use_bidirectional_attention", "that is an encoder", err));
+    f->qk_norm = true;
+    HONE_TRY(hone_config_number(c, "attn_logit_softcapping", 0, 1e6, &f->attn_softcap, err));
+    HONE_TRY(hone_config_number(c, "final_logit_softcapping", 0, 1e6, &f->logit_softcap, err));
+    if (f->rope.local_base == 0) f->rope.local_base = 10000;
+    HONE_TRY(hone_config_number(c, "rope_local_base_freq", 1, 1e15, &f->rope.local_base, err));
+    uint32_t window, pattern = 6;
+    HONE_TRY(hone_config_window(c, 4096, &window, err));
+    HONE_TRY(hone_json_u32(c, "_sliding_window_pattern", &pattern, err));
+    HONE_TRY(hone_json_u32(c, "sliding_window_pattern", &pattern, err));
+    HONE_TRY(hone_config_windowed(c, window, hone_window_pattern, pattern, a, f, err));
+    return HONE_OK;
+}
+
+const hone_arch hone_arch_gemma3 = {
+    .name = "gemma3", .hf_class = "Gemma3ForCausalLM", .source = "arXiv:2503.19786",
+    .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .gguf = { .name = "gemma3", .act = HONE_ACT_GELU_TANH, .wide_scale_layers = 62, .window_step = 6,
+              .keys = HONE_GGUF_KEY_HEAD_DIM,
+              .flags = HONE_GGUF_HEAD_DIM | HONE_GGUF_WINDOW | HONE_GGUF_LOGIT_SOFTCAP | HONE_GGUF_BIAS_QKV |
+                       HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
+};

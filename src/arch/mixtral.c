@@ -1,0 +1,51 @@
+/* mixtral.c - Mixtral: Mistral with experts in place of the feed-forward.
+ * Defaults: transformers configuration_mixtral.py. */
+#include "arch/config.h"
+#include "arch/rules.h"
+
+static const hone_tensor_rule rules[] = {
+    WEIGHT("model.embed_tokens.weight", TOK_EMBD, "[vocab, hidden]"),
+    WEIGHT("model.norm.weight", OUTPUT_NORM, "[hidden]"),
+    HEAD("lm_head.weight"),
+    WEIGHT("model.layers.%.input_layernorm.weight", ATTN_NORM, "[hidden]"),
+    WEIGHT("model.layers.%.self_attn.q_proj.weight", ATTN_Q, "[heads*head_dim, hidden]"),
+    WEIGHT("model.layers.%.self_attn.k_proj.weight", ATTN_K, "[kv_heads*head_dim, hidden]"),
+    WEIGHT("model.layers.%.self_attn.v_proj.weight", ATTN_V, "[kv_heads*head_dim, hidden]"),
+    WEIGHT("model.layers.%.self_attn.o_proj.weight", ATTN_OUT, "[hidden, heads*head_dim]"),
+    WEIGHT("model.layers.%.post_attention_layernorm.weight", FFN_NORM, "[hidden]"),
+    WEIGHT("model.layers.%.block_sparse_moe.gate.weight", FFN_ROUTER, "[experts, hidden]"),
+    WEIGHT("model.layers.%.block_sparse_moe.experts.%.w1.weight", FFN_GATE_EXPS, "[expert_ffn, hidden]"),
+    WEIGHT("model.layers.%.block_sparse_moe.experts.%.w3.weight", FFN_UP_EXPS, "[expert_ffn, hidden]"),
+    WEIGHT("model.layers.%.block_sparse_moe.experts.%.w2.weight", FFN_DOWN_EXPS, "[hidden, expert_ffn]"),
+    IGNORED("model.layers.%.self_attn.rotary_emb.inv_freq"),
+};
+
+static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err *err)
+{
+    static const hone_config_defaults d = {
+        .vocab = 32000, .hidden = 4096, .ffn = 14336, .layers = 32, .heads = 32, .kv_heads = 8, .context = 4096 * 32,
+        .eps = 1e-5, .theta = 1000000, .act = HONE_ACT_SILU, .eps_key = "rms_norm_eps", .act_key = "hidden_act",
+        .norm = HONE_NORM_RMS, .rope_fraction = 1,
+    };
+    HONE_TRY(hone_config_decoder(c, &d, a, f, err));
+    f->n_experts = 8;
+    f->n_experts_used = 2;
+    f->expert_ffn = f->ffn;
+    f->expert_norm_topk = true;
+    HONE_TRY(hone_json_u32(c, "num_local_experts", &f->n_experts, err));
+    HONE_TRY(hone_json_u32(c, "num_experts_per_tok", &f->n_experts_used, err));
+    uint32_t window;
+    HONE_TRY(hone_config_window(c, 0, &window, err));
+    HONE_TRY(hone_config_windowed(c, window, NULL, 0, a, f, err));
+    return HONE_OK;
+}
+
+const hone_arch hone_arch_mixtral = {
+    .name = "mixtral", .hf_class = "MixtralForCausalLM", .source = "arXiv:2401.04088",
+    .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .gguf = { .name = "llama", .act = HONE_ACT_SILU, .big_layers = 80, .big_needs_groups = true,
+              .keys = HONE_GGUF_KEY_VOCAB_SIZE | HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_HEAD_DIM,
+              .flags = HONE_GGUF_QK_NEIGHBOURS | HONE_GGUF_ROPE_FREQS | HONE_GGUF_ROPE_FACTORS | HONE_GGUF_HEAD_DIM |
+                       HONE_GGUF_BIAS_QKV | HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN | HONE_GGUF_KV_GROUPS |
+                       HONE_GGUF_ROPE_SCALED | HONE_GGUF_NORM_TOPK },
+};

@@ -1,0 +1,54 @@
+/* qwen3.c - dense Qwen 3: heads of their own size, q and k normalised per head.
+ * Defaults: transformers configuration_qwen3.py. */
+#include "arch/config.h"
+#include "arch/rules.h"
+
+static const hone_tensor_rule rules[] = {
+    WEIGHT("model.embed_tokens.weight", TOK_EMBD, "[vocab, hidden]"),
+    WEIGHT("model.norm.weight", OUTPUT_NORM, "[hidden]"),
+    HEAD("lm_head.weight"),
+    WEIGHT("model.layers.%.input_layernorm.weight", ATTN_NORM, "[hidden]"),
+    WEIGHT("model.layers.%.self_attn.q_proj.weight", ATTN_Q, "[heads*head_dim, hidden]"),
+    BIAS("model.layers.%.self_attn.q_proj.bias", ATTN_Q, "[heads*head_dim]"),
+    WEIGHT("model.layers.%.self_attn.k_proj.weight", ATTN_K, "[kv_heads*head_dim, hidden]"),
+    BIAS("model.layers.%.self_attn.k_proj.bias", ATTN_K, "[kv_heads*head_dim]"),
+    WEIGHT("model.layers.%.self_attn.v_proj.weight", ATTN_V, "[kv_heads*head_dim, hidden]"),
+    BIAS("model.layers.%.self_attn.v_proj.bias", ATTN_V, "[kv_heads*head_dim]"),
+    WEIGHT("model.layers.%.self_attn.o_proj.weight", ATTN_OUT, "[hidden, heads*head_dim]"),
+    BIAS("model.layers.%.self_attn.o_proj.bias", ATTN_OUT, "[hidden]"),
+    WEIGHT("model.layers.%.self_attn.q_norm.weight", ATTN_Q_NORM, "[head_dim]"),
+    WEIGHT("model.layers.%.self_attn.k_norm.weight", ATTN_K_NORM, "[head_dim]"),
+    WEIGHT("model.layers.%.post_attention_layernorm.weight", FFN_NORM, "[hidden]"),
+    WEIGHT("model.layers.%.mlp.gate_proj.weight", FFN_GATE, "[ffn, hidden]"),
+    WEIGHT("model.layers.%.mlp.up_proj.weight", FFN_UP, "[ffn, hidden]"),
+    WEIGHT("model.layers.%.mlp.down_proj.weight", FFN_DOWN, "[hidden, ffn]"),
+    IGNORED("model.layers.%.self_attn.rotary_emb.inv_freq"),
+};
+
+static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err *err)
+{
+    static const hone_config_defaults d = {
+        .vocab = 151936, .hidden = 4096, .ffn = 22016, .layers = 32, .heads = 32, .kv_heads = 32, .head_dim = 128,
+        .context = 32768, .eps = 1e-6, .theta = 10000, .act = HONE_ACT_SILU, .eps_key = "rms_norm_eps",
+        .act_key = "hidden_act", .norm = HONE_NORM_RMS, .rope_fraction = 1,
+    };
+    HONE_TRY(hone_config_decoder(c, &d, a, f, err));
+    f->qk_norm = true;
+    HONE_TRY(hone_json_bool(c, "attention_bias", &f->bias_q, err));
+    f->bias_k = f->bias_v = f->bias_o = f->bias_q;
+    bool     windows = false;
+    uint32_t window, from = 28;
+    HONE_TRY(hone_json_bool(c, "use_sliding_window", &windows, err));
+    HONE_TRY(hone_config_window(c, 4096, &window, err));
+    HONE_TRY(hone_json_u32(c, "max_window_layers", &from, err));
+    HONE_TRY(hone_config_windowed(c, windows ? window : 0, hone_window_from, from, a, f, err));
+    return HONE_OK;
+}
+
+const hone_arch hone_arch_qwen3 = {
+    .name = "qwen3", .hf_class = "Qwen3ForCausalLM", .source = "arXiv:2505.09388",
+    .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .gguf = { .name = "qwen3", .act = HONE_ACT_SILU,
+              .keys = HONE_GGUF_KEY_HEAD_DIM,
+              .flags = HONE_GGUF_HEAD_DIM | HONE_GGUF_BIAS_QKV | HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
+};

@@ -1,0 +1,73 @@
+/* qwen3_moe.c - Qwen 3 with experts in every layer.
+ * Defaults: transformers configuration_qwen3_moe.py. */
+#include "arch/config.h"
+#include "arch/rules.h"
+
+static const hone_tensor_rule rules[] = {
+    WEIGHT("model.embed_tokens.weight", TOK_EMBD, "[vocab, hidden]"),
+    WEIGHT("model.norm.weight", OUTPUT_NORM, "[hidden]"),
+    HEAD("lm_head.weight"),
+    WEIGHT("model.layers.%.input_layernorm.weight", ATTN_NORM, "[hidden]"),
+    WEIGHT("model.layers.%.self_attn.q_proj.weight", ATTN_Q, "[heads*head_dim, hidden]"),
+    BIAS("model.layers.%.self_attn.q_proj.bias", ATTN_Q, "[heads*head_dim]"),
+    WEIGHT("model.layers.%.self_attn.k_proj.weight", ATTN_K, "[kv_heads*head_dim, hidden]"),
+    BIAS("model.layers.%.self_attn.k_proj.bias", ATTN_K, "[kv_heads*head_dim]"),
+    WEIGHT("model.layers.%.self_attn.v_proj.weight", ATTN_V, "[kv_heads*head_dim, hidden]"),
+    BIAS("model.layers.%.self_attn.v_proj.bias", ATTN_V, "[kv_heads*head_dim]"),
+    WEIGHT("model.layers.%.self_attn.o_proj.weight", ATTN_OUT, "[hidden, heads*head_dim]"),
+    BIAS("model.layers.%.self_attn.o_proj.bias", ATTN_OUT, "[hidden]"),
+    WEIGHT("model.layers.%.self_attn.q_norm.weight", ATTN_Q_NORM, "[head_dim]"),
+    WEIGHT("model.layers.%.self_attn.k_norm.weight", ATTN_K_NORM, "[head_dim]"),
+    WEIGHT("model.layers.%.post_attention_layernorm.weight", FFN_NORM, "[hidden]"),
+    WEIGHT("model.layers.%.mlp.gate.weight", FFN_ROUTER, "[experts, hidden]"),
+    WEIGHT("model.layers.%.mlp.experts.%.gate_proj.weight", FFN_GATE_EXPS, "[expert_ffn, hidden]"),
+    WEIGHT("model.layers.%.mlp.experts.%.up_proj.weight", FFN_UP_EXPS, "[expert_ffn, hidden]"),
+    WEIGHT("model.layers.%.mlp.experts.%.down_proj.weight", FFN_DOWN_EXPS, "[hidden, expert_ffn]"),
+    /* The same, stacked, as transformers 5 keeps them in memory and some write them. */
+    PIECE("model.layers.%.mlp.experts.gate_up_proj", FFN_GATE_EXPS, "[experts, 2*expert_ffn, hidden]", 0, 2),
+    PIECE("model.layers.%.mlp.experts.gate_up_proj", FFN_UP_EXPS, "[experts, 2*expert_ffn, hidden]", 1, 2),
+    WEIGHT("model.layers.%.mlp.experts.down_proj", FFN_DOWN_EXPS, "[experts, hidden, expert_ffn]"),
+    IGNORED("model.layers.%.self_attn.rotary_emb.inv_freq"),
+};
+
+static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err *err)
+{
+    static const hone_config_defaults d = {
+        .vocab = 151936, .hidden = 2048, .ffn = 6144, .layers = 24, .heads = 32, .kv_heads = 4, .context = 32768, .eps = 1e-6,
+        .theta = 10000, .act = HONE_ACT_SILU, .eps_key = "rms_norm_eps", .act_key = "hidden_act", .norm = HONE_NORM_RMS,
+        .rope_fraction = 1,
+    };
+    HONE_TRY(hone_config_decoder(c, &d, a, f, err));
+    f->qk_norm = true;
+    HONE_TRY(hone_json_bool(c, "attention_bias", &f->bias_q, err));
+    f->bias_k = f->bias_v = f->bias_o = f->bias_q;
+    f->n_experts = 128;
+    f->n_experts_used = 8;
+    f->expert_ffn = 768;
+    HONE_TRY(hone_json_u32(c, "num_experts", &f->n_experts, err));
+    HONE_TRY(hone_json_u32(c, "num_experts_per_tok", &f->n_experts_used, err));
+    HONE_TRY(hone_json_u32(c, "moe_intermediate_size", &f->expert_ffn, err));
+    HONE_TRY(hone_json_bool(c, "norm_topk_prob", &f->expert_norm_topk, err));
+    uint32_t step = 1;
+    HONE_TRY(hone_json_u32(c, "decoder_sparse_step", &step, err));
+    if (step != 1)
+        return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "\"decoder_sparse_step\" is %u: layers without experts are not supported", step);
+    if (json_array_size(json_object_get(c, "mlp_only_layers")) > 0)
+        return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "\"mlp_only_layers\" names %zu layers: layers without experts are not supported",
+                         json_array_size(json_object_get(c, "mlp_only_layers")));
+    bool     windows = false;
+    uint32_t window;
+    HONE_TRY(hone_json_bool(c, "use_sliding_window", &windows, err));
+    HONE_TRY(hone_config_window(c, 4096, &window, err));
+    HONE_TRY(hone_config_windowed(c, windows ? window : 0, NULL, 0, a, f, err));
+    return HONE_OK;
+}
+
+const hone_arch hone_arch_qwen3_moe = {
+    .name = "qwen3_moe", .hf_class = "Qwen3MoeForCausalLM", .source = "arXiv:2505.09388",
+    .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .gguf = { .name = "qwen3moe", .act = HONE_ACT_SILU,
+              .keys = HONE_GGUF_KEY_HEAD_DIM | HONE_GGUF_KEY_EXPERT_FFN,
+              .flags = HONE_GGUF_HEAD_DIM | HONE_GGUF_BIAS_QKV | HONE_GGUF_NORM_TOPK | HONE_GGUF_KV_GROUPS |
+                       HONE_GGUF_ROPE_SCALED },
+};
