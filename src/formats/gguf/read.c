@@ -59,6 +59,14 @@ static hone_code take_str(cursor *c, const char *what, hone_gguf_str *out, hone_
     return HONE_OK;
 }
 
+/* "key 'x'": how the thing at hand is called in messages. */
+#define LABEL (HONE_SHOWN + 16)
+static const char *label(char out[LABEL], const char *kind, const hone_gguf_str *name, char shown[HONE_SHOWN])
+{
+    (void)snprintf(out, LABEL, "%s '%s'", kind, hone_shown(name->ptr, (size_t)name->len, shown));
+    return out;
+}
+
 /* Names and keys are shown, compared and handed on as C strings: text without NUL. */
 static hone_code check_text(const hone_gguf_str *s, uint64_t max, const char *what, uint64_t index, hone_err *err)
 {
@@ -107,7 +115,7 @@ static size_t scalar_size(uint32_t type) /* 0: not a scalar */
 static hone_code check_bools(const uint8_t *b, uint64_t n, const char *key, hone_err *err)
 {
     for (uint64_t i = 0; i < n; i++)
-        if (b[i] > 1) return HONE_FAIL(err, HONE_EINPUT, AGAIN, "key '%s' holds the truth value %u", key, b[i]);
+        if (b[i] > 1) return HONE_FAIL(err, HONE_EINPUT, AGAIN, "%s holds the truth value %u", key, b[i]);
     return HONE_OK;
 }
 
@@ -154,20 +162,20 @@ static hone_code take_array(cursor *c, const char *key, hone_arena *a, hone_gguf
     const uint8_t *b;
     HONE_TRY(take32(c, key, &elem, err));
     HONE_TRY(take64(c, key, &n, err));
-    if (elem == HONE_GGUF_ARRAY) return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "key '%s' is an array of arrays", key);
+    if (elem == HONE_GGUF_ARRAY) return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "%s is an array of arrays", key);
     if (elem != HONE_GGUF_STRING && scalar_size(elem) == 0)
-        return HONE_FAIL(err, HONE_EINPUT, AGAIN, "key '%s' is an array of the unknown type %u", key, elem);
+        return HONE_FAIL(err, HONE_EINPUT, AGAIN, "%s is an array of the unknown type %u", key, elem);
     v->elem = (hone_gguf_type)elem;
     v->n = n;
     if (elem != HONE_GGUF_STRING) {
         if (!hone_size_mul(n, scalar_size(elem), &bytes))
-            return HONE_FAIL(err, HONE_EINPUT, AGAIN, "key '%s' is an array of %" PRIu64 " elements, more than 2^64 bytes", key, n);
+            return HONE_FAIL(err, HONE_EINPUT, AGAIN, "%s is an array of %" PRIu64 " elements, more than 2^64 bytes", key, n);
         HONE_TRY(take(c, bytes, key, &b, err));
         v->as.array = b;
         return elem == HONE_GGUF_BOOL ? check_bools(b, n, key, err) : HONE_OK;
     }
     if (n > (c->size - c->at) / 8)
-        return HONE_FAIL(err, HONE_EINPUT, AGAIN, "key '%s' is an array of %" PRIu64 " strings, the file ends after %" PRIu64 " bytes", key, n,
+        return HONE_FAIL(err, HONE_EINPUT, AGAIN, "%s is an array of %" PRIu64 " strings, the file ends after %" PRIu64 " bytes", key, n,
                          c->size - c->at);
     hone_gguf_str *list = a ? HONE_ARENA_NEW(a, hone_gguf_str, n) : NULL, one;
     if (a && !list) return HONE_NOMEM(err, "the strings of a GGUF key");
@@ -178,53 +186,53 @@ static hone_code take_array(cursor *c, const char *key, hone_arena *a, hone_gguf
 
 static hone_code take_kv(cursor *c, uint64_t index, hone_arena *a, hone_gguf_kv *kv, hone_err *err)
 {
-    char     shown[HONE_SHOWN];
+    char     shown[HONE_SHOWN], text[LABEL];
     uint32_t type;
     *kv = (hone_gguf_kv){ 0 };
-    (void)snprintf(shown, sizeof shown, "key %" PRIu64, index);
-    HONE_TRY(take_str(c, shown, &kv->key, err));
+    (void)snprintf(text, sizeof text, "key %" PRIu64, index);
+    HONE_TRY(take_str(c, text, &kv->key, err));
     HONE_TRY(check_text(&kv->key, KEY_MAX_BYTES, "key", index, err));
-    const char *key = hone_shown(kv->key.ptr, (size_t)kv->key.len, shown);
+    const char *key = label(text, "key", &kv->key, shown);
     HONE_TRY(take32(c, key, &type, err));
     kv->value.type = (hone_gguf_type)type;
     if (type == HONE_GGUF_STRING) return take_str(c, key, &kv->value.as.s, err);
     if (type == HONE_GGUF_ARRAY) return take_array(c, key, a, &kv->value, err);
-    if (scalar_size(type) == 0) return HONE_FAIL(err, HONE_EINPUT, AGAIN, "key '%s' has the unknown type %u", key, type);
+    if (scalar_size(type) == 0) return HONE_FAIL(err, HONE_EINPUT, AGAIN, "%s has the unknown type %u", key, type);
     return take_scalar(c, type, key, &kv->value, err);
 }
 
 /* out->offset is as in the file: relative to the data. */
 static hone_code take_tensor(cursor *c, uint64_t index, hone_arena *a, hone_tensor *out, hone_err *err)
 {
-    char           shown[HONE_SHOWN];
+    char           shown[HONE_SHOWN], text[LABEL];
     hone_gguf_str  name;
     uint32_t       type;
     const uint8_t *b;
     *out = (hone_tensor){ 0 };
-    (void)snprintf(shown, sizeof shown, "tensor %" PRIu64, index);
-    HONE_TRY(take_str(c, shown, &name, err));
+    (void)snprintf(text, sizeof text, "tensor %" PRIu64, index);
+    HONE_TRY(take_str(c, text, &name, err));
     HONE_TRY(check_text(&name, NAME_MAX_BYTES, "the name of tensor", index, err));
-    hone_shown(name.ptr, (size_t)name.len, shown);
-    HONE_TRY(take32(c, shown, &out->n_dims, err));
+    const char *me = label(text, "tensor", &name, shown);
+    HONE_TRY(take32(c, me, &out->n_dims, err));
     if (out->n_dims > MAX_RANK)
-        return HONE_FAIL(err, HONE_EINPUT, AGAIN, "tensor '%s' has %u dimensions, GGUF holds up to %u", shown, out->n_dims, MAX_RANK);
-    HONE_TRY(take(c, 8 * (uint64_t)out->n_dims, shown, &b, err));
+        return HONE_FAIL(err, HONE_EINPUT, AGAIN, "%s has %u dimensions, GGUF holds up to %u", me, out->n_dims, MAX_RANK);
+    HONE_TRY(take(c, 8 * (uint64_t)out->n_dims, me, &b, err));
     for (uint32_t d = 0; d < out->n_dims; d++) out->dims[d] = hone_le64(b + 8 * (size_t)(out->n_dims - 1 - d)); /* GGUF: fastest first */
-    HONE_TRY(take32(c, shown, &type, err));
-    HONE_TRY(take64(c, shown, &out->offset, err));
+    HONE_TRY(take32(c, me, &type, err));
+    HONE_TRY(take64(c, me, &out->offset, err));
     if (!hone_dtype_from_gguf(type, &out->dtype))
-        return HONE_FAIL(err, HONE_EUNSUPPORTED, "look for a newer hone that knows this type", "tensor '%s' has the unknown type %u", shown, type);
+        return HONE_FAIL(err, HONE_EUNSUPPORTED, "look for a newer hone that knows this type", "%s has the unknown type %u", me, type);
 
     const hone_dtype_info *info = hone_dtype_get(out->dtype);
     uint64_t               elems = 1, cols = out->n_dims ? out->dims[out->n_dims - 1] : 1;
     bool                   fits = true, empty = false;
     if (cols % info->block_elems != 0)
-        return HONE_FAIL(err, HONE_EINPUT, AGAIN, "tensor '%s' has %" PRIu64 " columns, %s needs a multiple of %u", shown, cols, info->name,
+        return HONE_FAIL(err, HONE_EINPUT, AGAIN, "%s has %" PRIu64 " columns, %s needs a multiple of %u", me, cols, info->name,
                          info->block_elems);
     for (uint32_t d = 0; d < out->n_dims; d++) empty = empty || out->dims[d] == 0;
     for (uint32_t d = 0; d < out->n_dims && fits && !empty; d++) fits = hone_size_mul(elems, out->dims[d], &elems);
     fits = fits && hone_dtype_bytes(out->dtype, empty ? 0 : elems, &out->bytes);
-    if (!fits) return HONE_FAIL(err, HONE_EINPUT, AGAIN, "tensor '%s': its shape needs more than 2^64 bytes", shown);
+    if (!fits) return HONE_FAIL(err, HONE_EINPUT, AGAIN, "%s: its shape needs more than 2^64 bytes", me);
     if (a && !(out->name = hone_arena_strndup(a, name.ptr, (size_t)name.len))) return HONE_NOMEM(err, "a tensor name");
     return HONE_OK;
 }
