@@ -85,18 +85,26 @@ typedef struct hone_bench_options {
     const char *const *backends;  /* [n_artefacts] or NULL: by file type */
     uint32_t prompt, gen, repeat; /* tokens, tokens, rounds; 0: 128, 32, 10 */
     uint32_t context;             /* 0: prompt + gen rounded up to 256 */
-    unsigned threads, warmup;     /* warmup rounds, default 1 */
-    uint32_t seed;                /* of the prompt tokens */
+    unsigned threads, warmup;     /* of each child, 0: 1; rounds that are run and not counted, 0: 1 */
+    uint32_t seed;                /* of the prompt tokens: drawn at random from the vocabulary, the same for all artefacts */
+    bool     reopen;              /* open each artefact anew in each round, one at a time; done anyway when all of them together would take
+                                   * more than half of the available memory */
 } hone_bench_options;
 typedef struct hone_bench_result {
     char        path[1024], runtime[64], version[64], device[64];
     bool        failed; char failure[512]; /* the candidate died or refused: everything else is not measured */
     uint64_t    file_bytes, weights_bytes, kv_bytes, compute_bytes, n_params;
-    hone_metric load_ms, ttft_p50, ttft_p95, ttft_p99, latency_p50, latency_p95, latency_p99; /* latency: per generated token, ms */
-    hone_metric prefill_tok_s, decode_tok_s, cv; /* cv: of the per-round decode speed */
-    hone_metric peak_rss_bytes, cpu_utilization, energy_j_per_token;
+    uint32_t    prompt, gen, rounds, context; unsigned threads; bool reopened; /* what was run */
+    hone_metric load_ms;    /* to a usable model, file in the page cache */
+    hone_metric ttft_p50, ttft_p95, ttft_p99; /* ms, one sample a round */
+    hone_metric latency_p50, latency_p95, latency_p99; /* per generated token after the first, ms */
+    hone_metric prefill_tok_s, decode_tok_s, cv; /* means over rounds; cv: of the per-round decode speed */
+    hone_metric peak_rss_bytes; /* of the child, file pages included */
+    hone_metric cpu_utilization; /* share of the threads' time that was spent computing */
+    hone_metric energy_j_per_token; /* of prompt and generation, per generated token; the counter covers the whole package */
 } hone_bench_result;
-/* results: [n_artefacts], caller's.  HONE_OK even when some candidates failed; HONE_ERUNTIME when all did. */
+/* Rounds visit every artefact once, A B C, B C A, ...: what drifts, drifts for all.  Three loads of each come first (after one not counted).
+ * results: [n_artefacts], caller's.  HONE_OK even when some candidates failed; the first failure's code when all did. */
 hone_code hone_bench(const hone_ctx *ctx, const hone_bench_options *opt, hone_bench_result *results, hone_err *err);
-json_t   *hone_bench_json(const hone_bench_result *r);
+json_t   *hone_bench_json(const hone_bench_result *r); /* one entry of results[]: docs/schema/bench.json */
 #endif

@@ -39,14 +39,20 @@ static const char *state_name(hone_metric_state s)
     return s == HONE_MEASURED ? "measured" : s == HONE_UNRESOLVED ? "unresolved" : "not_measured";
 }
 
-static const char *reason(const hone_metric *m) { return m->why[0] ? m->why : "no reason given"; }
+/* A reason may come from a runtime, and was cut to fit: its UTF-8 may be broken. */
+static json_t *reason(const hone_metric *m)
+{
+    char   shown[4 * sizeof m->why];
+    size_t n = strlen(m->why);
+    if (n == 0) return json_string("no reason given");
+    return json_string(hone_utf8_valid(m->why, n) ? m->why : hone_text_show(m->why, n, shown, sizeof shown));
+}
 
 static json_t *interval(const hone_metric *m) { return json_pack("[f,f]", m->lo, m->hi); }
 
 json_t *hone_metric_json(const hone_metric *m)
 {
-    if (m->state != HONE_MEASURED)
-        return json_pack("{s:s,s:s,s:I}", "state", state_name(m->state), "reason", reason(m), "n", (json_int_t)m->n);
+    if (m->state != HONE_MEASURED) return json_pack("{s:s,s:o,s:I}", "state", state_name(m->state), "reason", reason(m), "n", (json_int_t)m->n);
     json_t *j = json_pack("{s:s,s:f,s:I}", "state", "measured", "value", m->value, "n", (json_int_t)m->n);
     if (j && hone_metric_has_ci(m) && !hone_json_put(j, "ci", interval(m))) {
         json_decref(j);
@@ -82,7 +88,7 @@ bool hone_metric_put(json_t *result, const char *path, const hone_metric *m)
     if (!home || !hone_json_put(home, leaf, known ? hone_json_real(m->value) : json_null())) return false;
     if (!known)
         return (side = inner(result, "states")) &&
-               hone_json_put(side, path, json_pack("{s:s,s:s}", "state", state_name(m->state), "reason", reason(m)));
+               hone_json_put(side, path, json_pack("{s:s,s:o}", "state", state_name(m->state), "reason", reason(m)));
     if (!(side = inner(result, "n")) || !hone_json_put(side, path, json_integer((json_int_t)m->n))) return false;
     return !hone_metric_has_ci(m) || ((side = inner(result, "ci")) && hone_json_put(side, path, interval(m)));
 }
