@@ -1,0 +1,296 @@
+/* test_codec.c - what every codec promises, and how much each one loses. */
+#include "quant/codec.h"
+#include "quant/golden.h"
+#include "quant/half.h"
+#include "quant/rows.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+enum { COLS = 4096 };
+
+static size_t row_bytes(hone_dtype t, size_t n)
+{
+    uint64_t bytes = 0;
+    assert_true(hone_dtype_bytes(t, n, &bytes));
+    return (size_t)bytes;
+}
+
+static size_t encode_by_us(void *ctx, const float *x, uint8_t *out, size_t n, const float *importance)
+{
+    const hone_codec *c = ctx;
+    c->encode_row(x, out, n, importance);
+    return row_bytes(c->dtype, n);
+}
+
+static void types_without_a_codec_are_these(void **state)
+{
+    (void)state;
+    static const hone_dtype none[] = { HONE_DTYPE_C64,     HONE_DTYPE_F6_E2M3, HONE_DTYPE_F6_E3M2, HONE_DTYPE_IQ2_XXS,
+                                       HONE_DTYPE_IQ2_XS,  HONE_DTYPE_IQ2_S,   HONE_DTYPE_IQ3_XXS, HONE_DTYPE_IQ3_S,
+                                       HONE_DTYPE_IQ1_S,   HONE_DTYPE_IQ1_M };
+    int n_without = 0;
+    for (int t = 0; t < HONE_DTYPE_COUNT; t++) {
+        const hone_codec *c = hone_codec_find((hone_dtype)t);
+        bool listed = false;
+        for (size_t i = 0; i < HONE_COUNT(none); i++) listed |= none[i] == (hone_dtype)t;
+        assert_int_equal(c == NULL, listed);
+        n_without += listed;
+        if (!c) continue;
+        assert_int_equal(c->dtype, t);
+        assert_non_null(c->decode_row);
+        if (c->wants_importance) assert_non_null(c->encode_row);
+    }
+    assert_int_equal(n_without, HONE_COUNT(none));
+}
+
+static void bytes_are_the_golden_ones(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < QUANT_GOLDEN_COUNT; i++) {
+        hone_dtype t;
+        assert_true(hone_dtype_from_name(quant_goldens[i].name, &t));
+        hone_codec c = *hone_codec_find(t);
+        assert_true(rows_hash(encode_by_us, &c, false) == quant_goldens[i].without);
+        assert_true(rows_hash(encode_by_us, &c, true) == quant_goldens[i].with_importance);
+    }
+}
+
+/* Root of the mean (weighted) square error over that of the numbers themselves, over a few rows. */
+static double relative_error(const hone_codec *c, row_kind kind, bool encode_with, bool judge_with)
+{
+    static float x[COLS], back[COLS], w[COLS];
+    static uint8_t bytes[4 * COLS];
+    double error = 0, size = 0;
+    for (uint64_t seed = 0; seed < 8; seed++) {
+        rows_fill(kind, seed, x, COLS);
+        rows_importance(seed, w, COLS);
+        c->encode_row(x, bytes, COLS, encode_with ? w : NULL);
+        c->decode_row(bytes, back, COLS);
+        for (int i = 0; i < COLS; i++) {
+            double weight = judge_with ? (double)w[i] : 1, diff = (double)x[i] - (double)back[i];
+            error += weight * diff * diff;
+            size += weight * (double)x[i] * (double)x[i];
+        }
+    }
+    return sqrt(error / size);
+}
+
+static void error_stays_within_the_bound_of_its_width(void **state)
+{
+    (void)state;
+    /* relative error of bell-shaped rows, measured, rounded up; one well below its bound is a changed codec too */
+    static const struct {
+        const char *name;
+        double      bits, bound;
+    } rows[] = {
+        { "f32", 32, 0 },          { "bf16", 16, 0.0017 },    { "f16", 16, 0.00021 },   { "q8_0", 8.5, 0.0053 },
+        { "q6_k", 6.5625, 0.0176 },     { "q5_1", 6, 0.0375 },          { "q5_0", 5.5, 0.0421 },       { "q5_k", 5.5, 0.0358 },
+        { "q4_1", 5, 0.0779 },          { "q4_0", 4.5, 0.0851 },        { "q4_k", 4.5, 0.0711 },       { "iq4_nl", 4.5, 0.0759 },
+        { "iq4_xs", 4.25, 0.0765 },     { "q3_k", 3.4375, 0.1494 },     { "q2_k", 2.625, 0.294 },
+    };
+    for (size_t i = 0; i < HONE_COUNT(rows); i++) {
+        hone_dtype t;
+        assert_true(hone_dtype_from_name(rows[i].name, &t));
+        const hone_dtype_info *info = hone_dtype_get(t);
+        assert_true(8.0 * info->block_bytes / info->block_elems == rows[i].bits);
+        double got = relative_error(hone_codec_find(t), ROW_WEIGHTS, false, false);
+        if (got > rows[i].bound || got < 0.95 * rows[i].bound)
+            fail_msg("%s: relative error %.6f, bound %.6f", rows[i].name, got, rows[i].bound);
+    }
+}
+
+static void importance_lowers_the_error_that_it_weighs(void **state)
+{
+    (void)state;
+    int n = 0;
+    for (int t = 0; t < HONE_DTYPE_COUNT; t++) {
+        const hone_codec *c = hone_codec_find((hone_dtype)t);
+        if (!c || !c->wants_importance) continue;
+        n++;
+        double without = relative_error(c, ROW_WEIGHTS, false, true), with = relative_error(c, ROW_WEIGHTS, true, true);
+        if (!(with < without)) fail_msg("%s: %.6f with, %.6f without", hone_dtype_name(c->dtype), with, without);
+    }
+    assert_int_equal(n, 11);
+}
+
+static void zero_and_constant_rows_stay_what_they_are(void **state)
+{
+    (void)state;
+    static float x[COLS], back[COLS], w[COLS];
+    static uint8_t bytes[4 * COLS];
+    rows_importance(1, w, COLS);
+    for (int t = 0; t < HONE_DTYPE_COUNT; t++) {
+        const hone_codec *c = hone_codec_find((hone_dtype)t);
+        if (!c || !c->encode_row) continue;
+        for (int with = 0; with < 2; with++) {
+            rows_fill(ROW_ZERO, 1, x, COLS);
+            c->encode_row(x, bytes, COLS, with ? w : NULL);
+            c->decode_row(bytes, back, COLS);
+            for (int i = 0; i < COLS; i++) assert_true(back[i] == 0);
+            rows_fill(ROW_CONSTANT, 1, x, COLS); /* -2 */
+            c->encode_row(x, bytes, COLS, with ? w : NULL);
+            c->decode_row(bytes, back, COLS);
+            for (int i = 0; i < COLS; i++)
+                if (fabsf(back[i] + 2) > 0.04f) fail_msg("%s: -2 became %g", hone_dtype_name(c->dtype), (double)back[i]);
+        }
+    }
+}
+
+/* Under UBSan this is also the proof that no conversion leaves its range. */
+static void rows_of_nan_and_infinity_give_the_same_bytes_each_time(void **state)
+{
+    (void)state;
+    static float x[COLS], back[COLS], w[COLS];
+    static uint8_t once[4 * COLS], again[4 * COLS];
+    for (int t = 0; t < HONE_DTYPE_COUNT; t++) {
+        const hone_codec *c = hone_codec_find((hone_dtype)t);
+        if (!c || !c->encode_row) continue;
+        size_t bytes = row_bytes(c->dtype, COLS);
+        for (int kind = ROW_LAST_USUAL + 1; kind < ROW_COUNT; kind++)
+            for (int with = 0; with < 3; with++) {
+                rows_fill((row_kind)kind, 7, x, COLS);
+                rows_importance(7, w, COLS);
+                if (with == 2) rows_fill((row_kind)kind, 8, w, COLS); /* importance that is no importance */
+                memset(once, 0, bytes);
+                memset(again, 0xff, bytes);
+                c->encode_row(x, once, COLS, with ? w : NULL);
+                c->encode_row(x, again, COLS, with ? w : NULL);
+                assert_memory_equal(once, again, bytes);
+                c->decode_row(once, back, COLS);
+            }
+    }
+}
+
+static void a_row_is_encoded_block_by_block(void **state)
+{
+    (void)state;
+    static float x[COLS];
+    static uint8_t whole[4 * COLS], parts[4 * COLS];
+    rows_fill(ROW_HEAVY, 3, x, COLS);
+    for (int t = 0; t < HONE_DTYPE_COUNT; t++) {
+        const hone_codec *c = hone_codec_find((hone_dtype)t);
+        if (!c || !c->encode_row) continue;
+        const hone_dtype_info *info = hone_dtype_get(c->dtype);
+        c->encode_row(x, whole, COLS, NULL);
+        for (size_t i = 0; i < COLS; i += info->block_elems)
+            c->encode_row(x + i, parts + i / info->block_elems * info->block_bytes, info->block_elems, NULL);
+        assert_memory_equal(whole, parts, row_bytes(c->dtype, COLS));
+    }
+}
+
+static void decode(hone_dtype t, const void *bytes, float *x, size_t n) { hone_codec_find(t)->decode_row(bytes, x, n); }
+
+static void small_floats_decode_to_their_table(void **state)
+{
+    (void)state;
+    static const uint8_t e4m3[] = { 0x00, 0x80, 0x01, 0x07, 0x08, 0x38, 0x7e, 0xfe, 0x7f, 0xff };
+    float x[16];
+    decode(HONE_DTYPE_F8_E4M3, e4m3, x, 10);
+    assert_true(x[0] == 0 && !signbit(x[0]) && x[1] == 0 && signbit(x[1]));
+    assert_true(x[2] == 0x1p-9f && x[3] == 7 * 0x1p-9f && x[4] == 0x1p-6f && x[5] == 1 && x[6] == 448 && x[7] == -448);
+    assert_true(isnan(x[8]) && isnan(x[9]));
+
+    static const uint8_t e5m2[] = { 0x01, 0x04, 0x3c, 0x7b, 0x7c, 0xfc, 0x7d, 0x7f };
+    decode(HONE_DTYPE_F8_E5M2, e5m2, x, 8);
+    assert_true(x[0] == 0x1p-16f && x[1] == 0x1p-14f && x[2] == 1 && x[3] == 57344);
+    assert_true(x[4] == INFINITY && x[5] == -INFINITY && isnan(x[6]) && isnan(x[7]));
+
+    static const uint8_t uz[] = { 0x80, 0x01, 0x40, 0x7f, 0xff };
+    decode(HONE_DTYPE_F8_E4M3FNUZ, uz, x, 5);
+    assert_true(isnan(x[0]) && x[1] == 0x1p-10f && x[2] == 1 && x[3] == 240 && x[4] == -240);
+    decode(HONE_DTYPE_F8_E5M2FNUZ, uz, x, 5);
+    assert_true(isnan(x[0]) && x[1] == 0x1p-17f && x[2] == 1 && x[3] == 57344 && x[4] == -57344);
+
+    static const uint8_t e8m0[] = { 0, 1, 127, 254, 255 };
+    decode(HONE_DTYPE_F8_E8M0, e8m0, x, 5);
+    assert_true(x[0] == 0x1p-127f && x[1] == 0x1p-126f && x[2] == 1 && x[3] == 0x1p127f && isnan(x[4]));
+
+    static const uint8_t f4[] = { 0x10, 0x72, 0xf8 };
+    decode(HONE_DTYPE_F4, f4, x, 6);
+    assert_true(x[0] == 0 && x[1] == 0.5f && x[2] == 1 && x[3] == 6 && x[4] == 0 && signbit(x[4]) && x[5] == -6);
+}
+
+static void integers_decode_to_the_nearest_float(void **state)
+{
+    (void)state;
+    static const uint8_t b[] = { 0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+    float x[8];
+    decode(HONE_DTYPE_I8, b, x, 2);
+    assert_true(x[0] == -2 && x[1] == -1);
+    decode(HONE_DTYPE_U8, b, x, 2);
+    assert_true(x[0] == 254 && x[1] == 255);
+    decode(HONE_DTYPE_I16, b, x, 1);
+    assert_true(x[0] == -2);
+    decode(HONE_DTYPE_U16, b, x, 1);
+    assert_true(x[0] == 65534);
+    decode(HONE_DTYPE_I32, b, x, 1);
+    assert_true(x[0] == -2);
+    decode(HONE_DTYPE_U32, b, x, 1);
+    assert_true(x[0] == 4294967296.0f);
+    decode(HONE_DTYPE_I64, b, x, 1);
+    assert_true(x[0] == -2);
+    decode(HONE_DTYPE_U64, b, x, 1);
+    assert_true(x[0] == 0x1p64f);
+    decode(HONE_DTYPE_BOOL, (const uint8_t[]){ 0, 1, 7 }, x, 3);
+    assert_true(x[0] == 0 && x[1] == 1 && x[2] == 1);
+    static const uint8_t f64[] = { 0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0, 0, 0, 0, 0, 0, 0xf0, 0x7e };
+    decode(HONE_DTYPE_F64, f64, x, 2);
+    assert_true(x[0] == 1 && x[1] == INFINITY); /* 2^1008 */
+}
+
+/* One block of each layout written by hand from the picture in its file. */
+static void blocks_are_laid_out_as_drawn(void **state)
+{
+    (void)state;
+    float x[256];
+    uint8_t b[256] = { 0x00, 0x3c }; /* d = 1 */
+    b[2 + 3] = 0xf1;
+    decode(HONE_DTYPE_Q4_0, b, x, 32);
+    assert_true(x[3] == 1 - 8 && x[19] == 15 - 8 && x[0] == -8);
+
+    b[5] = 0;
+    b[2 + 2] = 0x10; /* fifth bit of element 20 */
+    b[6 + 4] = 0x32;
+    decode(HONE_DTYPE_Q5_0, b, x, 32);
+    assert_true(x[4] == 2 - 16 && x[20] == 3 + 16 - 16 && x[0] == -16);
+
+    memset(b, 0, sizeof b);
+    b[1] = 0x3c;     /* d = 1 */
+    b[3] = 0x40;     /* dmin = 2 */
+    b[4 + 1] = 5;    /* S[1] */
+    b[4 + 5] = 3;    /* M[1] */
+    b[4 + 8 + 2] = 0x97; /* S[6] = 7, M[6] = 9 */
+    b[4 + 2] = 0x40;     /* S[6] += 16 */
+    b[16 + 31] = 0xa0;   /* sub-block 1, element 31 */
+    b[16 + 96] = 0x0b;   /* sub-block 6, element 0 */
+    decode(HONE_DTYPE_Q4_K, b, x, 256);
+    assert_true(x[63] == 5 * 10 - 2 * 3 && x[62] == -2 * 3 && x[192] == 23 * 11 - 2 * 9 && x[193] == -2 * 9 && x[0] == 0);
+
+    memset(b, 0, sizeof b);
+    b[209] = 0x3c;              /* d = 1 */
+    b[192 + 13] = (uint8_t)-3;  /* S[13]: elements 208..223, second half, third quarter starts at 192 */
+    b[64 + 16 + 2] = 0x50;      /* low bits of elements 146 (0) and 210 (5) */
+    b[128 + 32 + 16 + 2] = 0x20; /* high bits of element 210: 2 */
+    decode(HONE_DTYPE_Q6_K, b, x, 256);
+    assert_true(x[210] == -3 * (5 + 32 - 32) && x[209] == -3 * -32 && x[0] == 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(types_without_a_codec_are_these),
+        cmocka_unit_test(bytes_are_the_golden_ones),
+        cmocka_unit_test(error_stays_within_the_bound_of_its_width),
+        cmocka_unit_test(importance_lowers_the_error_that_it_weighs),
+        cmocka_unit_test(zero_and_constant_rows_stay_what_they_are),
+        cmocka_unit_test(rows_of_nan_and_infinity_give_the_same_bytes_each_time),
+        cmocka_unit_test(a_row_is_encoded_block_by_block),
+        cmocka_unit_test(small_floats_decode_to_their_table),
+        cmocka_unit_test(integers_decode_to_the_nearest_float),
+        cmocka_unit_test(blocks_are_laid_out_as_drawn),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
