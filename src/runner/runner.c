@@ -109,6 +109,7 @@ static void add_said(hone_runner *r, hone_err *err)
         const char *nl = memchr(r->said + from, '\n', end - from);
         if (nl) from = (size_t)(nl - r->said) + 1;
     }
+    while (from < end && isspace((unsigned char)r->said[from])) from++;
     for (size_t i = from; i < end && n < SAID_SHOWN; i++) {
         char c = r->said[i];
         if (c == '\r') continue;
