@@ -78,6 +78,7 @@ const hone_arch hone_arch_bert = {
     .name = "bert", .hf_class = "BertModel", .hf_also = "BertForMaskedLM", .source = "arXiv:1810.04805",
     .prefix = "bert.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
     .gguf = { .name = "bert", .act = HONE_ACT_GELU,
+              .keys = HONE_GGUF_KEY_NO_KV_HEADS,
               .flags = HONE_GGUF_BIAS_QKV | HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN },
 };
 

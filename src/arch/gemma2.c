@@ -56,7 +56,7 @@ const hone_arch hone_arch_gemma2 = {
     .name = "gemma2", .hf_class = "Gemma2ForCausalLM", .source = "arXiv:2408.00118",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
     .gguf = { .name = "gemma2", .act = HONE_ACT_GELU_TANH, .wide_scale_layers = 46, .window_step = 2,
-              .keys = HONE_GGUF_KEY_HEAD_DIM,
+              .keys = HONE_GGUF_KEY_HEAD_DIM | HONE_GGUF_KEY_NO_ROPE_BASE,
               .flags = HONE_GGUF_HEAD_DIM | HONE_GGUF_HEAD_TIED | HONE_GGUF_WINDOW | HONE_GGUF_WINDOW_ALWAYS |
                        HONE_GGUF_SOFTCAPS | HONE_GGUF_BIAS_QKV | HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
 };

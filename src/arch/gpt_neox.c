@@ -72,7 +72,7 @@ const hone_arch hone_arch_gpt_neox = {
     .name = "gpt_neox", .hf_class = "GPTNeoXForCausalLM", .source = "arXiv:2204.06745, arXiv:2304.01373",
     .prefix = "gpt_neox.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config, .finish = finish,
     .gguf = { .name = "gptneox", .act = HONE_ACT_GELU,
-              .keys = HONE_GGUF_KEY_NO_KV_HEADS | HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_PARALLEL,
+              .keys = HONE_GGUF_KEY_NO_KV_HEADS | HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_NO_ROPE_BASE | HONE_GGUF_KEY_PARALLEL,
               .flags = HONE_GGUF_HEAD_APART | HONE_GGUF_ROPE_PARTIAL | HONE_GGUF_PARALLEL | HONE_GGUF_BIAS_QKV |
                        HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN | HONE_GGUF_BIAS_ALWAYS | HONE_GGUF_ROPE_SCALED },
 };

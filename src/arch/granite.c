@@ -48,7 +48,7 @@ const hone_arch hone_arch_granite = {
     .name = "granite", .hf_class = "GraniteForCausalLM", .source = "https://huggingface.co/ibm-granite/granite-3.3-2b-instruct",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
     .gguf = { .name = "granite", .act = HONE_ACT_SILU,
-              .keys = HONE_GGUF_KEY_VOCAB_SIZE | HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_HEAD_DIM | HONE_GGUF_KEY_SCALES,
+              .keys = HONE_GGUF_KEY_VOCAB_SIZE | HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_SCALES,
               .flags = HONE_GGUF_QK_NEIGHBOURS | HONE_GGUF_ROPE_FREQS | HONE_GGUF_ROPE_FACTORS | HONE_GGUF_HEAD_DIM |
                        HONE_GGUF_BIAS_QKV | HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN | HONE_GGUF_KV_GROUPS |
                        HONE_GGUF_ROPE_SCALED | HONE_GGUF_ATTN_SCALE },

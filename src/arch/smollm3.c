@@ -77,7 +77,7 @@ const hone_arch hone_arch_smollm3 = {
     .name = "smollm3", .hf_class = "SmolLM3ForCausalLM", .source = "https://huggingface.co/blog/smollm3",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
     .gguf = { .name = "smollm3", .act = HONE_ACT_SILU, .no_rope_step = 4,
-              .keys = HONE_GGUF_KEY_VOCAB_SIZE | HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_HEAD_DIM,
+              .keys = HONE_GGUF_KEY_VOCAB_SIZE | HONE_GGUF_KEY_ROPE_DIM,
               .flags = HONE_GGUF_QK_NEIGHBOURS | HONE_GGUF_HEAD_DIM | HONE_GGUF_BIAS_QKV | HONE_GGUF_KV_GROUPS |
                        HONE_GGUF_ROPE_SCALED },
 };

@@ -48,7 +48,7 @@ const hone_arch hone_arch_stablelm = {
     .name = "stablelm", .hf_class = "StableLmForCausalLM", .hf_also = "StableLMEpochForCausalLM", .source = "arXiv:2402.17834",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
     .gguf = { .name = "stablelm", .act = HONE_ACT_SILU,
-              .keys = HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_PARALLEL,
+              .keys = HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_NO_ROPE_BASE | HONE_GGUF_KEY_PARALLEL,
               .flags = HONE_GGUF_HEAD_APART | HONE_GGUF_ROPE_PARTIAL | HONE_GGUF_PARALLEL | HONE_GGUF_BIAS_QKV |
                        HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
 };

@@ -13,6 +13,7 @@ const char *hone_gguf_size_label(const hone_weight *weights, size_t n, char *out
     for (size_t i = 0; i < n; i++) {
         const hone_weight *w = &weights[i];
         double             elems = (double)hone_weight_elems(w);
+        if (w->role == HONE_R_POOLER || w->role == HONE_R_IGNORED) continue; /* not in the file: gguf/names.c */
         total += elems;
         if (is_stacked(w->role) && w->dims[0]) {
             expert += elems / (double)w->dims[0];
