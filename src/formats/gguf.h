@@ -52,6 +52,10 @@ hone_code hone_gguf_put_tensor(hone_gguf_writer *w, const char *name, hone_dtype
  * the first tensor begins).  Gaps between tensors are zero. */
 hone_code hone_gguf_layout(hone_gguf_writer *w, uint64_t *offsets, uint64_t *total, hone_bytes *head, hone_err *err);
 
+/* general.name for a model with this tokenizer (or NULL): llama.cpp lets added tokens swallow white space when the name says "phi-3" or "phi3",
+ * and only then, so a model that needs it gets that behind its name and one that must not have it gets a space inside the word.
+ * buf[cap] holds the result when it is not name itself. */
+const char *hone_gguf_name_for(const hone_tokenizer *t, const char *name, char *buf, size_t cap);
 /* Puts tokenizer.* keys for a tokenizer (formats/gguf/tokenizer.c).  n_vocab: rows of the embedding; missing tokens are padded as llama.cpp's converter does ("[PAD%d]", unused). */
 hone_code hone_gguf_put_tokenizer(hone_gguf_writer *w, const hone_tokenizer *t, uint32_t n_vocab, hone_err *err);
 #endif

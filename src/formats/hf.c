@@ -88,7 +88,7 @@ void hone_hf_reader_init(hone_hf_reader *r, hone_arena *a, uint32_t n_vocab)
 {
     *r = (hone_hf_reader){ .a = a, .n_vocab = n_vocab, .first = -1, .last = -1 };
     r->t = (hone_tokenizer){ .bos = -1, .eos = -1, .unk = -1, .sep = -1, .pad = -1, .cls = -1, .mask = -1, .eot = -1, .eom = -1,
-                             .lowercase = -1, .strip_accents = -1 };
+                             .lowercase = -1, .strip_accents = -1, .clean_spaces = -1 };
 }
 
 void hone_hf_reader_done(const hone_hf_reader *r, hone_tokenizer *out)

@@ -41,7 +41,9 @@ hone_code hone_gguf_put_general(hone_gguf_writer *w, const hone_model *m, const 
     char label[32];
     HONE_TRY(hone_gguf_put_str(w, "general.architecture", arch_name, err));
     HONE_TRY(hone_gguf_put_str(w, "general.type", "model", err));
-    if (m->facts.name && m->facts.name[0]) HONE_TRY(hone_gguf_put_str(w, "general.name", m->facts.name, err));
+    char name[256];
+    if (m->facts.name && m->facts.name[0])
+        HONE_TRY(hone_gguf_put_str(w, "general.name", hone_gguf_name_for(&m->tokenizer, m->facts.name, name, sizeof name), err));
     if (m->n_weights)
         HONE_TRY(hone_gguf_put_str(w, "general.size_label", hone_gguf_size_label(m->weights, m->n_weights, label, sizeof label), err));
     HONE_TRY(hone_gguf_put_u32(w, "general.file_type", file_type, err));

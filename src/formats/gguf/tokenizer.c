@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "formats/gguf.h"
 #include <stdlib.h>
+#include <strings.h>
 
 #define SPACE "\xe2\x96\x81"
 
@@ -174,6 +175,30 @@ static hone_code put_all(hone_gguf_writer *w, const hone_tokenizer *t, uint32_t 
     if (t->lowercase >= 0) HONE_TRY(hone_gguf_put_bool(w, "tokenizer.ggml.normalizer.lowercase", t->lowercase != 0, err));
     if (t->strip_accents >= 0) HONE_TRY(hone_gguf_put_bool(w, "tokenizer.ggml.normalizer.strip_accents", t->strip_accents != 0, err));
     return put_templates(w, t, a, err);
+}
+
+/* Source: src/llama-vocab.cpp:3095-3136, "set attributes by model/tokenizer/architecture name". */
+const char *hone_gguf_name_for(const hone_tokenizer *t, const char *name, char *buf, size_t cap)
+{
+    bool   has = false, need = t && hone_tokenizer_like_phi3(t, &has) > 0 && has, named = false;
+    size_t n = 0;
+    for (const char *p = name; *p && n + 2 < cap;) {
+        size_t word = strncasecmp(p, "phi3", 4) == 0 ? 3 : strncasecmp(p, "phi-3", 5) == 0 ? 4 : 0;
+        if (!word) {
+            buf[n++] = *p++;
+            continue;
+        }
+        named = true;
+        if (n + 5 >= cap) break;
+        memcpy(buf + n, p, 3);
+        buf[n + 3] = ' ';
+        n += 4;
+        p += word; /* the 3 follows by itself */
+    }
+    buf[n] = '\0';
+    if (need == named) return name;
+    if (need) (void)snprintf(buf, cap, "%s (phi3)", name);
+    return buf;
 }
 
 hone_code hone_gguf_put_tokenizer(hone_gguf_writer *w, const hone_tokenizer *t, uint32_t n_vocab, hone_err *err)

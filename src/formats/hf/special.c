@@ -102,7 +102,8 @@ hone_code hone_hf_read_special(hone_hf_reader *r, const json_t *map, const json_
     if (t->bos < 0) t->add_bos = false;
     if (t->eos < 0) t->add_eos = false;
     read_ends(r, generation);
-    HONE_TRY(asked(r, "clean_up_tokenization_spaces", &t->clean_spaces, err));
+    if (json_is_boolean(json_object_get(r->config, "clean_up_tokenization_spaces")))
+        t->clean_spaces = json_is_true(json_object_get(r->config, "clean_up_tokenization_spaces"));
     if (t->kind == HONE_TOK_WORDPIECE || t->kind == HONE_TOK_UNIGRAM)
         if (model) HONE_TRY(hone_json_u32(model, "type_vocab_size", &t->n_token_types, err));
     return HONE_OK;

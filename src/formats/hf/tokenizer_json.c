@@ -281,6 +281,7 @@ hone_code hone_hf_choose_pretokenizer(hone_hf_reader *r, const char *definition,
                              row->ignore_merges ? "true" : "false", ignore_merges ? "true" : "false");
     }
     r->t.pre = row->name;
+    r->t.pre_cleans = row->clean_spaces;
     return HONE_OK;
 }
 
@@ -323,13 +324,20 @@ static hone_code mark_bytes(hone_hf_reader *r, hone_err *err)
     size_t n = 0;
     for (size_t i = 0; i < r->v.n; i++) {
         hone_token *t = &r->v.tokens[i];
-        if (!t->text || !hone_hf_is_byte_token(t->text, t->len) || t->type != HONE_TOKEN_NORMAL) continue;
-        t->type = HONE_TOKEN_BYTE;
-        n++;
+        if (!t->text || !hone_hf_is_byte_token(t->text, t->len)) continue;
+        if (t->type == HONE_TOKEN_NORMAL) t->type = HONE_TOKEN_BYTE;
+        n += t->type == HONE_TOKEN_BYTE;
     }
     if (n != 256)
         return HONE_FAIL(err, HONE_EUNSUPPORTED, ADD_HERE, "byte_fallback needs the 256 tokens <0x00> to <0xFF>, the vocabulary has %zu", n);
     return HONE_OK;
+}
+
+static bool is_spaces(const hone_token *t)
+{
+    for (size_t i = 0; i < t->len; i += 3)
+        if (t->len - i < 3 || memcmp(t->text + i, HONE_HF_SPACE, 3) != 0) return false;
+    return t->len > 3;
 }
 
 /* Scores and types of the base vocabulary from tokenizer.model. */
@@ -344,8 +352,16 @@ static hone_code take_pieces(hone_hf_reader *r, const hone_sp *sp, hone_err *err
             HONE_TRY(hone_hf_vocab_add(&r->v, (uint32_t)i, p->text, p->len, err));
             t = &r->v.tokens[i];
         }
-        bool added = t->type == HONE_TOKEN_CONTROL || t->type == HONE_TOKEN_USER;
-        if (added) continue; /* its score is set below */
+        bool run = t->type == HONE_TOKEN_USER && !t->normalized && is_spaces(t);
+        if (run && (t->len != p->len || memcmp(t->text, p->text, p->len) != 0)) run = false;
+        if (run) {
+            /* Gemma's runs of spaces: an added token that is looked for before spaces are spelt U+2581 never matches a space.
+             * Spaces come together by merging, like other pieces, and the run's score says how early. */
+            t->type = HONE_TOKEN_NORMAL;
+            t->score = p->score;
+            continue;
+        }
+        if (t->type == HONE_TOKEN_CONTROL || t->type == HONE_TOKEN_USER) continue; /* its score is set below */
         if (t->len != p->len || memcmp(t->text, p->text, p->len) != 0)
             return HONE_FAIL(err, HONE_EINPUT, "take tokenizer.json and tokenizer.model from one revision of the checkpoint",
                              "token %zu is '%s' in tokenizer.json and '%s' in tokenizer.model", i, hone_text_show(t->text, t->len, a, sizeof a),
