@@ -141,18 +141,19 @@ static hone_code rewrite(hone_weight *w, const hone_facts *f, hone_arena *a, hon
     return HONE_OK;
 }
 
-/* The divisors of conversion/llama.py, generate_extra_tensors, in its float32 steps. */
+/* The divisors of conversion/llama.py, generate_extra_tensors, step by step in float32 as torch takes them: number / tensor is the tensor's
+ * reciprocal times the number.  The power is rounded once, so that it is the same everywhere. */
 static void llama3_divisors(const hone_rope *r, float *out)
 {
     const float pi2 = 6.283185307179586f;
     float       low = (float)(r->original_context / r->low_freq), high = (float)(r->original_context / r->high_freq);
     for (uint32_t i = 0; i < r->dim / 2; i++) {
-        float freq = 1.0f / powf((float)r->base, (float)(2 * i) / (float)r->dim);
-        float wave = pi2 / freq;
+        float freq = 1.0f / (float)pow(r->base, (double)((float)(2 * i) / (float)r->dim));
+        float wave = (1.0f / freq) * pi2;
         if (wave < high) out[i] = 1;
         else if (wave > low) out[i] = (float)r->factor;
         else {
-            float smooth = ((float)r->original_context / wave - (float)r->low_freq) / (float)(r->high_freq - r->low_freq);
+            float smooth = ((1.0f / wave) * (float)r->original_context - (float)r->low_freq) / (float)(r->high_freq - r->low_freq);
             out[i] = 1.0f / ((1.0f - smooth) / (float)r->factor + smooth);
         }
     }
