@@ -628,6 +628,9 @@ static void tame(void)
     }
     /* ggml_abort starts a debugger otherwise (ggml/src/ggml.c, ggml_print_backtrace). */
     (void)setenv("GGML_NO_BACKTRACE", "1", 1);
+    /* A thread that waits at a barrier spins this often, then sleeps.  libgomp's own 300000 (libgomp env.c) is milliseconds: on a machine
+     * that does other things too, two threads then ran a hundred times slower than one.  What the user set wins. */
+    (void)setenv("GOMP_SPINCOUNT", "20000", 0);
     /* What the library prints before it dies must not die in a buffer. */
     (void)setvbuf(stdout, NULL, _IOLBF, 0);
 }

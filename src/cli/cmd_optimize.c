@@ -1,0 +1,212 @@
+/* cmd_optimize.c - hone optimize: the main job, from a checkpoint to a chosen, gated artefact and its report. */
+#include "base/text.h"
+#include "cli/cli.h"
+#include "flow/optimize.h"
+#include "flow/optimize/state.h"
+#include "passes/mix.h"
+#include <stdlib.h>
+
+static const hone_opt opts[] = {
+    { "target", 'T', HONE_OPT_TEXT, "NAME", NULL, "named target profile, as android or raspberry-pi-5; 'host' is this machine (default host)" },
+    { "output", 'o', HONE_OPT_TEXT, "DIR", NULL, "folder for candidates, report.json, report.html and history.db" },
+    { "quant", 'Q', HONE_OPT_LIST, "Q", NULL, "candidate encodings (default: ten from q8_0 down to q2_k)" },
+    { "text", 0, HONE_OPT_TEXT, "FILE", NULL, "held-out text for perplexity and KLD (default: SRC/eval/heldout.txt)" },
+    { "tasks", 0, HONE_OPT_TEXT, "FILE", NULL, "multiple-choice items for accuracy (default: SRC/eval/tasks.jsonl)" },
+    { "max-ram", 0, HONE_OPT_BYTES, "SIZE", NULL, "most memory for weights, KV cache and buffers (default: the target's own limit)" },
+    { "max-bytes", 0, HONE_OPT_BYTES, "SIZE", NULL, "largest file (default: the target's package budget)" },
+    { "min-accuracy", 0, HONE_OPT_REAL, "SHARE", NULL, "least share of the baseline's accuracy to keep (default 0.95)" },
+    { "prefer", 0, HONE_OPT_TEXT, "WEIGHTS", NULL, "what matters, as speed=.5,accuracy=.3,memory=.2 (the default)" },
+    { "prompt", 0, HONE_OPT_COUNT, "N", NULL, "prompt tokens in the benchmark (default 128)" },
+    { "gen", 0, HONE_OPT_COUNT, "N", NULL, "tokens generated in the benchmark (default 32)" },
+    { "repeat", 0, HONE_OPT_COUNT, "N", NULL, "benchmark rounds (default 10)" },
+    { "seed", 0, HONE_OPT_COUNT, "N", NULL, "seed of the benchmark's prompt tokens (default 1)" },
+    { "max-tokens", 0, HONE_OPT_COUNT, "N", NULL, "use at most N tokens of the text (default 16384; 0: all)" },
+    { "max-items", 0, HONE_OPT_COUNT, "N", NULL, "use at most N items of each task (default: all)" },
+    { "fresh", 0, HONE_OPT_FLAG, NULL, NULL, "measure again what history.db already holds" },
+};
+
+/* "speed=.5,accuracy=.3,memory=.2": any subset, the rest is 0. */
+static hone_code read_weights(hone_cli *c, const char *text, hone_optimize_options *o, hone_err *err)
+{
+    const struct { const char *name; double *to; } known[] = { { "speed", &o->prefer_speed }, { "accuracy", &o->prefer_accuracy }, { "memory", &o->prefer_memory } };
+    char *words = hone_arena_strdup(&c->arena, text);
+    if (!words) return HONE_NOMEM(err, "the command line");
+    for (char *p = words; *p;) {
+        size_t n = strcspn(p, ",");
+        bool   more = p[n] == ',', hit = false;
+        p[n] = '\0';
+        char *eq = strchr(p, '=');
+        for (size_t i = 0; eq && i < HONE_COUNT(known); i++) {
+            if ((size_t)(eq - p) != strlen(known[i].name) || memcmp(p, known[i].name, (size_t)(eq - p)) != 0) continue;
+            char  *end;
+            double v = strtod(eq + 1, &end);
+            hit = end != eq + 1 && *end == '\0' && v >= 0 && v <= 1e6;
+            *known[i].to = v;
+        }
+        if (!hit) return HONE_FAIL(err, HONE_EUSAGE, "as in --prefer speed=.5,accuracy=.3,memory=.2", "--prefer has '%.60s'", p);
+        p += n + more;
+    }
+    if (!(o->prefer_speed + o->prefer_accuracy + o->prefer_memory > 0))
+        return HONE_FAIL(err, HONE_EUSAGE, "give one of them a weight above 0", "--prefer '%.60s' weighs nothing", text);
+    return HONE_OK;
+}
+
+static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
+{
+    size_t                n;
+    const char          **quants = hone_cli_list(c, "quant", &n);
+    hone_text             command = { 0 };
+    hone_optimize_options o = { .source = c->args[0], .target = hone_cli_text(c, "target", "host"), .out_dir = hone_cli_text(c, "output", NULL),
+                                .quants = quants, .n_quants = n, .text = hone_cli_text(c, "text", NULL), .tasks = hone_cli_text(c, "tasks", NULL),
+                                .max_ram = hone_cli_bytes(c, "max-ram", 0), .max_bytes = hone_cli_bytes(c, "max-bytes", 0),
+                                .min_accuracy = hone_cli_real(c, "min-accuracy", 0.95), .prompt = hone_cli_count(c, "prompt", 0),
+                                .gen = hone_cli_count(c, "gen", 0), .repeat = hone_cli_count(c, "repeat", 0), .seed = hone_cli_count(c, "seed", 1),
+                                .max_tokens = hone_cli_count(c, "max-tokens", 16384), .max_items = hone_cli_count(c, "max-items", 0),
+                                .fresh = hone_cli_has(c, "fresh") };
+    if (!quants) return HONE_NOMEM(err, "the command line");
+    if (!o.out_dir) return HONE_FAIL(err, HONE_EUSAGE, "add -o DIR", "hone optimize needs an output folder");
+    if (!(o.min_accuracy > 0 && o.min_accuracy <= 1))
+        return HONE_FAIL(err, HONE_EUSAGE, "as in 0.95", "--min-accuracy is %g, needs a share above 0 and up to 1", o.min_accuracy);
+    for (size_t i = 0; i < n; i++)
+        if (!hone_mix_find(quants[i])) return HONE_FAIL(err, HONE_EUSAGE, "hone convert --help lists them", "gguf has no encoding '%.40s'", quants[i]);
+    const char *prefer = hone_cli_text(c, "prefer", NULL);
+    if (prefer) HONE_TRY(read_weights(c, prefer, &o, err));
+    hone_text_addf(&command, "hone optimize %s", c->args[0]);
+    for (const hone_opt_value *v = c->values; v; v = v->next) hone_text_addf(&command, " --%s%s%s", v->opt->name, v->text[0] ? " " : "", v->text);
+    if (command.failed) {
+        hone_text_release(&command);
+        return HONE_NOMEM(err, "the command line");
+    }
+    o.command = command.ptr;
+    hone_code code = hone_optimize(&c->ctx, &o, doc, err);
+    hone_text_release(&command);
+    return code;
+}
+
+static void cell_num(hone_table *t, size_t row, size_t col, hone_style s, const json_t *from, const char *path, int digits, double times)
+{
+    double v = hone_doc_number(from, path, -1);
+    if (v < 0) hone_table_cell(t, row, col, HONE_DIM, "-");
+    else hone_table_cell(t, row, col, s, "%.*f", digits, v * times);
+}
+
+static void cell_bytes(hone_table *t, size_t row, size_t col, hone_style s, const json_t *from, const char *path)
+{
+    char   b[32];
+    double v = hone_doc_number(from, path, -1);
+    if (v < 0) hone_table_cell(t, row, col, HONE_DIM, "-");
+    else hone_table_cell(t, row, col, s, "%s", hone_text_bytes((uint64_t)v, b, sizeof b));
+}
+
+static void print_candidates(hone_cli *c, const json_t *doc)
+{
+    size_t      i;
+    json_t     *o;
+    hone_table *t = hone_table_new(c, 14);
+    const struct { const char *title, *unit; } cols[] = { { "encoding", "" }, { "file", "" }, { "bits", "/weight" }, { "RAM", "w+kv+buf" }, { "load", "ms" },
+                                                          { "TTFT", "p50 ms" }, { "prefill", "tok/s" }, { "decode", "tok/s" }, { "p95", "ms/tok" },
+                                                          { "ppl", "" }, { "KLD", "mean" }, { "acc", "%" }, { "score", "" }, { "", "" } };
+    for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_table_col(t, k, cols[k].title, cols[k].unit, k != 0 && k != 13);
+    json_array_foreach(json_object_get(doc, "candidates"), i, o) {
+        const json_t *b = json_object_get(o, "bench"), *e = json_object_get(o, "eval");
+        bool          win = json_is_true(json_object_get(o, "chosen")), out = json_is_string(json_object_get(o, "excluded"));
+        hone_style    s = win ? HONE_GREEN : out ? HONE_DIM : HONE_PLAIN;
+        hone_table_cell(t, i, 0, win ? HONE_GREEN : HONE_BOLD, "%s", hone_doc_str(o, "quantization", ""));
+        cell_bytes(t, i, 1, s, o, "bytes");
+        cell_num(t, i, 2, s, o, "bpw", 2, 1);
+        cell_bytes(t, i, 3, s, o, "ram_bytes");
+        cell_num(t, i, 4, s, b, "load_ms", 0, 1);
+        cell_num(t, i, 5, s, b, "ttft_ms.p50", 1, 1);
+        cell_num(t, i, 6, s, b, "prefill_tok_s", 0, 1);
+        cell_num(t, i, 7, s, b, "decode_tok_s", 0, 1);
+        cell_num(t, i, 8, s, b, "latency_ms.p95", 2, 1);
+        cell_num(t, i, 9, s, e, "perplexity", 3, 1);
+        if (strcmp(hone_doc_str(o, "role", ""), "baseline") == 0) hone_table_cell(t, i, 10, HONE_DIM, "ref");
+        else cell_num(t, i, 10, s, e, "kld_mean", 4, 1);
+        cell_num(t, i, 11, s, e, "accuracy", 1, 100);
+        cell_num(t, i, 12, s, o, "score", 3, 1);
+        hone_table_cell(t, i, 13, s, "%s", win ? "chosen" : strcmp(hone_doc_str(o, "role", ""), "baseline") == 0 ? "baseline" : out ? "out" :
+                        json_is_true(json_object_get(o, "pareto")) ? "pareto" : "");
+    }
+    hone_say_head(c, "Candidates  (1 thread, interleaved rounds)");
+    hone_table_print(c, t);
+    json_array_foreach(json_object_get(doc, "candidates"), i, o) {
+        const char *why = hone_doc_str(o, "excluded", NULL);
+        if (why) hone_say(c, HONE_DIM, "  %s is out: %s\n", hone_doc_str(o, "quantization", ""), why);
+    }
+}
+
+static void print_gates(hone_cli *c, const json_t *doc)
+{
+    size_t      i;
+    json_t     *g;
+    hone_table *t = hone_table_new(c, 5);
+    if (json_array_size(json_object_get(doc, "gates")) == 0) return;
+    hone_table_col(t, 0, "gate", "", false);
+    hone_table_col(t, 1, "verdict", "", false);
+    hone_table_col(t, 2, "measured", "", true);
+    hone_table_col(t, 3, "needed", "", true);
+    hone_table_col(t, 4, "on what", "", false);
+    json_array_foreach(json_object_get(doc, "gates"), i, g) {
+        const char *v = hone_doc_str(g, "verdict", "");
+        bool        pass = strcmp(v, "pass") == 0, fail = strcmp(v, "fail") == 0, count = strcmp(hone_doc_str(g, "unit", ""), "mismatches") == 0;
+        hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_doc_str(g, "name", ""));
+        hone_table_cell(t, i, 1, pass ? HONE_GREEN : fail ? HONE_RED : HONE_YELLOW, "%s", strcmp(v, "not_measured") == 0 ? "not measured" : v);
+        cell_num(t, i, 2, HONE_PLAIN, g, "value", count ? 0 : 3, 1);
+        hone_table_cell(t, i, 3, HONE_PLAIN, "%s %.*f", json_is_true(json_object_get(g, "at_most")) ? "<=" : ">=", count ? 0 : 2, hone_doc_num(g, "threshold", 0));
+        hone_table_cell(t, i, 4, HONE_DIM, "%s", hone_doc_str(g, "why", ""));
+    }
+    hone_say_head(c, "Gates");
+    hone_table_print(c, t);
+}
+
+static void print(hone_cli *c, const json_t *doc)
+{
+    size_t        i;
+    json_t       *s;
+    const json_t *src = json_object_get(doc, "source"), *chosen = json_object_get(doc, "chosen");
+    hone_say(c, HONE_BOLD, "%s", hone_doc_str(src, "name", ""));
+    hone_say(c, HONE_PLAIN, "  %s, %.3g M parameters, %s, for %s\n", hone_doc_str(src, "architecture", ""), hone_doc_num(src, "parameters", 0) / 1e6,
+             hone_doc_str(src, "dtype", ""), hone_doc_str(json_object_get(doc, "target"), "name", "this machine"));
+    print_candidates(c, doc);
+    hone_table *t = hone_table_new(c, 8);
+    const struct { const char *title, *unit; } cols[] = { { "stage", "" }, { "encoding", "" }, { "file", "" }, { "RAM", "w+kv+buf" }, { "decode", "tok/s" },
+                                                          { "speed", "x base" }, { "KLD", "mean" }, { "time", "s" } };
+    for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_table_col(t, k, cols[k].title, cols[k].unit, k > 1);
+    json_array_foreach(json_object_get(doc, "stages"), i, s) {
+        const json_t *f = json_object_get(s, "figures");
+        hone_table_cell(t, i, 0, HONE_PLAIN, "%.0f %s", hone_doc_num(s, "stage", 0), hone_doc_str(s, "name", ""));
+        hone_table_cell(t, i, 1, HONE_BOLD, "%s", hone_doc_str(f, "quantization", "-"));
+        cell_bytes(t, i, 2, HONE_PLAIN, f, "bytes");
+        cell_bytes(t, i, 3, HONE_PLAIN, f, "ram_bytes");
+        cell_num(t, i, 4, HONE_PLAIN, f, "decode_tok_s", 0, 1);
+        cell_num(t, i, 5, HONE_PLAIN, f, "speed_ratio", 2, 1);
+        cell_num(t, i, 6, HONE_PLAIN, f, "kld_mean", 4, 1);
+        cell_num(t, i, 7, HONE_DIM, s, "seconds", 1, 1);
+    }
+    hone_say_head(c, "Stages");
+    hone_table_print(c, t);
+    print_gates(c, doc);
+    if (json_is_object(chosen)) {
+        hone_say_head(c, "Chosen: %s on %.0f thread%s", hone_doc_str(chosen, "quantization", ""), hone_doc_num(chosen, "threads", 0),
+                      hone_doc_num(chosen, "threads", 0) > 1 ? "s" : "");
+        json_array_foreach(json_object_get(chosen, "because"), i, s) hone_say(c, HONE_PLAIN, "  - %s\n", json_string_value(s));
+        hone_say(c, HONE_PLAIN, "  %s\n", hone_doc_str(chosen, "path", ""));
+    } else hone_say_head(c, "Nothing chosen: no encoding meets the constraints");
+    hone_say(c, HONE_PLAIN, "\nreport  ");
+    hone_say(c, HONE_CYAN, "%s", hone_doc_str(doc, "report", ""));
+    hone_say(c, HONE_DIM, "  (%.0f s, %.0f records from earlier runs)\n", hone_doc_num(doc, "seconds", 0), hone_doc_num(doc, "reused", 0));
+}
+
+const hone_cmd hone_cmd_optimize = {
+    .name = "optimize",
+    .summary = "find the best encoding for a target, measured, gated and reported",
+    .args = "SRC",
+    .about = "Goes through five measured stages: the baseline (the source in its own type), format conversion with proof, quantisation into a set of "
+             "candidates, hardware acceleration, and production validation against the gates. Every candidate runs in its real runtime, in a process of its "
+             "own. Each finished measurement is stored at once: after an interruption the same command goes on where it was. Exit code 1 says that a "
+             "blocking gate did not pass; the report and the artefacts are there all the same.",
+    .example = "hone optimize examples/models/tale-8m --target android -o out/android\n"
+               "hone optimize MODEL -o out --max-ram 600M --prefer accuracy=.7,memory=.3",
+    .opts = opts, .n_opts = HONE_COUNT(opts), .min_args = 1, .max_args = 1, .run = run, .print = print,
+};
