@@ -143,6 +143,9 @@ static int make_context(hone_backend_model *m, const hone_backend_open *how, hon
             return fail(e, RESOURCE, "llama.cpp has no memory for a context of %u tokens", how->context);
         return fail(e, RUNTIME, "llama.cpp cannot make a context of %u tokens", how->context);
     }
+    /* llama_get_logits_ith of an encoder gives memory that nobody has written (llama-context.cpp, encode: t_logits is null). */
+    if (!how->embeddings && !llama_get_memory(m->ctx) && !llama_model_is_diffusion(m->model))
+        return fail(e, UNSUPPORTED, "'%s' is an encoder: it has embeddings but no logits", how->path);
     p.n_ctx = llama_n_ctx(m->ctx);
     m->params = p;
     m->n_batch = llama_n_batch(m->ctx);
@@ -285,10 +288,7 @@ static int emit_rows(hone_backend_model *m, size_t base, size_t n, const uint8_t
     for (size_t i = 0; i < n; i++) {
         if (want && !want[i]) continue;
         const float *v = m->embeddings ? llama_get_embeddings_ith(m->ctx, (int32_t)i) : llama_get_logits_ith(m->ctx, (int32_t)i);
-        if (!v)
-            return fail(e, m->embeddings ? RUNTIME : UNSUPPORTED,
-                        m->embeddings ? "llama.cpp gives no embedding of token %zu" : "the model gives no logits (token %zu): it is an encoder",
-                        base + i);
+        if (!v) return fail(e, RUNTIME, "llama.cpp gives no %s of token %zu", m->embeddings ? "embedding" : "logits", base + i);
         row(user, base + i, v, m->embeddings ? m->n_embd : m->n_vocab);
     }
     return OK;
