@@ -8,6 +8,7 @@
 #include "formats/gguf/meta.h"
 #include "formats/gguf/names.h"
 #include "passes/gguf_layout.h"
+#include "passes/limits.h"
 #include "passes/mix.h"
 #include "quant/codec.h"
 #include "quant/weight.h"
@@ -221,6 +222,21 @@ static bool put_plan(const job *j, json_t *plan)
     return true;
 }
 
+/* What the consumer cannot do with this model: the user hears it before the work, and finds it in the result. */
+static hone_code warn_of_limits(job *j, json_t *warnings, hone_err *err)
+{
+    const hone_limit *limits = NULL;
+    size_t            n = 0;
+    if (!j->ctx->data_dir) return HONE_OK;
+    HONE_TRY(hone_limits_for(j->ctx->data_dir, "llama.cpp", &j->m->facts, &j->m->tokenizer, &j->arena, &limits, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        const char *text = hone_arena_printf(&j->arena, "in llama.cpp: %s: %s (%s)", limits[i].feature, limits[i].consequence, limits[i].cause);
+        if (!text || json_array_append_new(warnings, json_string(text)) != 0) return HONE_NOMEM(err, "the warnings");
+        hone_event_warn(j->ctx, NULL, "%s", text);
+    }
+    return HONE_OK;
+}
+
 static hone_code prepare(job *j, const hone_convert_options *opt, hone_convert_result *res, hone_err *err)
 {
     hone_arena *a = &j->arena;
@@ -245,6 +261,7 @@ static hone_code prepare(job *j, const hone_convert_options *opt, hone_convert_r
     res->plan = json_array();
     res->warnings = json_array();
     if (!res->plan || !res->warnings || !put_plan(j, res->plan)) return HONE_NOMEM(err, "the plan");
+    HONE_TRY(warn_of_limits(j, res->warnings, err));
     for (size_t k = 0; k < j->n_outputs; k++) {
         output              *o = &j->outputs[k];
         hone_convert_output *r = &res->outputs[k];

@@ -1,0 +1,27 @@
+/* limits.h - what a consumer of our files cannot do with a model, from data/limits.json: every row names the line that causes it, what
+ * it means for the user, and the test that fails when the limit goes away. */
+#ifndef HONE_PASSES_LIMITS_H
+#define HONE_PASSES_LIMITS_H
+#include "ir/model.h"
+
+typedef struct hone_limit { /* strings live in the arena */
+    const char *consumer, *version;
+    const char *condition;   /* "facts:window", "tokenizer:nfc": what of the model brings it on */
+    const char *feature;     /* what the model has, with its numbers */
+    const char *cause;       /* file and line in the consumer */
+    const char *consequence; /* for the user */
+    const char *test;
+} hone_limit;
+
+/* The rows of data_dir/data/limits.json for consumer that this model meets; tokenizer NULL: those about facts only.
+ * HONE_EINPUT when the file is bad or a condition is unknown. */
+hone_code hone_limits_for(const char *data_dir, const char *consumer, const hone_facts *f, const hone_tokenizer *tokenizer, hone_arena *a,
+                          const hone_limit **out, size_t *n, hone_err *err);
+
+/* Whether the model has what its consumer in GGUF lacks.  feature is one of:
+ * "window"    sliding-window layers, and llama.cpp's graph for the family has none
+ * "longrope"  rope factors that transformers chooses by the length of the text
+ * "dynamic"   rope scaling that sets in behind the trained context
+ * *known is false for other words. */
+bool hone_facts_need(const hone_facts *f, const char *feature, bool *known);
+#endif
