@@ -26,7 +26,7 @@ static void encode_f16(const float *x, void *out, size_t n_cols, const float *im
     (void)importance;
     const float *restrict from = x;
     uint8_t *restrict to = out;
-    for (size_t i = 0; i < n_cols; i++) hone_f16_store(to + 2 * i, from[i]);
+    for (size_t i = 0; i < n_cols; i++) hone_put_le16(to + 2 * i, hone_f16_from_f32(from[i]));
 }
 static void decode_f16(const void *in, float *x, size_t n_cols)
 {

@@ -79,8 +79,7 @@ void rows_importance(uint64_t seed, float *w, size_t n)
     }
 }
 
-uint64_t rows_hash(size_t (*encode)(void *ctx, const float *x, uint8_t *out, size_t n, const float *importance), void *ctx,
-                   bool with_importance)
+uint64_t rows_hash(rows_encoder *encode, void *ctx, bool with_importance, row_kind first, row_kind last)
 {
     static const size_t widths[] = { 256, 512, 1280, 4096 };
     enum { MOST = 4096 };
@@ -88,7 +87,7 @@ uint64_t rows_hash(size_t (*encode)(void *ctx, const float *x, uint8_t *out, siz
     uint8_t *out = malloc(4 * MOST);
     assert(x && out);
     uint64_t hash = 0xcbf29ce484222325u;
-    for (int kind = 0; kind <= ROW_LAST_USUAL; kind++)
+    for (int kind = (int)first; kind <= (int)last; kind++)
         for (uint64_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
             rows_fill((row_kind)kind, i, x, widths[i]);
             rows_importance(i, w, widths[i]);

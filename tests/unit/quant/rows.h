@@ -39,7 +39,8 @@ void rows_fill(row_kind kind, uint64_t seed, float *x, size_t n);
 /* Importances as an imatrix has them: non-negative, a few large, some zero. */
 void rows_importance(uint64_t seed, float *w, size_t n);
 
-/* FNV-1a, 64 bits, over the encodings of all usual rows of several widths.  encode writes one row and says how many bytes. */
-uint64_t rows_hash(size_t (*encode)(void *ctx, const float *x, uint8_t *out, size_t n, const float *importance), void *ctx,
-                   bool with_importance);
+/* FNV-1a, 64 bits, over the encodings of the rows of kinds first..last in several widths.  encode writes one row and says how
+ * many bytes. */
+typedef size_t rows_encoder(void *ctx, const float *x, uint8_t *out, size_t n, const float *importance);
+uint64_t rows_hash(rows_encoder *encode, void *ctx, bool with_importance, row_kind first, row_kind last);
 #endif

@@ -53,9 +53,23 @@ static void bytes_are_the_golden_ones(void **state)
         hone_dtype t;
         assert_true(hone_dtype_from_name(quant_goldens[i].name, &t));
         hone_codec c = *hone_codec_find(t);
-        assert_true(rows_hash(encode_by_us, &c, false) == quant_goldens[i].without);
-        assert_true(rows_hash(encode_by_us, &c, true) == quant_goldens[i].with_importance);
+        assert_true(rows_hash(encode_by_us, &c, false, ROW_NORMAL, ROW_LAST_USUAL) == quant_goldens[i].without);
+        assert_true(rows_hash(encode_by_us, &c, true, ROW_NORMAL, ROW_LAST_USUAL) == quant_goldens[i].with_importance);
     }
+}
+
+static void odd_rows_give_the_same_bytes_everywhere(void **state)
+{
+    (void)state;
+    uint64_t all = 0;
+    for (size_t i = 0; i < QUANT_GOLDEN_COUNT; i++) {
+        hone_dtype t;
+        assert_true(hone_dtype_from_name(quant_goldens[i].name, &t));
+        hone_codec c = *hone_codec_find(t);
+        for (int with = 0; with < 2; with++)
+            all = (all << 7 | all >> 57) ^ rows_hash(encode_by_us, &c, with, ROW_LAST_USUAL + 1, ROW_COUNT - 1);
+    }
+    if (all != quant_golden_odd) fail_msg("0x%016llx, golden is 0x%016llx", (unsigned long long)all, (unsigned long long)quant_golden_odd);
 }
 
 /* Root of the mean (weighted) square error over that of the numbers themselves, over a few rows. */
@@ -136,6 +150,21 @@ static void zero_and_constant_rows_stay_what_they_are(void **state)
             for (int i = 0; i < COLS; i++)
                 if (fabsf(back[i] + 2) > 0.04f) fail_msg("%s: -2 became %g", hone_dtype_name(c->dtype), (double)back[i]);
         }
+    }
+}
+
+static void a_nan_scale_has_no_sign(void **state)
+{
+    (void)state;
+    static float x[256], w[256];
+    uint8_t out[256];
+    for (uint32_t sign = 0; sign < 2; sign++) {
+        for (int i = 0; i < 256; i++) {
+            x[i] = (float)(i % 7) - 3;
+            w[i] = hone_f32_of(sign << 31 | 0x7fc00000u);
+        }
+        hone_codec_find(HONE_DTYPE_Q4_0)->encode_row(x, out, 256, w);
+        for (int b = 0; b < 8; b++) assert_int_equal(hone_le16(out + 18 * b), 0x7e00);
     }
 }
 
@@ -283,9 +312,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(types_without_a_codec_are_these),
         cmocka_unit_test(bytes_are_the_golden_ones),
+        cmocka_unit_test(odd_rows_give_the_same_bytes_everywhere),
         cmocka_unit_test(error_stays_within_the_bound_of_its_width),
         cmocka_unit_test(importance_lowers_the_error_that_it_weighs),
         cmocka_unit_test(zero_and_constant_rows_stay_what_they_are),
+        cmocka_unit_test(a_nan_scale_has_no_sign),
         cmocka_unit_test(rows_of_nan_and_infinity_give_the_same_bytes_each_time),
         cmocka_unit_test(a_row_is_encoded_block_by_block),
         cmocka_unit_test(small_floats_decode_to_their_table),

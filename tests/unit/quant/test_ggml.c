@@ -48,6 +48,26 @@ static void block_sizes_are_those_of_ggml(void **state)
     assert_true(n == 33);
 }
 
+/* Where the binary16 scales of a block are.  ggml's NaN has the sign that the CPU and the compiler gave it, ours has none. */
+static void drop_sign_of_nan_scales(hone_dtype t, uint8_t *row, size_t bytes)
+{
+    static const struct {
+        hone_dtype t;
+        int        at[2]; /* byte offsets, -1: none */
+    } scales[] = {
+        { HONE_DTYPE_Q4_0, { 0, -1 } },    { HONE_DTYPE_Q4_1, { 0, 2 } },   { HONE_DTYPE_Q5_0, { 0, -1 } },
+        { HONE_DTYPE_Q5_1, { 0, 2 } },     { HONE_DTYPE_Q8_0, { 0, -1 } },  { HONE_DTYPE_Q2_K, { 80, 82 } },
+        { HONE_DTYPE_Q3_K, { 108, -1 } },  { HONE_DTYPE_Q4_K, { 0, 2 } },   { HONE_DTYPE_Q5_K, { 0, 2 } },
+        { HONE_DTYPE_Q6_K, { 208, -1 } },  { HONE_DTYPE_IQ4_NL, { 0, -1 } }, { HONE_DTYPE_IQ4_XS, { 0, -1 } },
+    };
+    for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++)
+        for (size_t b = 0; scales[i].t == t && b < bytes; b += hone_dtype_get(t)->block_bytes)
+            for (int k = 0; k < 2; k++) {
+                uint8_t *p = row + b + scales[i].at[k];
+                if (scales[i].at[k] >= 0 && p[0] == 0 && p[1] == 0xfe) p[1] = 0x7e;
+            }
+}
+
 static void encoded_rows_are_those_of_ggml(void **state)
 {
     (void)state;
@@ -70,6 +90,7 @@ static void encoded_rows_are_those_of_ggml(void **state)
                     memset(theirs, 0x5a, bytes);
                     c->encode_row(x, ours, cols, with ? w : NULL);
                     assert_int_equal(encode_by_ggml(&(hone_dtype){ c->dtype }, x, theirs, cols, with ? w : NULL), bytes);
+                    if (kind > ROW_LAST_USUAL) drop_sign_of_nan_scales(c->dtype, theirs, bytes);
                     if (memcmp(ours, theirs, bytes) != 0)
                         fail_msg("%s, %zu columns, %s, %s importance, seed %u", hone_dtype_name(c->dtype), cols,
                                  row_kind_text((row_kind)kind), with ? "with" : "without", (unsigned)seed);
@@ -133,7 +154,7 @@ static void golden_hashes_are_those_of_ggml(void **state)
         hone_dtype t;
         assert_true(hone_dtype_from_name(g->name, &t));
         for (int with = 0; with < 2; with++) {
-            uint64_t got = rows_hash(encode_by_ggml, &t, with), want = with ? g->with_importance : g->without;
+            uint64_t got = rows_hash(encode_by_ggml, &t, with, ROW_NORMAL, ROW_LAST_USUAL), want = with ? g->with_importance : g->without;
             if (got != want) {
                 print_error("%s, importance %d: 0x%016llx\n", g->name, with, (unsigned long long)got);
                 good = false;
