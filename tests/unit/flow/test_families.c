@@ -216,10 +216,75 @@ static void logits_are_those_of_transformers(void **state)
     assert_int_equal(bad, 0);
 }
 
+/* The rows of data/limits.json, one by one: each must still be true, or it and its warning can go. */
+static verdict beyond(const char *dir, const char *file, uint64_t from)
+{
+    scratch   out;
+    reference r;
+    engine    e;
+    char      path[1100];
+    scratch_open(&out);
+    convert(dir, "f32", &out, path);
+    reference_open(&r, dir, file, "logits");
+    engine_open(&e, path, 256, false);
+    verdict v = compare(&e, &r, from, r.len);
+    engine_close(&e);
+    hone_arena_release(&r.a);
+    scratch_close(&out);
+    return v;
+}
+
+static void llamacpp_has_no_window_for_mistral_and_starcoder2(void **state)
+{
+    (void)state;
+    assert_true(beyond(TINY "mistral", "reference.safetensors", 8).kld_mean > 1e-4);
+    assert_true(beyond(TINY "starcoder2", "reference.safetensors", 16).kld_mean > 1e-4);
+}
+
+static void llamacpp_takes_the_long_rope_factors_by_context_size(void **state)
+{
+    (void)state;
+    assert_true(beyond(TINY "phi3", "reference.safetensors", 0).kld_mean > 1e-4);
+}
+
+static void bert_embeddings_are_those_of_transformers(void **state)
+{
+    scratch   out;
+    reference r;
+    engine    e;
+    char      path[1100];
+    double    worst = 0;
+    (void)state;
+    scratch_open(&out);
+    convert(TINY "bert", "f32", &out, path);
+    reference_open(&r, TINY "bert", "reference.safetensors", "embeddings");
+    engine_open(&e, path, 256, true);
+    assert_int_equal(llama_pooling_type(e.ctx), LLAMA_POOLING_TYPE_MEAN);
+    for (uint64_t row = 0; row < r.rows; row++) {
+        uint64_t n = row == 1 ? 18 : r.len; /* row 1 is padded after 18 ids */
+        run(&e, r.ids + row * r.len, n);
+        const float *got = llama_get_embeddings_seq(e.ctx, 0), *want = r.logits + row * r.vocab;
+        double       norm = 0;
+        assert_non_null(got);
+        for (uint64_t i = 0; i < r.vocab; i++) norm += (double)got[i] * got[i];
+        norm = sqrt(norm);
+        for (uint64_t i = 0; i < r.vocab; i++)
+            if (fabs(got[i] / norm - want[i]) > worst) worst = fabs(got[i] / norm - want[i]);
+    }
+    printf("embeddings differ by %.3g at most\n", worst);
+    assert_true(worst < 1e-4); /* GELU through ggml's f16 table */
+    engine_close(&e);
+    hone_arena_release(&r.a);
+    scratch_close(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_are_those_of_transformers),
+        cmocka_unit_test(llamacpp_has_no_window_for_mistral_and_starcoder2),
+        cmocka_unit_test(llamacpp_takes_the_long_rope_factors_by_context_size),
+        cmocka_unit_test(bert_embeddings_are_those_of_transformers),
     };
     llama_log_set(quiet, NULL);
     llama_backend_init();
