@@ -1,6 +1,7 @@
 #include "base/json.h"
 #include "base/file.h"
 #include "base/text.h"
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 
@@ -32,9 +33,11 @@ hone_code hone_json_parse(hone_bytes text, const char *what, json_t **out, hone_
         return HONE_FAIL(err, HONE_EINPUT, AGAIN, "%s: JSON is nested more than %d levels deep", what, MAX_DEPTH);
     json_error_t je;
     size_t       flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
+    errno = 0; /* jansson reports some failed allocations as bad tokens; malloc tells them apart */
     json_t      *j = json_loadb((const char *)text.ptr, text.len, flags, &je);
     if (!j && json_error_code(&je) == json_error_numeric_overflow)
         j = json_loadb((const char *)text.ptr, text.len, flags | JSON_DECODE_INT_AS_REAL, &je);
+    if (!j && errno == ENOMEM) return HONE_NOMEM(err, what);
     if (!j) {
         char shown[sizeof je.text];
         return HONE_FAIL(err, HONE_EINPUT, AGAIN, "%s: line %d, column %d: %s", what, je.line, je.column,

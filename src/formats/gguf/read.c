@@ -305,7 +305,9 @@ static hone_code find_alignment(hone_gguf *g, hone_err *err)
 static hone_code check_tensors(hone_tensor *t, size_t n, uint64_t data_off, uint64_t file_size, uint32_t alignment, const void **order, hone_err *err)
 {
     char     one[HONE_SHOWN], two[HONE_SHOWN];
-    uint64_t data_len = file_size < data_off ? 0 : file_size - data_off;
+    if (n && data_off > file_size)
+        return HONE_FAIL(err, HONE_EINPUT, AGAIN, "the data begins at byte %" PRIu64 ", the file has %" PRIu64, data_off, file_size);
+    uint64_t data_len = n ? file_size - data_off : 0;
     for (size_t i = 0; i < n; i++) {
         const char *shown = hone_shown(t[i].name, strlen(t[i].name), one);
         if (t[i].offset % alignment != 0)

@@ -244,6 +244,9 @@ static void tensors_must_be_named_shaped_and_placed_well(void **state)
     blob_align(&b, 32);
     blob_zeros(&b, 96);
     refused(&b, "tensors 'w' and 'v' overlap at byte 32 of the data");
+    begin(&b, 1, 0);
+    tensor(&b, "w", 0, 0, 0); /* no bytes, but where the data would begin there is no file any more */
+    refused(&b, "the data begins at byte 64, the file has 57");
 }
 
 static blob small_file(void)
