@@ -1,0 +1,193 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/file.h"
+#include "formats/scratch.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static scratch     here;
+static const char *dir = here.dir;
+
+static const char *at(const char *name)
+{
+    static char path[2][256];
+    static int  turn;
+    turn ^= 1;
+    return scratch_path(&here, name, path[turn]);
+}
+
+static int make_dir(void **state)
+{
+    (void)state;
+    scratch_open(&here);
+    return 0;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    scratch_close(&here);
+    return 0;
+}
+
+static void put(const char *name, const char *text)
+{
+    hone_err err = { 0 };
+    assert_int_equal(hone_out_put(at(name), text, strlen(text), &err), HONE_OK);
+}
+
+static void a_file_that_shrank_is_bad_input_not_a_signal(void **state)
+{
+    hone_file f = HONE_FILE_CLOSED;
+    hone_err  err = { 0 };
+    char      buf[16];
+    (void)state;
+    put("shrinks", "0123456789");
+    const char *path = at("shrinks");
+    assert_int_equal(hone_file_open(path, &f, &err), HONE_OK);
+    assert_int_equal(f.size, 10);
+    assert_int_equal(truncate(path, 4), 0);
+    assert_int_equal(hone_file_read(&f, 0, buf, 10, &err), HONE_EINPUT);
+    assert_non_null(strstr(err.cause, "ends at byte 4, needed 10"));
+    hone_file_close(&f);
+}
+
+static void folders_fifos_and_nothing_are_named(void **state)
+{
+    hone_file f = HONE_FILE_CLOSED;
+    hone_err  err = { 0 };
+    (void)state;
+    assert_int_equal(hone_file_open(dir, &f, &err), HONE_EINPUT);
+    assert_non_null(strstr(err.cause, "is not a regular file"));
+    assert_int_equal(mkfifo(at("fifo"), 0600), 0);
+    assert_int_equal(hone_file_open(at("fifo"), &f, &err), HONE_EINPUT);
+    assert_int_equal(hone_file_open(at("missing"), &f, &err), HONE_EINPUT);
+    assert_non_null(strstr(err.cause, "No such file"));
+    assert_int_equal(f.fd, -1);
+}
+
+static void names_that_leave_the_folder_are_refused(void **state)
+{
+    static const char *const bad[] = { "/etc/passwd", "../x", "a/../../x", "a//b", "./x", "", "a/..", "a\\b" };
+    hone_arena               a = { 0 };
+    hone_err                 err = { 0 };
+    const char              *out = NULL;
+    (void)state;
+    for (size_t i = 0; i < HONE_COUNT(bad); i++) {
+        assert_int_equal(hone_path_inside(&a, "d", bad[i], &out, &err), HONE_EINPUT);
+        assert_non_null(strstr(err.cause, "points outside its folder"));
+        assert_null(out);
+    }
+    assert_int_equal(hone_path_inside(&a, "d", "sub/model-00001.safetensors", &out, &err), HONE_OK);
+    assert_string_equal(out, "d/sub/model-00001.safetensors");
+    hone_arena_release(&a);
+}
+
+static hone_code says_no(void *user, const char *tmp, hone_err *err)
+{
+    *(int *)user += hone_file_exists(tmp);
+    return HONE_FAIL(err, HONE_EBUG, "", "looked at and refused");
+}
+
+static void a_refused_output_leaves_the_old_file_and_no_tmp(void **state)
+{
+    hone_out o = { .fd = -1 };
+    hone_err err = { 0 };
+    int      seen = 0;
+    char     buf[4] = "";
+    (void)state;
+    put("kept", "old");
+    assert_int_equal(hone_out_open(at("kept"), 3, &o, &err), HONE_OK);
+    assert_int_equal(hone_out_write(&o, 0, "new", 3, &err), HONE_OK);
+    assert_int_equal(hone_out_commit(&o, says_no, &seen, &err), HONE_EBUG);
+    assert_int_equal(seen, 1);
+    hone_file f = HONE_FILE_CLOSED;
+    assert_int_equal(hone_file_open(at("kept"), &f, &err), HONE_OK);
+    assert_int_equal(hone_file_read(&f, 0, buf, 3, &err), HONE_OK);
+    assert_string_equal(buf, "old");
+    hone_file_close(&f);
+    assert_false(hone_file_exists(at("kept.tmp")));
+}
+
+static void two_writers_of_one_path_do_not_mix(void **state)
+{
+    hone_out one = { .fd = -1 }, two = { .fd = -1 };
+    hone_err err = { 0 };
+    (void)state;
+    assert_int_equal(hone_out_open(at("one"), 0, &one, &err), HONE_OK);
+    assert_int_equal(hone_out_open(at("one"), 0, &two, &err), HONE_ERESOURCE);
+    assert_non_null(strstr(err.cause, "is being written by another process"));
+    assert_int_equal(hone_out_write(&one, 0, "x", 1, &err), HONE_OK);
+    assert_int_equal(hone_out_commit(&one, NULL, NULL, &err), HONE_OK);
+    assert_true(hone_file_exists(at("one")));
+    hone_out_discard(&one);
+    hone_out_discard(NULL);
+}
+
+static void what_was_never_written_reads_as_zero(void **state)
+{
+    hone_out  o = { .fd = -1 };
+    hone_err  err = { 0 };
+    hone_file f = HONE_FILE_CLOSED;
+    uint8_t   buf[100];
+    (void)state;
+    /* a stale tmp of a killed run, with other bytes in it */
+    FILE *stale = fopen(at("gaps.tmp"), "wb");
+    for (int i = 0; i < 500; i++) (void)fputc('!', stale);
+    (void)fclose(stale);
+    assert_int_equal(hone_out_open(at("gaps"), 100, &o, &err), HONE_OK);
+    assert_int_equal(hone_out_write(&o, 10, "x", 1, &err), HONE_OK);
+    assert_int_equal(hone_out_commit(&o, NULL, NULL, &err), HONE_OK);
+    assert_int_equal(hone_file_open(at("gaps"), &f, &err), HONE_OK);
+    assert_int_equal(f.size, 100);
+    assert_int_equal(hone_file_read(&f, 0, buf, 100, &err), HONE_OK);
+    for (int i = 0; i < 100; i++) assert_int_equal(buf[i], i == 10 ? 'x' : 0);
+    hone_file_close(&f);
+}
+
+static void digests_are_those_of_the_standard(void **state)
+{
+    char     hex[65];
+    hone_err err = { 0 };
+    (void)state;
+    put("abc", "abc");
+    /* FIPS 180-4, example SHA-256("abc") */
+    assert_int_equal(hone_sha256_file(at("abc"), hex, &err), HONE_OK);
+    assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert_int_equal(hone_sha256((hone_bytes){ (const uint8_t *)"", 0 }, hex, &err), HONE_OK);
+    assert_string_equal(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+}
+
+static void a_path_under_a_file_cannot_be_made(void **state)
+{
+    hone_err err = { 0 };
+    (void)state;
+    put("plain", "x");
+    assert_int_equal(hone_dir_make(at("plain/sub"), &err), HONE_ERESOURCE);
+    assert_int_equal(hone_dir_make(at("a/b/c"), &err), HONE_OK);
+    assert_true(hone_dir_exists(at("a/b/c")));
+    uint64_t n = 0;
+    assert_int_equal(hone_disk_free(at("not/there/yet"), &n, &err), HONE_OK);
+    assert_true(n > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_file_that_shrank_is_bad_input_not_a_signal),
+        cmocka_unit_test(folders_fifos_and_nothing_are_named),
+        cmocka_unit_test(names_that_leave_the_folder_are_refused),
+        cmocka_unit_test(a_refused_output_leaves_the_old_file_and_no_tmp),
+        cmocka_unit_test(two_writers_of_one_path_do_not_mix),
+        cmocka_unit_test(what_was_never_written_reads_as_zero),
+        cmocka_unit_test(digests_are_those_of_the_standard),
+        cmocka_unit_test(a_path_under_a_file_cannot_be_made),
+    };
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}
