@@ -39,6 +39,9 @@ bool hone_tokenizer_needs(const hone_tokenizer *t, const char *feature)
     if (strcmp(feature, "nfc") == 0) return t->nfc;
     if (strcmp(feature, "prefix_once") == 0) return t->prefix_once;
     if (strcmp(feature, "dropped") == 0) return t->n_dropped > 0;
+    if (strncmp(feature, "pre=", 4) == 0) return t->pre && strcmp(t->pre, feature + 4) == 0;
+    if (strcmp(feature, "unigram") == 0) return t->kind == HONE_TOK_UNIGRAM;
+    if (strcmp(feature, "unigram_spaces") == 0) return t->kind == HONE_TOK_UNIGRAM && t->keeps_end_space;
     if (strcmp(feature, "keeps_spaces") == 0) return t->clean_spaces == 0 && t->pre_cleans;
     if (strcmp(feature, "wordpiece") == 0) return t->kind == HONE_TOK_WORDPIECE;
     if (strcmp(feature, "max_word") == 0) return t->kind == HONE_TOK_WORDPIECE && t->max_word > 0;

@@ -54,6 +54,7 @@ typedef struct hone_tokenizer {
     size_t        n_templates;
     bool          nfc;          /* text is brought to NFC before it is split */
     bool          prefix_once;  /* SentencePiece: the space prefix goes before the first text only, and not before a space */
+    bool          keeps_end_space; /* Unigram: spaces are merged, but one at the end stays */
     int           clean_spaces; /* decoding removes the spaces before punctuation (clean_up_tokenization_spaces): 0, 1, or -1: not said */
     bool          pre_cleans;   /* ... and llama.cpp does so under the name in pre */
     int           lowercase, strip_accents; /* WordPiece normaliser: 0, 1, or -1: not said */
@@ -64,7 +65,8 @@ typedef struct hone_tokenizer {
 
 /* Whether the tokenizer needs something that a consumer may lack (data/limits.json: "tokenizer:<feature>").  feature is one of
  * "nfc", "prefix_once", "lstrip", "rstrip" (of an added token), "rstrip_unlike_phi3" (and not just as Phi-3's tokens do),
- * "keeps_spaces" (when decoding, and pre_cleans), "wordpiece", "strip_accents", "max_word", "dropped"; false for other words. */
+ * "keeps_spaces" (when decoding, and pre_cleans), "wordpiece", "strip_accents", "max_word", "unigram",
+ * "unigram_spaces", "dropped", "pre=<name>"; false for other words. */
 bool hone_tokenizer_needs(const hone_tokenizer *t, const char *feature);
 /* Phi-3's rule for white space behind added tokens: all special ones swallow it but <unk>, <s> and <|endoftext|>.  *has: the tokens whose
  * names the rule needs exist.  Returns how many special tokens it is right about minus how many it is wrong about. */

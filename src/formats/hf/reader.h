@@ -51,6 +51,7 @@ hone_code hone_hf_read_templates(hone_hf_reader *r, const char *dir, hone_err *e
 /* Small help. */
 const char *hone_hf_type(const json_t *obj);                 /* obj["type"], "" when there is none */
 bool        hone_hf_is_byte_token(const char *s, size_t len); /* "<0xAB>" */
+bool        hone_hf_is_space_run(const hone_token *t);
 hone_code   hone_hf_copy(hone_hf_reader *r, const json_t *string, const char **text, size_t *len, hone_err *err);
 #define HONE_HF_SPACE "\xe2\x96\x81" /* U+2581: how SentencePiece spells a space */
 #endif

@@ -93,8 +93,11 @@ hone_code hone_hf_read_sentencepiece(hone_hf_reader *r, const hone_sp *sp, const
     }
     HONE_TRY(read_added_json(r, added, err));
     HONE_TRY(hone_hf_read_decoder_tokens(r, err));
-    for (size_t i = 0; i < r->v.n; i++)
-        if (i >= sp->n || r->v.tokens[i].type != sp->pieces[i].type) r->v.tokens[i].score = -1000.0f;
+    for (size_t i = 0; i < r->v.n; i++) {
+        hone_token *k = &r->v.tokens[i];
+        if (k->text && i < sp->n && hone_hf_is_space_run(k)) k->type = HONE_TOKEN_NORMAL;
+        else if (i >= sp->n || k->type != sp->pieces[i].type) k->score = -1000.0f;
+    }
     t->unk = sp->unk;
     t->bos = sp->bos;
     t->eos = sp->eos;

@@ -333,8 +333,11 @@ static hone_code mark_bytes(hone_hf_reader *r, hone_err *err)
     return HONE_OK;
 }
 
-static bool is_spaces(const hone_token *t)
+/* Gemma's runs of spaces: an added token that is looked for before spaces are spelt U+2581 never matches a space.  Spaces come
+ * together by merging, like other pieces. */
+bool hone_hf_is_space_run(const hone_token *t)
 {
+    if (t->type != HONE_TOKEN_USER || t->normalized) return false;
     for (size_t i = 0; i < t->len; i += 3)
         if (t->len - i < 3 || memcmp(t->text + i, HONE_HF_SPACE, 3) != 0) return false;
     return t->len > 3;
@@ -352,13 +355,9 @@ static hone_code take_pieces(hone_hf_reader *r, const hone_sp *sp, hone_err *err
             HONE_TRY(hone_hf_vocab_add(&r->v, (uint32_t)i, p->text, p->len, err));
             t = &r->v.tokens[i];
         }
-        bool run = t->type == HONE_TOKEN_USER && !t->normalized && is_spaces(t);
-        if (run && (t->len != p->len || memcmp(t->text, p->text, p->len) != 0)) run = false;
-        if (run) {
-            /* Gemma's runs of spaces: an added token that is looked for before spaces are spelt U+2581 never matches a space.
-             * Spaces come together by merging, like other pieces, and the run's score says how early. */
+        if (hone_hf_is_space_run(t) && t->len == p->len && memcmp(t->text, p->text, p->len) == 0) {
             t->type = HONE_TOKEN_NORMAL;
-            t->score = p->score;
+            t->score = p->score; /* says how early they come together */
             continue;
         }
         if (t->type == HONE_TOKEN_CONTROL || t->type == HONE_TOKEN_USER) continue; /* its score is set below */
@@ -406,6 +405,8 @@ static hone_code read_sp_bpe(hone_hf_reader *r, const json_t *root, const json_t
     HONE_TRY(mark_bytes(r, err));
     if (!sp) {
         bool ok = false;
+        for (size_t i = 0; i < r->v.n; i++)
+            if (r->v.tokens[i].text && hone_hf_is_space_run(&r->v.tokens[i])) r->v.tokens[i].type = HONE_TOKEN_NORMAL;
         HONE_TRY(hone_hf_read_merges(r, json_object_get(model, "merges"), err));
         HONE_TRY(hone_hf_scores_from_merges(r, &ok, err));
         if (ok) {
@@ -480,12 +481,12 @@ static hone_code read_unigram(hone_hf_reader *r, const json_t *root, const json_
     const json_t *norm = json_object_get(root, "normalizer"), *pre = json_object_get(root, "pre_tokenizer");
     const json_t *s[STEPS_MAX + 1];
     size_t        n_steps = steps(norm, "normalizers", s, STEPS_MAX);
-    bool          merge_spaces = false, split = false;
+    bool          merge_spaces = false, split = false, strips = false;
     prefix        p = PREFIX_NONE;
     for (i = 0; i < n_steps; i++) {
         if (i < STEPS_MAX && strcmp(hone_hf_type(s[i]), "Precompiled") == 0) HONE_TRY(read_charsmap(r, s[i], err));
         else if (i < STEPS_MAX && (is_replace(s[i], "Regex", " {2,}", " ") || is_replace(s[i], "Regex", " {2,}", HONE_HF_SPACE))) merge_spaces = true;
-        else if (i < STEPS_MAX && strcmp(hone_hf_type(s[i]), "Strip") == 0) continue; /* spaces at the ends: llama.cpp drops them when it merges spaces */
+        else if (i < STEPS_MAX && strcmp(hone_hf_type(s[i]), "Strip") == 0) strips = true; /* spaces at the ends: llama.cpp drops them when it merges spaces */
         else return not_supported("normalizer of a Unigram model", norm, ADD_HERE, err);
     }
     n_steps = steps(pre, "pretokenizers", s, STEPS_MAX);
@@ -494,6 +495,7 @@ static hone_code read_unigram(hone_hf_reader *r, const json_t *root, const json_
     HONE_TRY(check_charsmap(&r->t, err));
     set_prefix(r, p);
     r->t.remove_extra_whitespaces = merge_spaces || words;
+    r->t.keeps_end_space = merge_spaces && !words && !strips;
     r->t.escape_whitespaces = true;
     r->t.kind = HONE_TOK_UNIGRAM;
     r->t.gguf_model = "t5";
