@@ -52,6 +52,9 @@ hone_code hone_gguf_can(const hone_facts *f, hone_err *err)
         return CANNOT("rope scaling is longrope, llama.cpp's '%s' does not load rope_factors_long.weight", g->name);
     if ((f->rope.scaling == HONE_ROPE_SCALE_LINEAR || f->rope.scaling == HONE_ROPE_SCALE_YARN) && !has(f, HONE_GGUF_ROPE_SCALED))
         return CANNOT("rope scaling is linear or yarn, llama.cpp's '%s' does not scale its rope that way", g->name);
+    if (f->rope.scaling == HONE_ROPE_SCALE_YARN && (f->rope.beta_fast != 32 || f->rope.beta_slow != 1))
+        return CANNOT("yarn has beta_fast %g and beta_slow %g, llama.cpp's '%s' has 32 and 1 built in", f->rope.beta_fast, f->rope.beta_slow,
+                      g->name);
     for (uint32_t i = 0; i < f->n_layers; i++) {
         bool built_in = g->no_rope_step && (i + 1) % g->no_rope_step == 0;
         bool wanted = f->no_rope && f->no_rope[i];

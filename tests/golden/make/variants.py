@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""variants.py OUT: what the tiny checkpoints do not show: other rope scalings, window patterns, biases, tied and untied heads.
+"""variants.py OUT [NAME...]: what the tiny checkpoints do not show: other rope scalings, window patterns, biases, tied and untied heads.
 
 OUT/<name>/variant.json      base (a folder of the repository whose tokenizer, and weights unless there are own ones, are used), the changed
                              keys of config.json (null: goes away), versions
@@ -30,7 +30,7 @@ PATCHED = {
     "llama-linear": ("llama", {"rope_scaling": {"type": "linear", "factor": 4.0}}),
     "llama-yarn": ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}}),
     "llama-yarn-factor": ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 16,
-                                                     "attention_factor": 0.9, "beta_fast": 24.0, "beta_slow": 2.0}}),
+                                                     "attention_factor": 0.9}}),
     "llama-yarn-mscale": ("llama", {"rope_scaling": {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32,
                                                      "mscale": 0.8, "mscale_all_dim": 0.5}}),
     "llama-longrope": ("llama", {"max_position_embeddings": 8192, "original_max_position_embeddings": 4096,
@@ -106,7 +106,7 @@ def run(name, base, patch, own):
     print(name, float(logits.std()))
 
 
-for name, (base, patch) in PATCHED.items():
-    run(name, base, patch, False)
-for name, (base, patch) in OWN.items():
-    run(name, base, patch, True)
+chosen = sys.argv[2:]
+for name, (base, patch) in {**PATCHED, **OWN}.items():
+    if not chosen or name in chosen:
+        run(name, base, patch, name in OWN)

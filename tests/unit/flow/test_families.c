@@ -4,12 +4,16 @@
 #include "flow/convert.h"
 #include "formats/safetensors.h"
 #include "formats/scratch.h"
+#include <dirent.h>
+#include <jansson.h>
 #include <llama.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 typedef struct reference {
@@ -47,6 +51,7 @@ static void reference_open(reference *r, const char *dir, const char *file, cons
     s->close(s);
 }
 
+/* dir is in the source tree, or absolute. */
 static void convert(const char *dir, const char *quant, const scratch *out, char path[1100])
 {
     hone_err             err = { 0 };
@@ -55,7 +60,8 @@ static void convert(const char *dir, const char *quant, const scratch *out, char
     hone_convert_result  res = { 0 };
     hone_convert_options opt = { .quants = &quant, .n_quants = 1, .out_dir = out->dir, .name = "model" };
     char                 from[1024];
-    snprintf(from, sizeof from, "%s/%s", HONE_TEST_SOURCE_DIR, dir);
+    if (dir[0] == '/') snprintf(from, sizeof from, "%s", dir);
+    else snprintf(from, sizeof from, "%s/%s", HONE_TEST_SOURCE_DIR, dir);
     if (hone_model_open(&ctx, from, &m, &err) != HONE_OK) fail_msg("%s: %s", dir, err.cause);
     if (hone_convert(&ctx, &m, &opt, &res, &err) != HONE_OK) fail_msg("%s: %s", dir, err.cause);
     snprintf(path, 1100, "%s", res.outputs[0].path);
@@ -216,6 +222,74 @@ static void logits_are_those_of_transformers(void **state)
     assert_int_equal(bad, 0);
 }
 
+/* ---- tests/golden/variants: what the tiny checkpoints do not show ---- */
+
+#define VARIANTS HONE_TEST_SOURCE_DIR "/tests/golden/variants"
+
+/* A checkpoint folder from the base's files, the variant's weights if it has any, and config.json with the variant's keys. */
+static void assemble(const char *name, const char *to)
+{
+    char         path[1024], link[1024];
+    json_error_t e;
+    snprintf(path, sizeof path, VARIANTS "/%s/variant.json", name);
+    json_t *variant = json_load_file(path, 0, &e);
+    assert_non_null(variant);
+    char base[512];
+    snprintf(base, sizeof base, "%s/%s", HONE_TEST_SOURCE_DIR, json_string_value(json_object_get(variant, "base")));
+    assert_int_equal(mkdir(to, 0755), 0);
+    DIR *d = opendir(base);
+    assert_non_null(d);
+    for (struct dirent *f; (f = readdir(d));) {
+        bool weights = strcmp(f->d_name, "model.safetensors") == 0;
+        if (f->d_name[0] == '.' || strcmp(f->d_name, "config.json") == 0) continue;
+        if (weights && json_is_true(json_object_get(variant, "own_weights"))) snprintf(path, sizeof path, VARIANTS "/%s/model.safetensors", name);
+        else snprintf(path, sizeof path, "%s/%s", base, f->d_name);
+        snprintf(link, sizeof link, "%s/%s", to, f->d_name);
+        assert_int_equal(symlink(path, link), 0);
+    }
+    closedir(d);
+    snprintf(path, sizeof path, "%s/config.json", base);
+    json_t *config = json_load_file(path, 0, &e);
+    assert_non_null(config);
+    assert_int_equal(json_object_update(config, json_object_get(variant, "config")), 0);
+    snprintf(path, sizeof path, "%s/config.json", to);
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+    json_decref(variant);
+}
+
+static void variants_are_those_of_transformers(void **state)
+{
+    int  bad = 0, n = 0;
+    DIR *d = opendir(VARIANTS);
+    (void)state;
+    assert_non_null(d);
+    for (struct dirent *f; (f = readdir(d));) {
+        scratch   out;
+        reference r;
+        engine    e;
+        char      folder[256], dir[512], path[1100];
+        if (f->d_name[0] == '.') continue;
+        scratch_open(&out);
+        assemble(f->d_name, scratch_path(&out, "checkpoint", folder));
+        convert(folder, "f32", &out, path);
+        snprintf(dir, sizeof dir, "tests/golden/variants/%s", f->d_name);
+        reference_open(&r, dir, "reference.safetensors", "logits");
+        engine_open(&e, path, 256, false);
+        verdict v = compare(&e, &r, 0, r.len);
+        bool    ok = v.kld_mean <= 1e-5 && v.differing == 0;
+        printf("%-32s kld mean %.3g max %.3g, top-1 differs at %u%s\n", f->d_name, v.kld_mean, v.kld_max, (unsigned)v.differing, ok ? "" : "  <-- BAD");
+        bad += !ok;
+        n++;
+        engine_close(&e);
+        hone_arena_release(&r.a);
+        scratch_close(&out);
+    }
+    closedir(d);
+    assert_int_equal(bad, 0);
+    assert_true(n >= 27);
+}
+
 /* The rows of data/limits.json, one by one: each must still be true, or it and its warning can go. */
 static verdict beyond(const char *dir, const char *file, uint64_t from)
 {
@@ -282,6 +356,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_are_those_of_transformers),
+        cmocka_unit_test(variants_are_those_of_transformers),
         cmocka_unit_test(llamacpp_has_no_window_for_mistral_and_starcoder2),
         cmocka_unit_test(llamacpp_takes_the_long_rope_factors_by_context_size),
         cmocka_unit_test(bert_embeddings_are_those_of_transformers),
