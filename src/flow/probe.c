@@ -96,41 +96,42 @@ static json_t *host_target(const json_t *doc)
                      platform, "os", known ? u.sysname : "unknown");
 }
 
-static hone_code probe_host(const hone_ctx *ctx, const char *folder, bool measure, json_t **out, hone_err *err)
+static hone_code probe_host(const hone_ctx *ctx, const char *folder, unsigned measure, json_t **out, hone_err *err)
 {
-    json_t *doc = NULL, *all = NULL, *found = NULL;
+    json_t *all = NULL;
     char    here[4096];
     if (!folder) folder = getcwd(here, sizeof here) ? here : "/";
     HONE_TRY(hone_hw_all(&(hone_hw_query){ .ctx = ctx, .roots = &hone_hw_machine, .folder = folder, .measure = measure }, &all, err));
-    hone_code code = hone_probe_runtimes(ctx, &found, err);
-    if (code == HONE_OK) {
-        doc = json_object();
-        bool ok = doc && hone_json_put(doc, "target", host_target(all)) && json_object_update(doc, all) == 0 &&
-                  hone_json_put(doc, "policy",
-                                json_pack("{s:s, s:s, s:I, s:n}", "format", "gguf", "quantization", "q4_k_m", "threads",
-                                          (json_int_t)hone_cpu_effective(&hone_hw_machine), "package_bytes")) &&
-                  json_object_set(doc, "runtimes", found) == 0;
-        if (!ok) {
-            json_decref(doc);
-            code = HONE_NOMEM(err, "the machine's facts");
-        } else *out = doc;
-    }
-    json_decref(found);
+    json_t *doc = json_object();
+    bool    ok = doc && hone_json_put(doc, "target", host_target(all)) && json_object_update(doc, all) == 0 &&
+              hone_json_put(doc, "policy",
+                            json_pack("{s:s, s:s, s:I, s:n}", "format", "gguf", "quantization", "q4_k_m", "threads",
+                                      (json_int_t)hone_cpu_effective(&hone_hw_machine), "package_bytes"));
     json_decref(all);
-    return code;
+    if (!ok) {
+        json_decref(doc);
+        return HONE_NOMEM(err, "the machine's facts");
+    }
+    *out = doc;
+    return HONE_OK;
+}
+
+hone_code hone_probe_facts(const hone_ctx *ctx, const char *target, const char *folder, unsigned measure, json_t **out, hone_err *err)
+{
+    if (!target || strcmp(target, "host") == 0) return probe_host(ctx, folder, measure, out, err);
+    return hone_profile_load(ctx, target, out, err);
 }
 
 hone_code hone_probe_in(const hone_ctx *ctx, const char *target, const char *folder, bool measure, json_t **out, hone_err *err)
 {
-    json_t *doc = NULL;
-    if (!target || strcmp(target, "host") == 0) return probe_host(ctx, folder, measure, out, err);
-    HONE_TRY(hone_profile_load(ctx, target, &doc, err));
-    if (!hone_json_put(doc, "runtimes", nothing_asked())) {
-        json_decref(doc);
-        return HONE_NOMEM(err, "the target's facts");
-    }
-    *out = doc;
-    return HONE_OK;
+    json_t *doc = NULL, *found = NULL;
+    HONE_TRY(hone_probe_facts(ctx, target, folder, measure ? HONE_HW_MEMORY_SPEED | HONE_HW_DISK_SPEED : 0, &doc, err));
+    bool      host = strcmp(json_string_value(json_object_get(json_object_get(doc, "target"), "kind")), "host") == 0;
+    hone_code code = host ? hone_probe_runtimes(ctx, &found, err) : HONE_OK;
+    if (code == HONE_OK && !hone_json_put(doc, "runtimes", host ? found : nothing_asked())) code = HONE_NOMEM(err, "the target's facts");
+    if (code != HONE_OK) json_decref(doc);
+    else *out = doc;
+    return code;
 }
 
 hone_code hone_probe(const hone_ctx *ctx, const char *target, bool measure, json_t **out, hone_err *err)

@@ -13,6 +13,9 @@
 hone_code hone_probe_in(const hone_ctx *ctx, const char *target, const char *folder, bool measure, json_t **out, hone_err *err);
 hone_code hone_probe(const hone_ctx *ctx, const char *target, bool measure, json_t **out, hone_err *err);
 
+/* The same without runtimes[]; measure: hone_hw_measure flags (hw/hw.h). */
+hone_code hone_probe_facts(const hone_ctx *ctx, const char *target, const char *folder, unsigned measure, json_t **out, hone_err *err);
+
 /* The runtimes that hone has or will have plug-ins for: [{name,version,available,devices[],reason}]; owned.
  * Each installed plug-in is started in its own child process and asked. */
 hone_code hone_probe_runtimes(const hone_ctx *ctx, json_t **out, hone_err *err);

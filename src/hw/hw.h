@@ -5,11 +5,13 @@
 #include "base/ctx.h"
 #include "hw/tree.h"
 
+typedef enum hone_hw_measure { HONE_HW_MEMORY_SPEED = 1, HONE_HW_DISK_SPEED = 2 } hone_hw_measure;
+
 typedef struct hone_hw_query {
     const hone_ctx      *ctx;
     const hone_hw_roots *roots;   /* hone_hw_machine for this one */
     const char          *folder;  /* storage: the folder that results will be written to */
-    bool                 measure; /* run the short bandwidth measurements (under two seconds in all) */
+    unsigned             measure; /* hone_hw_measure flags: which of the short measurements to run (about a second each) */
 } hone_hw_query;
 
 /* *out is owned: json_decref.  Fails only when memory is gone: what is missing is an answer, not an error. */

@@ -23,7 +23,7 @@ static void put_bandwidth(const hone_hw_query *q, hone_hw_out *o, uint64_t room)
     const char    *why = NULL;
     hone_bandwidth b;
     hone_err       err = { 0 };
-    if (!q->measure) why = "not asked to measure";
+    if (!(q->measure & HONE_HW_MEMORY_SPEED)) why = "not asked to measure";
     else if (!hone_hw_is_real(q->roots)) why = "this is not the machine that was read";
     else {
         hone_event_step(q->ctx, "measuring how fast memory is read");

@@ -166,9 +166,10 @@ static void put_speed(const hone_hw_query *q, const char *folder, uint64_t free_
     char   why[256] = "not asked to measure";
     double mb_s = 0;
     bool   ok = false;
-    if (q->measure && !hone_hw_is_real(q->roots)) (void)snprintf(why, sizeof why, "this is not the machine that was read");
-    else if (q->measure && free_bytes < 4u * SAMPLE) (void)snprintf(why, sizeof why, "less than %d MiB are free", 4 * (SAMPLE >> 20));
-    else if (q->measure) {
+    bool   asked = (q->measure & HONE_HW_DISK_SPEED) != 0;
+    if (asked && !hone_hw_is_real(q->roots)) (void)snprintf(why, sizeof why, "this is not the machine that was read");
+    else if (asked && free_bytes < 4u * SAMPLE) (void)snprintf(why, sizeof why, "less than %d MiB are free", 4 * (SAMPLE >> 20));
+    else if (asked) {
         hone_event_step(q->ctx, "measuring how fast the disk is read");
         ok = read_speed(folder, &mb_s, why, sizeof why);
     }

@@ -136,6 +136,20 @@ static hone_code check_matrices(const json_t *data, hone_err *err)
     return HONE_OK;
 }
 
+static hone_code check_estimates(const json_t *data, hone_err *err)
+{
+    static const struct { const char *key; double max; } rows[] = {
+        { "share_of_measured_bandwidth", 1 }, { "share_of_nominal_bandwidth", 1 }, { "layer_overhead_us", 1e6 }
+    };
+    const json_t *e = json_object_get(data, "estimates");
+    for (size_t i = 0; i < HONE_COUNT(rows); i++) {
+        const json_t *v = json_object_get(e, rows[i].key);
+        if (!json_is_number(v) || !(json_number_value(v) > 0 && json_number_value(v) <= rows[i].max))
+            return HONE_FAIL(err, HONE_EINPUT, "", "estimates.%s is no number above 0 and up to %g", rows[i].key, rows[i].max);
+    }
+    return HONE_OK;
+}
+
 static hone_code check(const json_t *data, hone_err *err)
 {
     size_t  i, n;
@@ -155,7 +169,16 @@ static hone_code check(const json_t *data, hone_err *err)
         if (!json_is_array(list) || (n = json_array_size(list)) == 0) return HONE_FAIL(err, HONE_EINPUT, "", "\"%s\" is no list of rules", lists[l]);
         json_array_foreach((json_t *)(uintptr_t)list, i, r) HONE_TRY(check_rule(data, lists[l], i, r, i + 1 == n, err));
     }
+    HONE_TRY(check_estimates(data, err));
     return check_matrices(data, err);
+}
+
+void hone_decision_estimates(const json_t *data, hone_estimates *out)
+{
+    const json_t *e = json_object_get(data, "estimates");
+    out->share_measured = json_number_value(json_object_get(e, "share_of_measured_bandwidth"));
+    out->share_nominal = json_number_value(json_object_get(e, "share_of_nominal_bandwidth"));
+    out->layer_overhead_us = json_number_value(json_object_get(e, "layer_overhead_us"));
 }
 
 hone_code hone_decision_parse(hone_bytes text, const char *what, json_t **out, hone_err *err)
@@ -252,6 +275,10 @@ hone_code hone_decide(const json_t *data, const hone_case *c, hone_arena *a, hon
     d.quantization = text_of(q, "quantization");
     d.quantization_because = text_of(q, "because");
     d.group = (uint32_t)json_integer_value(json_object_get(q, "group"));
+    context       here = { .c = c, .strategy = d.strategy, .framework = "llama.cpp" };
+    const json_t *g = first(&here, data, "quantization");
+    d.gguf_quantization = text_of(g, "quantization");
+    d.gguf_because = text_of(g, "because");
     json_array_foreach(json_object_get(data, "platform_matrix"), i, r)
         if (strcmp(text_of(r, "platform"), c->platform) == 0) {
             d.platform_title = text_of(r, "title");
@@ -287,7 +314,7 @@ static json_t *rules_shown(const context *x, const json_t *data, const char *lis
 
 hone_code hone_decision_explain(const json_t *data, const hone_case *c, const hone_decision *d, json_t **out, hone_err *err)
 {
-    static const char *const as_is[] = { "about", "frameworks", "requirement_matrix", "platform_matrix", "workflows" };
+    static const char *const as_is[] = { "about", "frameworks", "requirement_matrix", "platform_matrix", "workflows", "estimates" };
     context                  x = { .c = c, .strategy = d->strategy, .framework = d->framework };
     json_t                  *doc = json_object();
     bool                     ok = doc != NULL;

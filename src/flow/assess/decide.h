@@ -19,11 +19,18 @@ typedef struct hone_decision { /* strings borrowed from the data, or in the aren
     const char *facts;                               /* "vendor is intel": what made the rule hold; "" when it holds always */
     const char *quantization, *quantization_because;
     uint32_t    group;                               /* of the quantisation, 0: none said */
+    const char *gguf_quantization, *gguf_because;    /* the same list's answer when llama.cpp runs the model */
     const char *platform_title, *primary, *secondary; /* of the platform matrix; NULL when it has no such row */
     const char *compare[4];                          /* frameworks to be compared by measurement */
     size_t      n_compare;
     const char *workflow_first;                      /* head of the asked workflow's ranking, or NULL */
 } hone_decision;
+
+typedef struct hone_estimates { /* assumptions of the decode-speed estimate */
+    double share_measured, share_nominal; /* of the read bandwidth, 0..1 */
+    double layer_overhead_us;             /* per layer and token */
+} hone_estimates;
+void hone_decision_estimates(const json_t *data, hone_estimates *out);
 
 /* data/decision.json of ctx->data_dir, checked; *out owned.  HONE_EUNSUPPORTED when the folder is not known. */
 hone_code hone_decision_load(const hone_ctx *ctx, json_t **out, hone_err *err);
