@@ -14,7 +14,8 @@
 #include <sys/stat.h>
 
 enum { OK = 0, INPUT = 3, UNSUPPORTED = 4, RUNTIME = 5, RESOURCE = 6, BUG = 70 };
-enum { BATCH_DEFAULT = 512, OUTPUT_BYTES = 64 << 20 /* logits held at once */, OUTPUT_ROWS_MIN = 32 };
+enum { BATCH_DEFAULT = 512, EMBED_TOKENS_MAX = 8192 /* in one graph, unless open says a context */ };
+enum { OUTPUT_BYTES = 64 << 20 /* logits held at once */, OUTPUT_ROWS_MIN = 32 };
 
 struct hone_backend_model {
     struct llama_model         *model;
@@ -124,6 +125,7 @@ static int make_context(hone_backend_model *m, const hone_backend_open *how, hon
     if (how->embeddings) {
         /* Pooling and attention in both directions want the whole text in one graph. */
         uint32_t all = how->context ? how->context : (uint32_t)llama_model_n_ctx_train(m->model);
+        if (!how->context && all > EMBED_TOKENS_MAX) all = p.n_ctx = EMBED_TOKENS_MAX;
         if (p.n_batch < all) p.n_batch = all;
         p.embeddings = true;
         p.pooling_type = how->hidden ? LLAMA_POOLING_TYPE_NONE : LLAMA_POOLING_TYPE_UNSPECIFIED;

@@ -211,9 +211,10 @@ static hone_code died(hone_runner *r, hone_msg op, hone_err *err)
     if (status != -1 && WIFSIGNALED(status)) {
         int         sig = WTERMSIG(status);
         const char *name = sigabbrev_np(sig);
-        (void)HONE_FAIL(&why, HONE_ERUNTIME,
-                        sig == SIGKILL ? "the kernel kills like this when memory runs out: free memory, or use a smaller context or encoding"
-                                       : "",
+        const char *remedy = "";
+        if (sig == SIGKILL) remedy = "the kernel kills like this when memory runs out: free memory, or use a smaller context or encoding";
+        if (sig == SIGILL) remedy = "the runtime was built for another processor: run deps/llamacpp.sh and build hone again here";
+        (void)HONE_FAIL(&why, HONE_ERUNTIME, remedy,
                         "runtime '%s' was killed by signal %d (%s%s) during %s", r->backend, sig, name ? "SIG" : "", name ? name : "?",
                         op_name(op));
     } else if (status != -1 && WIFEXITED(status)) {
@@ -291,7 +292,8 @@ static hone_code converse(hone_runner *r, hone_reply *reply, hone_err *err)
         while (!reply->done) {
             hone_frame f;
             size_t     used;
-            hone_code  code = hone_frame_take((hone_bytes){ r->in + r->in_at, r->in_len - r->in_at }, &f, &used, &need, &why);
+            hone_bytes there = { r->in ? r->in + r->in_at : NULL, r->in_len - r->in_at };
+            hone_code  code = hone_frame_take(there, &f, &used, &need, &why);
             if (code == HONE_OK && used == 0) break;
             if (code == HONE_OK) code = hone_reply_take(reply, &f, &why);
             if (code != HONE_OK && reply->said) { /* its own words: the request failed, the child lives */

@@ -24,7 +24,7 @@ typedef struct hone_runner_usage { /* of the child, from the OS; of a dead child
     double   cpu_user_s, cpu_sys_s;
 } hone_runner_usage;
 
-/* Starts the child and loads the plug-in.  HONE_EUNSUPPORTED with an install word when plug-in or runtime is missing. */
+/* Starts the child and loads the plug-in.  ctx is borrowed until hone_runner_stop.  HONE_EUNSUPPORTED with an install word when plug-in or runtime is missing. */
 hone_code hone_runner_start(const hone_ctx *ctx, const hone_runner_options *opt, hone_runner **out, hone_err *err);
 /* Kills and reaps; NULL is fine. */
 void hone_runner_stop(hone_runner *r);
@@ -46,7 +46,8 @@ hone_code hone_runner_forward(hone_runner *r, const int32_t *ids, size_t n, uint
 hone_code hone_runner_nll(hone_runner *r, const int32_t *ids, size_t n, float *nll, hone_err *err);
 hone_code hone_runner_rewind(hone_runner *r, uint32_t pos, hone_err *err);
 
-typedef struct hone_generate { /* greedy; timings measured in the child with CLOCK_MONOTONIC */
+typedef struct hone_generate { /* greedy, lowest id among equals; timings measured in the child with CLOCK_MONOTONIC, without the
+                                * way to the parent.  Ends early at the end of the context; the end-of-text token is part of out. */
     const int32_t *prompt; size_t n_prompt;
     uint32_t       max_new;
     bool           stop_at_eos;

@@ -40,6 +40,10 @@ static int do_deed(const char *deed, hone_backend_error *e)
         (void)signal(SIGSEGV, SIG_DFL); /* a sanitizer would make it an exit */
         (void)raise(SIGSEGV);
     }
+    if (strcmp(deed, "ill") == 0) {
+        (void)signal(SIGILL, SIG_DFL);
+        (void)raise(SIGILL);
+    }
     if (strcmp(deed, "kill") == 0) (void)raise(SIGKILL);
     if (strcmp(deed, "hang") == 0) {
         (void)fputs("waiting for Godot\n", stderr);

@@ -14,7 +14,7 @@ void fixture_open(fixture *f);
 void fixture_close(fixture *f);
 /* Converts the checkpoint (a path from the root of the repository) with one encoding; returns the artefact's path. */
 const char *fixture_gguf(fixture *f, const char *checkpoint, const char *quant);
-/* True when the plug-in can be started; else prints why the tests are skipped. */
+/* True when the plug-in is there (and then it starts, or the program fails); else prints why the tests are skipped. */
 bool fixture_have(fixture *f, const char *backend);
 /* A started runtime with path open; fails the test otherwise. */
 hone_runner *fixture_run(fixture *f, const char *backend, hone_backend_open how, hone_backend_info *info);

@@ -65,6 +65,7 @@ static void a_crash_names_the_signal_the_request_and_the_last_words(void **state
     expect(o, "forward:abort", HONE_ERUNTIME,
            "runtime 'bad' was killed by signal 6 (SIGABRT) during forward; runtime said: bad.c:1: ASSERT(weather == good) failed");
     expect(o, "open:segv", HONE_ERUNTIME, "runtime 'bad' was killed by signal 11 (SIGSEGV) during open");
+    expect(o, "open:ill", HONE_ERUNTIME, "runtime 'bad' was killed by signal 4 (SIGILL) during open");
     expect(o, "open:kill", HONE_ERUNTIME, "runtime 'bad' was killed by signal 9 (SIGKILL) during open");
     expect(o, "forward:exit", HONE_ERUNTIME, "runtime 'bad' exited with status 0 during forward");
 }
