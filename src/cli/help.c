@@ -95,12 +95,16 @@ void hone_cli_help_cmd(const hone_cmd *cmd, FILE *to, bool color)
 
 /* --- man pages, in mdoc(7) ------------------------------------------------------------------------------------- */
 
-/* A leading dot or quote would be a request; a backslash an escape. */
+/* A leading dot or quote would be a request; a backslash an escape; each sentence begins a line, as mdoc wants it. */
 static void roff(const char *s, FILE *to)
 {
     if (*s == '.' || *s == '\'') (void)fputs("\\&", to);
     for (; *s; s++)
-        if (*s == '\\') (void)fputs("\\e", to);
+        if (strchr(".:", *s) && s[1] == ' ' && (*s == '.' || isupper((unsigned char)s[2]))) {
+            (void)fprintf(to, "%c\n", *s);
+            s++;
+            if (s[1] == '.' || s[1] == '\'') (void)fputs("\\&", to);
+        } else if (*s == '\\') (void)fputs("\\e", to);
         else if (*s == '-') (void)fputs("\\-", to);
         else (void)fputc(*s, to);
 }

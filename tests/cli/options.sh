@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# The command line as a person meets it: help, slips of the keyboard, errors as JSON, man pages, completions.
+set -u
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+fail() { echo "FAIL: $*"; failed=1; }
+validate=$HONE_SOURCE_DIR/tests/tools/validate
+
+# expect CODE 'TEXT IN STDERR' ARGS...
+expect() {
+    local code=$1 text=$2 rc
+    shift 2
+    "$HONE" "$@" >"$tmp/out" 2>"$tmp/err"
+    rc=$?
+    [ $rc -eq "$code" ] || fail "hone $*: exit $rc, needs $code: $(cat "$tmp/err")"
+    grep -qF -- "$text" "$tmp/err" || fail "hone $*: stderr lacks '$text': $(cat "$tmp/err")"
+    [ "$(wc -l <"$tmp/err")" -le 3 ] || fail "hone $*: more than three lines for one error"
+}
+expect 2 "there is no verb 'covnert'" covnert
+expect 2 "did you mean hone convert?" covnert
+expect 2 "hone convert has no option '--qant'" convert x --qant q4_0
+expect 2 "did you mean --quant?" convert x --qant q4_0
+expect 2 "hone convert needs SRC, got 0 arguments" convert
+expect 2 "does not know what to do with 'y'" convert x y
+expect 2 "--threads is 'many', needs a whole number" convert x --threads many
+expect 2 "--threads is 0, needs 1..1024" convert x --threads 0
+expect 2 "--output needs a value" convert x --output
+expect 2 "--dry-run takes no value" convert x --dry-run=yes
+expect 2 "gguf has no encoding 'q9'" convert x --quant q9 -o y
+expect 2 "--max-ram is 'lots', needs a size" optimize x --max-ram lots
+expect 2 "--prefer has 'haste=1'" optimize x -o y --prefer haste=1
+expect 2 "hone convert needs an output folder" convert x
+expect 3 "there is no 'not-there'" convert not-there -o "$tmp/x"
+expect 4 "hone cannot write 'tflite' files" convert x --to tflite -o y
+
+"$HONE" convert not-there -o "$tmp/x" --json >"$tmp/doc" 2>/dev/null
+[ $? -eq 3 ] || fail "--json changes the exit code"
+"$validate" convert "$tmp/doc" || failed=1
+"$HONE" nothing --json >"$tmp/doc" 2>/dev/null
+"$validate" error "$tmp/doc" || failed=1
+
+# An escape sequence in a name from outside never reaches the terminal.
+"$HONE" convert "$(printf 'a\033[31mb')" -o "$tmp/x" 2>"$tmp/err"
+grep -q "$(printf '\033')" "$tmp/err" && fail "an escape byte was printed as it is"
+
+# A result that cannot be written is an error.
+"$HONE" --help >/dev/full 2>"$tmp/err" && fail "a full stdout is not noticed"
+grep -q "cannot write the result" "$tmp/err" || fail "a full stdout is not named"
+
+for verb in $("$HONE" --help | awk '/^verbs/{on=1;next} /^$/{on=0} on{print $1}'); do
+    "$HONE" "$verb" --help >"$tmp/help" || fail "hone $verb --help exits $?"
+    "$HONE" help "$verb" | cmp -s - "$tmp/help" || fail "hone help $verb differs from hone $verb --help"
+    for part in "^usage" "^example" "^common options" "^exit codes"; do
+        grep -q "$part" "$tmp/help" || fail "hone $verb --help has no '$part'"
+    done
+    awk -v v="$verb" 'length($0) > 110 && !/^  hone / { print "hone " v " --help: a line of " length($0) " columns"; bad = 1 } END { exit bad }' "$tmp/help" || failed=1
+    "$HONE" man "$verb" >"$tmp/page.1"
+    if command -v mandoc >/dev/null; then
+        mandoc -T lint -W warning "$tmp/page.1" | grep -v "missing date" >"$tmp/lint"
+        [ -s "$tmp/lint" ] && fail "man page of $verb: $(head -3 "$tmp/lint")"
+    fi
+    [ -f "$HONE_SOURCE_DIR/docs/schema/$verb.json" ] || fail "docs/schema/$verb.json is missing"
+done
+"$HONE" --help | awk '/^verbs/{on=1;next} /^$/{on=0} on{print $1}' >"$tmp/verbs"
+[ -s "$tmp/verbs" ] || fail "hone --help lists no verbs"
+
+"$HONE" completion bash >"$tmp/hone.bash" && bash -n "$tmp/hone.bash" || fail "bash completion"
+got=$(bash -c ". '$tmp/hone.bash'; COMP_WORDS=(hone con); COMP_CWORD=1; _hone; echo \"\${COMPREPLY[*]}\"")
+[ "$got" = convert ] || fail "completing 'hone con' gives '$got'"
+got=$(bash -c ". '$tmp/hone.bash'; COMP_WORDS=(hone convert --dr); COMP_CWORD=2; _hone; echo \"\${COMPREPLY[*]}\"")
+[ "$got" = "--dry-run" ] || fail "completing 'hone convert --dr' gives '$got'"
+"$HONE" completion fish | grep -q "__fish_seen_subcommand_from convert' -l quant" || fail "fish completion"
+"$HONE" completion zsh | grep -q "^#compdef hone" || fail "zsh completion"
+"$HONE" completion tcsh >/dev/null 2>&1
+[ $? -eq 2 ] || fail "an unknown shell is not refused"
+exit $failed
