@@ -36,7 +36,9 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
 static void count_line(const hone_cli *c, const char *name, const json_t *o, const char *unit)
 {
     double n = hone_doc_num(o, "cases", 0), wrong = hone_doc_num(o, "mismatches", 0);
+    double excused = hone_doc_num(o, "excused", 0);
     if (n == 0) hone_say_field(c, name, "no cases");
+    else if (wrong == 0 && excused > 0) hone_say_field(c, name, "%.0f of %.0f %s agree; known limits explain the others", n - excused, n, unit);
     else if (wrong == 0) hone_say_field(c, name, "%.0f %s agree", n, unit);
     else hone_say_field(c, name, "%.0f of %.0f %s differ: %s", wrong, n, unit, hone_doc_str(o, "first", ""));
 }
@@ -80,6 +82,14 @@ static void print(hone_cli *c, const json_t *doc)
     if (hone_doc_num(dec, "mismatches", 0) > 0) count_line(c, "decoding", dec, "texts");
     count_line(c, "chat template", json_object_get(doc, "template"), "chats");
     print_logits(c, json_object_get(doc, "logits"));
+    size_t        i;
+    const json_t *l;
+    json_array_foreach(json_object_get(doc, "limits"), i, l) {
+        char line[700];
+        if (i == 0) hone_say_head(c, "known limits of %s", hone_doc_str(doc, "runtime", "the runtime"));
+        (void)snprintf(line, sizeof line, "%s (%s)", hone_doc_str(l, "consequence", ""), hone_doc_str(l, "cause", ""));
+        hone_say_wrapped(c, 2, line);
+    }
     if (strcmp(verdict, "pass") == 0) hone_say(c, HONE_GREEN, "\nsame model\n");
 }
 

@@ -54,6 +54,8 @@ typedef struct plan { /* what there is to compare with; paths in the arena */
     hone_check_limit limit;
 } plan;
 
+static const char RUNTIME[] = "llama.cpp"; /* whose limits are looked up: the one consumer of GGUF here */
+
 static hone_code beside(hone_arena *a, const char *dir, const char *name, const char **out, hone_err *err)
 {
     const char *path = dir ? hone_arena_printf(a, "%s/%s", dir, name) : NULL;
@@ -69,6 +71,8 @@ static hone_code find_what_there_is(const hone_check_options *opt, hone_arena *a
     if (opt->source && !hone_dir_exists(opt->source))
         return HONE_FAIL(err, HONE_EINPUT, "name the checkpoint's folder", "'%s' is no folder", opt->source);
     if (!p->cases) HONE_TRY(beside(a, opt->source, "tokenizer_cases.json", &p->cases, err));
+    /* Two sets of rope factors: the runtime's contexts are long, so a reference over a long text is the comparable one. */
+    if (!p->reference && p->limit.long_from) HONE_TRY(beside(a, opt->source, "reference_long.safetensors", &p->reference, err));
     if (!p->reference) HONE_TRY(beside(a, opt->source, "reference.safetensors", &p->reference, err));
     if (p->reference) {
         size_t len = strlen(p->reference);
@@ -93,6 +97,9 @@ static hone_code compare_logits(const hone_ctx *ctx, hone_child *c, hone_backend
     }
     (void)snprintf(res->logits_reference, sizeof res->logits_reference, "%s", p->self ? "self_converted" : "file");
     (void)snprintf(res->reference_path, sizeof res->reference_path, "%s", p->reference);
+    if (p->self && how->embeddings)
+        return HONE_FAIL(err, HONE_EUNSUPPORTED, "give a reference.safetensors with embeddings that another implementation made",
+                         "an encoder cannot be compared with the artefact '%s'", p->reference);
     if (p->self) {
         hone_backend_open other = *how;
         other.path = p->reference;
@@ -136,6 +143,8 @@ static void judge(hone_check_result *res, const plan *p)
         UNPROVEN("no tokenizer cases: put tokenizer_cases.json into the checkpoint's folder or name it with --cases");
     else if (proof && !p->reference)
         UNPROVEN("no reference logits: put reference.safetensors into the checkpoint's folder or name it with --reference");
+    else if (proof && p->self)
+        UNPROVEN("the reference is an artefact of ours: it shows a distance, no conversion; name logits of another implementation with --reference");
     else if (proof && !compared)
         UNPROVEN("no position of the reference is comparable: %s", res->skipped_why[0] ? res->skipped_why : res->cosine.why);
     res->ok = res->verdict == HONE_VERDICT_PASS;
@@ -150,13 +159,15 @@ static hone_code check(const hone_ctx *ctx, const hone_check_options *opt, hone_
     hone_check_bounds(res->precision, &max_kld, &min_gap);
     res->max_kld = opt->max_kld > 0 ? opt->max_kld : max_kld;
     res->min_gap = opt->min_gap > 0 ? opt->min_gap : min_gap;
+    HONE_TRY(hone_check_limits(ctx, opt->source, RUNTIME, a, &p.limit, res, err));
     HONE_TRY(find_what_there_is(opt, a, &p, err));
     if (p.reference && !p.self) HONE_TRY(hone_reference_open(p.reference, a, ref, err));
 
     /* Room for the longest row and its continuation. */
     uint32_t          context = (uint32_t)(ref->cols + ref->greedy_n);
     hone_backend_open how = {
-        .path = opt->artefact, .device = "cpu", .threads = opt->threads ? opt->threads : 1, .context = context < 256 ? 256 : context, .exact = true
+        .path = opt->artefact, .device = "cpu", .threads = opt->threads ? opt->threads : 1, .context = context < 256 ? 256 : context, .exact = true,
+        .embeddings = p.limit.encoder || (ref->embeddings && !ref->logits)
     };
     hone_event_step(ctx, "opening %s", opt->artefact);
     HONE_TRY(hone_child_open(ctx, NULL, &how, c, err));
@@ -164,7 +175,7 @@ static hone_code check(const hone_ctx *ctx, const hone_check_options *opt, hone_
     if (p.cases) {
         hone_cases cases;
         HONE_TRY(hone_cases_load(p.cases, a, &cases, err));
-        HONE_TRY(hone_check_tokens(ctx, c->runner, &cases, res, err));
+        HONE_TRY(hone_check_tokens(ctx, c->runner, &cases, &p.limit, res, err));
     } else
         (void)snprintf(res->tokenizer_source, sizeof res->tokenizer_source, "none");
     HONE_TRY(compare_logits(ctx, c, &how, &p, a, ref, res, err));
@@ -198,6 +209,7 @@ json_t *hone_check_json(const hone_check_result *r)
            hone_json_put(dec, "mismatches", count(r->decode_mismatches));
     good = good && hone_metric_put_text(tok, "source", r->tokenizer_source) && hone_json_put(tok, "cases", count(r->tok_cases)) &&
            hone_json_put(tok, "mismatches", count(r->tok_mismatches)) && hone_metric_put_text(tok, "first", r->tok_first) &&
+           hone_json_put(tok, "excused", count(r->tok_excused)) &&
            hone_json_put(tok, "decoding", json_incref(dec));
     good = good && hone_json_put(tpl, "cases", count(r->tpl_cases)) && hone_json_put(tpl, "mismatches", count(r->tpl_mismatches)) &&
            hone_metric_put_text(tpl, "first", r->tpl_first);
@@ -215,6 +227,15 @@ json_t *hone_check_json(const hone_check_result *r)
            hone_metric_put_text(o, "precision", r->precision) && hone_json_put(o, "tokenizer", json_incref(tok)) &&
            hone_json_put(o, "template", json_incref(tpl)) && hone_json_put(o, "logits", json_incref(lg)) &&
            hone_json_put(o, "verdict", json_string(verdicts[r->verdict])) && hone_metric_put_text(o, "why", r->why);
+    json_t *limits = json_array();
+    for (size_t i = 0; good && i < r->n_limits; i++) {
+        json_t *l = json_object();
+        good = l && hone_metric_put_text(l, "condition", r->limits[i].condition) && hone_metric_put_text(l, "consequence", r->limits[i].consequence) &&
+               hone_metric_put_text(l, "cause", r->limits[i].cause);
+        if (json_array_append_new(limits, l) != 0) good = false;
+    }
+    good = good && hone_json_put(o, "limits", json_incref(limits));
+    json_decref(limits);
     json_decref(tok);
     json_decref(tpl);
     json_decref(lg);

@@ -19,11 +19,15 @@ typedef struct hone_check_options {
 
 typedef enum hone_verdict { HONE_VERDICT_NOT_MEASURED = 0, HONE_VERDICT_PASS, HONE_VERDICT_FAIL } hone_verdict;
 
+typedef struct hone_check_note { char condition[48], consequence[400], cause[200]; } hone_check_note; /* a row of data/limits.json */
+
 typedef struct hone_check_result {
     char     path[1024], runtime[64], version[64];
     char     precision[16];        /* widest loss among the weight matrices: "f32", "f16", "bf16", or "quantised" */
     char     tokenizer_source[24]; /* "cases" or "none" */
     uint64_t tok_cases, tok_mismatches; char tok_first[400];       /* ids; first difference, for people */
+    uint64_t tok_excused;          /* further differences, each explained by a known limit of the runtime */
+    hone_check_note limits[12]; size_t n_limits; /* known limits of the runtime that concern this model */
     uint64_t decode_cases, decode_mismatches; char decode_first[400]; /* ids back to text; shown, no part of the verdict: runtimes tidy spaces their own way */
     uint64_t tpl_cases, tpl_mismatches; char tpl_first[400];
     char     logits_reference[24]; /* file | other_runtime | self_converted | none */
@@ -45,7 +49,8 @@ typedef struct hone_check_result {
  * quantised: max_kld 0 = none, min_gap 0.1. */
 void hone_check_bounds(const char *precision, double *max_kld, double *min_gap);
 /* HONE_OK when the comparison ran (res->verdict tells what it found).
- *   PASS          token ids, templates and logits agree within the bounds (a quantised artefact: logits need only be finite)
+ *   PASS          token ids, templates and logits agree within the bounds (a quantised artefact: logits need only be finite); where a known
+ *                 limit of the runtime concerns the model, everything that it does not explain agrees
  *   FAIL          any of them does not
  *   NOT_MEASURED  nothing disagrees, but what would prove it is missing: res->why names the file */
 hone_code hone_check(const hone_ctx *ctx, const hone_check_options *opt, hone_check_result *res, hone_err *err);

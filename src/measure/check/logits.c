@@ -51,8 +51,6 @@ static void on_row(void *user, size_t index, const float *ours, size_t n_values)
     }
 }
 
-static size_t comparable(const hone_check_limit *limit, size_t n) { return limit->positions && limit->positions < n ? limit->positions : n; }
-
 typedef struct last { /* arg-max of the last row */
     size_t best;
     bool   finite;
@@ -69,8 +67,9 @@ static void on_last(void *user, size_t index, const float *values, size_t n)
 /* Each step is judged on its own: the reference's token is fed whatever the runtime chose. */
 static hone_code greedy(const hone_child *c, const hone_reference *ref, const hone_check_limit *limit, hone_check_result *res, hone_err *err)
 {
-    uint64_t steps = 0, agree = 0;
-    uint8_t *want = calloc(ref->cols, 1);
+    uint64_t    steps = 0, agree = 0;
+    const char *why = "the reference has no steps";
+    uint8_t    *want = calloc(ref->cols, 1);
     if (!want) return HONE_NOMEM(err, "the greedy continuation");
     hone_code code = HONE_OK;
     for (size_t row = 0; code == HONE_OK && row < ref->rows; row++) {
@@ -78,7 +77,7 @@ static hone_code greedy(const hone_child *c, const hone_reference *ref, const ho
         const int32_t *chosen = ref->greedy + row * ref->greedy_n;
         for (size_t s = 0; code == HONE_OK && s < ref->greedy_n; s++) {
             /* A step looks at position n-1+s; beyond the consumer's limit it proves nothing. */
-            if (comparable(limit, n + s) < n + s) break;
+            if (hone_check_comparable(limit, n + s, c->info.n_ctx, &why) < n + s) break;
             last l = { 0 };
             if (s == 0) {
                 for (size_t i = 0; i < n; i++) want[i] = i + 1 == n;
@@ -96,7 +95,7 @@ static hone_code greedy(const hone_child *c, const hone_reference *ref, const ho
         }
     }
     free(want);
-    if (code == HONE_OK) res->greedy_steps = steps ? hone_metric_share(agree, steps) : hone_metric_none("every step lies beyond the runtime's limit");
+    if (code == HONE_OK) res->greedy_steps = steps ? hone_metric_share(agree, steps) : hone_metric_none(why);
     return code;
 }
 
@@ -117,9 +116,12 @@ hone_code hone_check_logits(const hone_ctx *ctx, const hone_child *child, const 
                              "the reference has token id %d, the artefact has %u tokens", ref->ids[i], child->info.n_vocab);
     hone_event_step(ctx, "comparing logits of %zu x %zu positions", ref->rows, ref->cols);
     for (size_t row = 0; code == HONE_OK && row < ref->rows; row++) {
-        size_t n = comparable(limit, ref->counts[row]);
+        const char *why = NULL;
+        size_t      n = hone_check_comparable(limit, ref->counts[row], child->info.n_ctx, &why);
+        if (why) (void)snprintf(res->skipped_why, sizeof res->skipped_why, "%s", why);
         c.row = row;
         res->positions_skipped += ref->counts[row] - n;
+        if (n == 0) continue;
         code = hone_ctx_cancelled(ctx) ? HONE_INTERRUPTED(err)
                                        : hone_runner_forward(child->runner, ref->ids + row * ref->cols, n, 0, NULL, on_row, &c, NULL, err);
         if (code == HONE_OK && c.err.code != HONE_OK) {
@@ -129,7 +131,6 @@ hone_code hone_check_logits(const hone_ctx *ctx, const hone_child *child, const 
         hone_event_progress(ctx, "rows", row + 1, ref->rows);
     }
     if (code == HONE_OK) {
-        if (res->positions_skipped) (void)snprintf(res->skipped_why, sizeof res->skipped_why, "%s", limit->why);
         if (c.n) {
             res->kld_mean = hone_metric_mean(c.kld, c.n);
             if (res->kld_mean.lo < 0) res->kld_mean.lo = 0;
@@ -137,7 +138,7 @@ hone_code hone_check_logits(const hone_ctx *ctx, const hone_child *child, const 
             res->max_abs = hone_metric_of(c.max_abs, c.n);
             res->top1 = hone_metric_share(c.agree, c.n);
         } else
-            res->kld_mean = res->kld_max = res->max_abs = res->top1 = hone_metric_none("no row of finite logits");
+            res->kld_mean = res->kld_max = res->max_abs = res->top1 = hone_metric_none(res->not_finite ? "no row of finite logits" : "no position is comparable");
         if (ref->greedy_n) code = greedy(child, ref, limit, res, err);
         else res->greedy_steps = hone_metric_none("the reference has no greedy continuation");
     }

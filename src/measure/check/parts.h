@@ -5,14 +5,28 @@
 #include "measure/check/reference.h"
 #include "measure/child.h"
 #include "measure/measure.h"
+#include "passes/limits.h"
 
-typedef struct hone_check_limit { /* what the consumer is known to do differently for this model */
-    uint32_t positions; /* only the first so many positions of a text are comparable; 0: all */
-    char     why[200];
+typedef struct hone_check_limit { /* what the runtime is known to do differently for this model; zeroed: nothing */
+    const hone_limit *rows; size_t n_rows; /* of data/limits.json */
+    hone_tokenizer    tokenizer;           /* the checkpoint's own */
+    bool              encoder;             /* embeddings, no logits */
+    uint32_t          positions;           /* only the first so many positions of a text are comparable; 0: all */
+    uint32_t          long_from;           /* texts over this length, and only those, use the long rope factors; 0: there is one set */
+    char              why[200], long_why[200];
 } hone_check_limit;
 
+/* Reads config.json and the tokenizer of source (NULL, or without config.json: no limits); notes them in the result. */
+hone_code hone_check_limits(const hone_ctx *ctx, const char *source, const char *runtime, hone_arena *a, hone_check_limit *out,
+                            hone_check_result *res, hone_err *err);
+/* Whether a limit says that this text may get other ids. */
+bool hone_check_explains(const hone_check_limit *limit, hone_str text);
+/* How many positions of a text of n ids are comparable when the runtime has a context of n_ctx; *why is set when it is less. */
+size_t hone_check_comparable(const hone_check_limit *limit, size_t n, uint32_t n_ctx, const char **why);
+
 /* Token ids, decoding, rendered templates. */
-hone_code hone_check_tokens(const hone_ctx *ctx, hone_runner *r, const hone_cases *cases, hone_check_result *res, hone_err *err);
+hone_code hone_check_tokens(const hone_ctx *ctx, hone_runner *r, const hone_cases *cases, const hone_check_limit *limit,
+                            hone_check_result *res, hone_err *err);
 /* Logits and the greedy continuation; the artefact is open. */
 hone_code hone_check_logits(const hone_ctx *ctx, const hone_child *c, const hone_reference *ref, const hone_check_limit *limit,
                             hone_check_result *res, hone_err *err);
