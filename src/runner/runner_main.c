@@ -620,10 +620,11 @@ static void tame(void)
     /* 1 and not 0: a core_pattern that is a pipe ignores 0 but takes 1 as "none" (fs/coredump.c). */
     (void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 1, 1 });
     /* When memory runs out, this process goes before the one that can report it. */
-    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    char now[16] = "";
+    int  fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
     if (fd >= 0) {
-        ssize_t n = write(fd, "500", 3);
-        (void)n;
+        if (read(fd, now, sizeof now - 1) > 0 && strtol(now, NULL, 10) < 500 && pwrite(fd, "500", 3, 0) != 3)
+            (void)fputs("oom_score_adj cannot be raised\n", stderr);
         (void)close(fd);
     }
     /* ggml_abort starts a debugger otherwise (ggml/src/ggml.c, ggml_print_backtrace). */

@@ -303,6 +303,35 @@ static void a_killed_parent_takes_the_hanging_child_with_it(void **state)
     assert_true(gone);
 }
 
+/* The first line of /proc/PID/<file> that begins so. */
+static void proc_line(long pid, const char *file, const char *begin, char *out, size_t cap)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%ld/%s", pid, file);
+    FILE *in = fopen(path, "r");
+    assert_non_null(in);
+    do {
+        if (!fgets(out, (int)cap, in)) fail_msg("no '%s' in %s", begin, path);
+    } while (strncmp(out, begin, strlen(begin)) != 0);
+    (void)fclose(in);
+}
+
+static void a_child_dumps_no_core_and_has_a_group_of_its_own(void **state)
+{
+    (void)state;
+    char         line[256];
+    unsigned     soft = 0, hard = 0;
+    hone_runner *r = start((hone_runner_options){ 0 });
+    proc_line(hone_runner_pid(r), "limits", "Max core file size", line, sizeof line);
+    assert_int_equal(sscanf(line, "Max core file size %u %u bytes", &soft, &hard), 2);
+    assert_true(soft <= 1 && hard <= 1); /* no core fits into one byte */
+    proc_line(hone_runner_pid(r), "oom_score_adj", "", line, sizeof line);
+    assert_true(strtol(line, NULL, 10) >= 500);
+    /* Ctrl-C on a terminal goes to a group: to us, and we decide. */
+    assert_int_not_equal(getpgid((pid_t)hone_runner_pid(r)), getpgid(0));
+    hone_runner_stop(r);
+}
+
 static void plug_ins_that_do_not_fit_are_refused(void **state)
 {
     (void)state;
@@ -361,6 +390,7 @@ int main(void)
         cmocka_unit_test(nothing_is_left_behind),
         cmocka_unit_test(a_cancelled_request_ends_at_once),
         cmocka_unit_test(a_killed_parent_takes_the_hanging_child_with_it),
+        cmocka_unit_test(a_child_dumps_no_core_and_has_a_group_of_its_own),
         cmocka_unit_test(plug_ins_that_do_not_fit_are_refused),
         cmocka_unit_test(a_probe_names_version_and_devices),
     };
