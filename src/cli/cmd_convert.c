@@ -82,7 +82,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
                hone_json_put(doc, "peak_rss_bytes", json_integer((json_int_t)res.peak_rss_bytes)) &&
                hone_json_put(doc, "disk_needed_bytes", json_integer((json_int_t)res.disk_needed)) &&
                hone_json_put(doc, "ram_needed_bytes", json_integer((json_int_t)res.ram_needed)) &&
-               hone_json_put(doc, "warnings", json_incref(res.warnings)) && hone_json_put(doc, "plan", json_incref(res.plan));
+               hone_json_put(doc, "estimated_seconds", dry ? hone_json_real(res.estimated_s) : json_null()) && hone_json_put(doc, "warnings", json_incref(res.warnings)) && hone_json_put(doc, "plan", json_incref(res.plan));
         if (!good) code = HONE_NOMEM(err, "the result");
     }
     hone_convert_result_release(&res);
@@ -110,9 +110,9 @@ static void print(hone_cli *c, const json_t *doc)
     hone_table_print(c, t);
     double s = hone_doc_num(doc, "seconds", 0), read = hone_doc_num(doc, "read_bytes", 0);
     if (json_is_true(json_object_get(doc, "dry_run")))
-        hone_say(c, HONE_PLAIN, "\n%s %zu file%s: disk %s, memory about %s\n", dry, i, i == 1 ? "" : "s",
-                 hone_text_bytes((uint64_t)hone_doc_num(doc, "disk_needed_bytes", 0), a, sizeof a),
-                 hone_text_bytes((uint64_t)hone_doc_num(doc, "ram_needed_bytes", 0), b, sizeof b));
+        hone_say(c, HONE_PLAIN, "\n%s %zu file%s: disk %s, memory about %s, time about %.2g s (estimated from one tile of each encoding)\n", dry, i,
+                 i == 1 ? "" : "s", hone_text_bytes((uint64_t)hone_doc_num(doc, "disk_needed_bytes", 0), a, sizeof a),
+                 hone_text_bytes((uint64_t)hone_doc_num(doc, "ram_needed_bytes", 0), b, sizeof b), hone_doc_num(doc, "estimated_seconds", 0));
     else
         hone_say(c, HONE_PLAIN, "\n%s %zu file%s from one read of %s in %.2f s (%s/s), peak memory %s\n", dry, i, i == 1 ? "" : "s",
                  hone_text_bytes((uint64_t)read, a, sizeof a), s, hone_text_bytes((uint64_t)(s > 0 ? read / s : 0), r, sizeof r),

@@ -7,6 +7,7 @@
 #include "formats/gguf.h"
 #include "formats/gguf/meta.h"
 #include "formats/gguf/names.h"
+#include "hw/hw.h"
 #include "passes/gguf_layout.h"
 #include "passes/limits.h"
 #include "passes/mix.h"
@@ -285,9 +286,60 @@ static hone_code prepare(job *j, const hone_convert_options *opt, hone_convert_r
     return HONE_OK;
 }
 
+/* What --dry-run says about time: one tile of every encoding in use is read and encoded here and now, the rest is arithmetic. */
+static hone_code estimate_time(job *j, double *seconds, hone_err *err)
+{
+    double per_elem[HONE_DTYPE_COUNT] = { 0 }, read_s = 0, read_elems = 0, total = 0;
+    *seconds = 0;
+    if (j->n_tiles == 0) return HONE_OK;
+    j->scratch = aligned_alloc(64, j->scratch_each);
+    if (!j->scratch) return HONE_NOMEM(err, "a tile");
+    float   *x = (float *)(void *)j->scratch;
+    uint8_t *raw = j->scratch + j->floats_bytes, *enc = raw + j->read_bytes;
+    for (size_t k = 0; k < j->n_outputs; k++)
+        for (size_t i = 0; i < j->n_tiles; i++) {
+            const tile        *t = &j->tiles[i];
+            const hone_weight *w = &j->weights[t->weight];
+            hone_dtype         type = j->outputs[k].types[t->weight];
+            uint64_t           cols = hone_weight_cols(w), rows = t->n_rows;
+            bool               last = i + 1 == j->n_tiles || j->tiles[i + 1].weight != t->weight;
+            /* A full tile is the fairest sample; types that only small tensors have are timed on those. */
+            if (per_elem[type] > 0 || (rows * cols < TILE_ELEMS / 2 && !last)) continue;
+            double t0 = now_s();
+            HONE_TRY(hone_weight_read(j->m->source, w, t->row0, rows, x, raw, err));
+            double t1 = now_s();
+            for (uint64_t r = 0; r < rows; r++) hone_codec_find(type)->encode_row(x + r * cols, enc, (size_t)cols, NULL);
+            per_elem[type] = (now_s() - t1) / (double)(rows * cols);
+            read_s += t1 - t0;
+            read_elems += (double)(rows * cols);
+        }
+    for (size_t i = 0; i < j->n_weights; i++) {
+        double n = (double)hone_weight_elems(&j->weights[i]);
+        total += read_elems > 0 ? n * read_s / read_elems : 0;
+        for (size_t k = 0; k < j->n_outputs; k++) total += n * per_elem[j->outputs[k].types[i]];
+    }
+    *seconds = total / hone_ctx_threads(j->ctx);
+    return HONE_OK;
+}
+
+/* Tiles are all we hold, so this fails only where there is hardly any memory, or with very many threads. */
+static hone_code check_memory(const job *j, uint64_t needed, const char *folder, hone_err *err)
+{
+    json_t *memory = NULL;
+    HONE_TRY(hone_hw_memory(&(hone_hw_query){ .ctx = j->ctx, .roots = &hone_hw_machine, .folder = folder }, &memory, err));
+    const json_t *v = json_object_get(memory, "available_bytes");
+    uint64_t      have = json_is_integer(v) ? (uint64_t)json_integer_value(v) : 0;
+    json_decref(memory);
+    if (have && needed > have)
+        return HONE_FAIL(err, HONE_ERESOURCE, "use fewer --threads, or free memory", "the conversion needs %" PRIu64 " bytes of memory, %" PRIu64
+                         " are available", needed, have);
+    return HONE_OK;
+}
+
 static hone_code write_all(job *j, const hone_convert_options *opt, hone_convert_result *res, hone_err *err)
 {
     uint64_t have;
+    HONE_TRY(check_memory(j, res->ram_needed, opt->out_dir, err));
     HONE_TRY(hone_dir_make(opt->out_dir, err));
     HONE_TRY(hone_disk_free(opt->out_dir, &have, err));
     if (have < res->disk_needed)
@@ -318,7 +370,7 @@ hone_code hone_convert(const hone_ctx *ctx, const hone_model *m, const hone_conv
     j->m = m;
     *res = (hone_convert_result){ 0 };
     hone_code code = prepare(j, opt, res, err);
-    if (code == HONE_OK && !opt->dry_run) code = write_all(j, opt, res, err);
+    if (code == HONE_OK) code = opt->dry_run ? estimate_time(j, &res->estimated_s, err) : write_all(j, opt, res, err);
     for (size_t k = 0; k < HONE_MAX_OUTPUTS; k++) hone_out_discard(&j->outputs[k].file);
     free(j->scratch);
     hone_arena_release(&j->arena);

@@ -25,6 +25,7 @@ typedef struct hone_convert_output {
 typedef struct hone_convert_result {
     hone_convert_output outputs[HONE_MAX_OUTPUTS]; size_t n_outputs;
     double   seconds; uint64_t peak_rss_bytes, read_bytes, disk_needed, ram_needed;
+    double   estimated_s; /* dry run: wall time expected, from one tile of each encoding timed here; 0 otherwise */
     json_t  *plan;     /* array of {name, role, dims, encodings{quant:dtype}}; owned: json_decref */
     json_t  *warnings; /* array of strings: limits of the consumer */
 } hone_convert_result;
