@@ -35,7 +35,13 @@ void hone_say_field(const hone_cli *c, const char *name, const char *fmt, ...)
     (void)vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     hone_say(c, HONE_DIM, "  %-16s", name);
-    hone_say(c, HONE_PLAIN, " %s\n", text);
+    /* Words that fit stand beside the name, the others below them. */
+    const size_t indent = 19, room = c->width > (int)indent + 20 ? (size_t)c->width - indent : 20;
+    char         head[sizeof text], *space;
+    memcpy(head, text, strlen(text) + 1);
+    while (hone_display_width(head) > room && (space = strrchr(head, ' ')) != NULL) *space = '\0';
+    hone_say(c, HONE_PLAIN, " %s\n", head);
+    if (text[strlen(head)]) hone_say_wrapped(c, (unsigned)indent, text + strlen(head) + 1);
 }
 
 size_t hone_display_width(const char *s)
