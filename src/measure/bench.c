@@ -148,7 +148,7 @@ counted:
     if (b->reopen) close_child(c);
     return HONE_OK;
 no_counter: /* it went away: no energy for anybody, the speeds stand */
-    (void)snprintf(b->no_energy, sizeof b->no_energy, "%s", energy_err.cause);
+    (void)snprintf(b->no_energy, sizeof b->no_energy, "%.*s", (int)sizeof b->no_energy - 1, energy_err.cause);
     hone_energy_close(b->energy);
     b->energy = NULL;
     if (g.n_out == 0) HONE_TRY(hone_runner_generate(c->child.runner, &g, &c->err));
@@ -255,7 +255,7 @@ static hone_code setup(bench *b, const hone_bench_options *opt, hone_bench_resul
     b->reopen = opt->reopen || too_much_at_once(b);
     for (size_t i = 0; i < b->n; i++) results[i].reopened = b->reopen;
     hone_err why = { 0 };
-    if (hone_energy_open(NULL, &b->energy, &why) != HONE_OK) (void)snprintf(b->no_energy, sizeof b->no_energy, "%s", why.cause);
+    if (hone_energy_open(NULL, &b->energy, &why) != HONE_OK) (void)snprintf(b->no_energy, sizeof b->no_energy, "%.*s", (int)sizeof b->no_energy - 1, why.cause);
     return HONE_OK;
 }
 
