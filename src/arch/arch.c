@@ -43,13 +43,27 @@ hone_code hone_arch_find(const json_t *config, const hone_arch **out, hone_err *
                      "model class \"%s\" is not known; known are %s", hone_text_show(name, strlen(name), shown, sizeof shown), known);
 }
 
+/* Packed weights (GPTQ, AWQ, FP8, bitsandbytes) come in tensors of their own; their values are no longer the model's. */
+static hone_code not_quantized(const json_t *config, hone_err *err)
+{
+    const json_t *q = json_object_get(config, "quantization_config");
+    if (!q || json_is_null(q)) return HONE_OK;
+    const char *method = json_string_value(json_object_get(q, "quant_method"));
+    char        shown[64];
+    if (!method) method = "something unnamed";
+    return HONE_FAIL(err, HONE_EUNSUPPORTED, "take the checkpoint that this one was made from",
+                     "\"quantization_config\" says the weights are quantised by %s",
+                     hone_text_show(method, strlen(method), shown, sizeof shown));
+}
+
 hone_code hone_arch_facts(const hone_arch *arch, const json_t *config, hone_arena *a, hone_facts *out, hone_err *err)
 {
     hone_facts f = {
         .family = arch->name, .hf_class = arch->hf_class, .name = "", .gguf = &arch->gguf, .kind = HONE_KIND_DECODER,
         .embedding_scale = 1, .residual_scale = 1, .logit_scale = 1, .rope = { .factor = 1 }, .bos = -1, .eos = -1, .pad = -1,
     };
-    hone_code code = arch->config(config, a, &f, err);
+    hone_code code = not_quantized(config, err);
+    if (code == HONE_OK) code = arch->config(config, a, &f, err);
     if (code == HONE_OK) code = hone_config_check(&f, err);
     if (code != HONE_OK) {
         hone_err_wrap(err, "config.json");

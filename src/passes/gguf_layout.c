@@ -5,6 +5,9 @@ static bool has(const hone_facts *f, unsigned flag) { return f->gguf && (f->gguf
 
 /* ---- what llama.cpp can run ---- */
 
+#define LLAMA_MAX_LAYERS  512u  /* src/llama-hparams.h */
+#define LLAMA_MAX_EXPERTS 1024u
+
 static bool act_fits(unsigned built_in, hone_act act)
 {
     /* ggml has one GELU, the tanh form; the erf form differs by less than 5e-4 and f16 tables anyway (ggml-cpu/vec.h, ggml_vec_gelu_f32). */
@@ -29,6 +32,8 @@ hone_code hone_gguf_can(const hone_facts *f, hone_err *err)
 {
     const hone_gguf_arch *g = f->gguf;
     if (!g) return CANNOT("llama.cpp does not know the family %s", f->family);
+    if (f->n_layers > LLAMA_MAX_LAYERS) return CANNOT("the model has %u layers, llama.cpp holds up to %u", f->n_layers, LLAMA_MAX_LAYERS);
+    if (f->n_experts > LLAMA_MAX_EXPERTS) return CANNOT("the model has %u experts, llama.cpp holds up to %u", f->n_experts, LLAMA_MAX_EXPERTS);
     if (!act_fits(g->act, f->act))
         return CANNOT("the activation is %s, llama.cpp's '%s' has %s built in", act_name(f->act), g->name, act_name((hone_act)g->act));
     if ((f->bias_q || f->bias_k || f->bias_v) && !has(f, HONE_GGUF_BIAS_QKV))

@@ -268,6 +268,8 @@ static void what_is_not_supported_names_key_and_value(void **state)
 {
     (void)state;
     refused(LLAMA("\"hidden_act\":\"xielu\""), HONE_EUNSUPPORTED, "config.json: \"hidden_act\" is \"xielu\", which hone does not know");
+    refused(LLAMA("\"quantization_config\":{\"quant_method\":\"gptq\"}"), HONE_EUNSUPPORTED,
+            "config.json: \"quantization_config\" says the weights are quantised by gptq");
     refused(LLAMA("\"rope_scaling\":{\"type\":\"mrope\"}"), HONE_EUNSUPPORTED, "config.json: rope type \"mrope\" is not supported");
     refused("{\"architectures\":[\"Qwen3MoeForCausalLM\"],\"decoder_sparse_step\":2}", HONE_EUNSUPPORTED,
             "config.json: \"decoder_sparse_step\" is 2: layers without experts are not supported");

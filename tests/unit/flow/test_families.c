@@ -278,6 +278,7 @@ static void variants_are_those_of_transformers(void **state)
         engine_open(&e, path, 256, false);
         verdict v = compare(&e, &r, 0, r.len);
         bool    ok = v.kld_mean <= 1e-5 && v.differing == 0;
+        if (strncmp(f->d_name, "beyond-", 7) == 0) ok = v.kld_mean > 1e-4; /* a row of data/limits.json: must still be true */
         printf("%-32s kld mean %.3g max %.3g, top-1 differs at %u%s\n", f->d_name, v.kld_mean, v.kld_max, (unsigned)v.differing, ok ? "" : "  <-- BAD");
         bad += !ok;
         n++;
@@ -287,7 +288,7 @@ static void variants_are_those_of_transformers(void **state)
     }
     closedir(d);
     assert_int_equal(bad, 0);
-    assert_true(n >= 27);
+    assert_true(n >= 29);
 }
 
 /* The rows of data/limits.json, one by one: each must still be true, or it and its warning can go. */

@@ -209,6 +209,8 @@ static void what_llamacpp_cannot_run_is_refused_by_fact(void **state)
            "yarn has beta_fast 24 and beta_slow 1, llama.cpp's 'llama' has 32 and 1 built in");
     cannot("smollm3", "no_rope_layers", "[1,0,1,0]", "layer 1 is not rotated, llama.cpp's 'smollm3' decides otherwise (every 4-th layer is not)");
     cannot("starcoder2", "use_bias", "false", "a projection has no bias, llama.cpp's 'starcoder2' insists on all of them");
+    cannot("llama", "num_hidden_layers", "513", "the model has 513 layers, llama.cpp holds up to 512");
+    cannot("olmoe", "num_experts", "1025", "the model has 1025 experts, llama.cpp holds up to 1024");
     cannot("gpt_neox", "attention_bias", "false", "a projection has no bias, llama.cpp's 'gptneox' insists on all of them");
 }
 
