@@ -1,7 +1,10 @@
 #include "measure/measure.h"
 #include "base/file.h"
+#include "base/pool.h"
 #include "measure/eval/parts.h"
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -11,14 +14,22 @@
 _Static_assert(sizeof(((hone_task_score *)0)->name) == HONE_TASK_NAME, "a task's name fits its result");
 
 typedef struct work {
-    hone_arena     a;
-    hone_child     ours, ref;
-    hone_protocol  protocol;
-    hone_eval_text text;
-    hone_tasks     tasks;
-    hone_eval_item *items;
-    size_t         n_items, longest;
-    hone_backend_open how;
+    const hone_ctx          *ctx;
+    const hone_eval_options *opt;
+    hone_arena      a;
+    hone_child      ref;
+    hone_protocol   protocol;
+    hone_eval_text  text;     /* windows NULL: no artefact was opened yet */
+    const char     *text_of;  /* the artefact whose ids they are */
+    int32_t         bos;
+    hone_tasks      tasks;
+    hone_eval_side *sides;
+    size_t          n, items_in_all;
+    unsigned        threads;
+    double          start;
+    atomic_size_t   items_done;
+    hone_eval_done  done; void *user;
+    pthread_mutex_t lock; /* one call of done at a time; guards opt->keep too */
 } work;
 
 static double now_s(void)
@@ -29,15 +40,19 @@ static double now_s(void)
 }
 
 /* Opens the artefact so that windows and items fit; what the model was trained for bounds both. */
-static hone_code open_artefact(const hone_ctx *ctx, const hone_eval_options *opt, work *w, hone_err *err)
+static hone_code open_artefact(work *w, hone_eval_side *s, hone_err *err)
 {
-    w->how = (hone_backend_open){ .path = opt->artefact, .device = "cpu", .threads = opt->threads ? opt->threads : 1 };
-    w->how.context = opt->text ? w->protocol.window + 1 : HONE_WINDOW_DEFAULT + 1;
-    HONE_TRY(hone_child_open(ctx, NULL, &w->how, &w->ours, err));
-    uint32_t room = w->ours.info.n_ctx_train;
-    if (!opt->text || !room || w->protocol.window + (w->ours.info.bos >= 0) <= room) return HONE_OK;
-    uint32_t most = room - (w->ours.info.bos >= 0);
-    if (opt->window || w->protocol.stated)
+    const hone_eval_options *opt = w->opt;
+    s->how.device = "cpu";
+    s->how.threads = opt->threads ? opt->threads : 1;
+    s->how.context = opt->text ? w->protocol.window + 1 : HONE_WINDOW_DEFAULT + 1;
+    hone_event_step(w->ctx, "opening %s", s->how.path);
+    HONE_TRY(hone_child_open(w->ctx, NULL, &s->how, &s->child, err));
+    memcpy(s->res->runtime, s->child.info.runtime, sizeof s->res->runtime);
+    memcpy(s->res->version, s->child.info.version, sizeof s->res->version);
+    uint32_t room = s->child.info.n_ctx_train, most = room - (s->child.info.bos >= 0);
+    if (!opt->text || !room || w->protocol.window <= most) return HONE_OK;
+    if (opt->window || w->protocol.stated || w->text.windows)
         return HONE_FAIL(err, opt->window ? HONE_EUSAGE : HONE_EINPUT, "ask for a shorter window",
                          "windows of %u ids are too long: the model was trained with %u", w->protocol.window, room);
     w->protocol.window = most;
@@ -45,91 +60,188 @@ static hone_code open_artefact(const hone_ctx *ctx, const hone_eval_options *opt
     return HONE_OK;
 }
 
-static hone_code prepare_text(const hone_ctx *ctx, const hone_eval_options *opt, work *w, hone_err *err)
+/* The first artefact's ids are the group's; the others must read the text in the same way. */
+static hone_code prepare_text(work *w, hone_eval_side *s, hone_err *err)
 {
-    hone_bytes   bytes;
-    int32_t     *ids;
-    hone_window *windows;
-    hone_event_step(ctx, "tokenising %s", opt->text);
-    HONE_TRY(hone_file_slurp(opt->text, MAX_TEXT, &w->a, &bytes, err));
-    HONE_TRY(hone_runner_tokenize(w->ours.runner, (const char *)bytes.ptr, bytes.len, false, true, &w->a, &ids, &w->text.n_ids, err));
-    if (w->text.n_ids == 0) return HONE_FAIL(err, HONE_EINPUT, "give a text that is not empty", "'%s' becomes no token", opt->text);
-    if (opt->max_tokens && w->text.n_ids > opt->max_tokens) w->text.n_ids = opt->max_tokens;
-    w->text.ids = ids;
-    bool bos = w->ours.info.bos >= 0;
-    HONE_TRY(hone_protocol_windows(&w->protocol, w->text.n_ids, bos, &w->a, &windows, &w->text.n_windows, err));
-    if (w->text.n_windows == 0) return HONE_FAIL(err, HONE_EINPUT, "give a longer text", "'%s' becomes one token: nothing stands before it", opt->text);
-    w->text.windows = windows;
+    const hone_eval_options *opt = w->opt;
+    hone_arena              *a = w->text.windows ? &s->a : &w->a;
+    hone_bytes               bytes;
+    int32_t                 *ids;
+    size_t                   n;
+    hone_window             *windows;
+    hone_event_step(w->ctx, "tokenising %s", opt->text);
+    HONE_TRY(hone_file_slurp(opt->text, MAX_TEXT, a, &bytes, err));
+    HONE_TRY(hone_runner_tokenize(s->child.runner, (const char *)bytes.ptr, bytes.len, false, true, a, &ids, &n, err));
+    if (n == 0) return HONE_FAIL(err, HONE_EINPUT, "give a text that is not empty", "'%s' becomes no token", opt->text);
+    if (opt->max_tokens && n > opt->max_tokens) n = opt->max_tokens;
+    bool bos = s->child.info.bos >= 0;
+    if (!w->text.windows) {
+        HONE_TRY(hone_protocol_windows(&w->protocol, n, bos, a, &windows, &w->text.n_windows, err));
+        if (w->text.n_windows == 0) return HONE_FAIL(err, HONE_EINPUT, "give a longer text", "'%s' becomes one token: nothing stands before it", opt->text);
+        w->text.ids = ids;
+        w->text.n_ids = n;
+        w->text.windows = windows;
+        w->text_of = s->how.path;
+        w->bos = s->child.info.bos;
+    } else if (n != w->text.n_ids || memcmp(ids, w->text.ids, n * sizeof *ids) != 0 || s->child.info.bos != w->bos)
+        return HONE_FAIL(err, HONE_EINPUT, "evaluate artefacts of one checkpoint together", "it reads '%s' as other token ids than '%s'", opt->text, w->text_of);
+    hone_protocol_words(&w->protocol, bos, opt->max_tokens, s->res->protocol, sizeof s->res->protocol);
     return HONE_OK;
 }
 
-static hone_code prepare_tasks(const hone_ctx *ctx, const hone_eval_options *opt, work *w, hone_err *err)
+static hone_code prepare_items(work *w, hone_eval_side *s, hone_err *err)
 {
-    hone_bytes bytes;
-    HONE_TRY(hone_file_slurp(opt->tasks, MAX_TEXT, &w->a, &bytes, err));
-    HONE_TRY(hone_tasks_parse(bytes, opt->tasks, HONE_MAX_TASKS, &w->a, &w->tasks, err));
-    HONE_TRY(hone_eval_items(ctx, &w->ours, &w->tasks, opt->tasks, opt->max_items, &w->a, &w->items, &w->n_items, &w->longest, err));
-    if (w->longest <= w->ours.info.n_ctx) return HONE_OK;
-    if (w->ours.info.n_ctx_train && w->longest > w->ours.info.n_ctx_train)
-        return HONE_FAIL(err, HONE_EINPUT, "leave out the long items", "%s: an item has %zu tokens, the model was trained with %u", opt->tasks,
-                         w->longest, w->ours.info.n_ctx_train);
-    w->how.context = (uint32_t)w->longest;
-    return hone_runner_open(w->ours.runner, &w->how, &w->ours.info, &w->ours.load_ms, err);
+    size_t longest;
+    HONE_TRY(hone_eval_items(w->ctx, &s->child, &w->tasks, w->opt->tasks, w->opt->max_items, &s->a, &s->items, &s->n_items, &longest, err));
+    if (longest <= s->child.info.n_ctx) return HONE_OK;
+    if (s->child.info.n_ctx_train && longest > s->child.info.n_ctx_train)
+        return HONE_FAIL(err, HONE_EINPUT, "leave out the long items", "%s: an item has %zu tokens, the model was trained with %u", w->opt->tasks,
+                         longest, s->child.info.n_ctx_train);
+    s->how.context = (uint32_t)longest;
+    return hone_runner_open(s->child.runner, &s->how, &s->child.info, &s->child.load_ms, err);
 }
 
-static hone_code evaluate(const hone_ctx *ctx, const hone_eval_options *opt, work *w, hone_eval_result *res, hone_err *err)
+/* Hands the result, or the failure, to the caller. */
+static hone_code finish(work *w, size_t i, hone_err *err)
 {
-    if (opt->text) HONE_TRY(hone_protocol_find(ctx, opt->text, opt->window, opt->stride, &w->protocol, err));
-    hone_event_step(ctx, "opening %s", opt->artefact);
-    HONE_TRY(open_artefact(ctx, opt, w, err));
-    memcpy(res->runtime, w->ours.info.runtime, sizeof res->runtime);
-    memcpy(res->version, w->ours.info.version, sizeof res->version);
-    if (opt->text) HONE_TRY(prepare_text(ctx, opt, w, err));
-    if (opt->tasks) HONE_TRY(prepare_tasks(ctx, opt, w, err));
+    hone_eval_side   *s = &w->sides[i];
+    hone_eval_result *r = s->res;
+    hone_code         code = HONE_OK;
+    hone_child_close(&s->child);
+    (void)pthread_mutex_lock(&w->lock);
+    r->seconds = now_s() - w->start;
+    for (size_t t = 0; s->err.code == HONE_OK && t < r->n_tasks; t++) {
+        r->tasks[t].outcomes = w->opt->keep ? hone_arena_strdup(w->opt->keep, r->tasks[t].outcomes) : NULL;
+        if (w->opt->keep && !r->tasks[t].outcomes) code = HONE_NOMEM(err, "the outcomes");
+    }
+    if (code == HONE_OK) code = w->done(w->user, i, s->err.code == HONE_OK ? r : NULL, s->err.code == HONE_OK ? NULL : &s->err, err);
+    (void)pthread_mutex_unlock(&w->lock);
+    return code;
+}
 
-    if (opt->text) {
+static hone_code answer_tasks(void *user, size_t i, unsigned worker, hone_err *err)
+{
+    work           *w = user;
+    hone_eval_side *s = &w->sides[i];
+    (void)worker;
+    if (w->opt->tasks && s->err.code == HONE_OK) {
+        hone_code code = prepare_items(w, s, &s->err);
+        if (code == HONE_OK) code = hone_eval_choices(w->ctx, s, &w->tasks, &w->items_done, w->items_in_all, &s->err);
+        if (code != HONE_OK && hone_ctx_cancelled(w->ctx)) return HONE_INTERRUPTED(err);
+    }
+    return finish(w, i, err);
+}
+
+/* How many items all artefacts together will be asked. */
+static size_t count_items(const work *w)
+{
+    size_t taken[HONE_MAX_TASKS] = { 0 }, n = 0;
+    for (size_t i = 0; i < w->tasks.n_items; i++) {
+        size_t *of = &taken[w->tasks.items[i].task];
+        if (w->opt->max_items && *of == w->opt->max_items) continue;
+        (*of)++;
+        n++;
+    }
+    return n * w->n;
+}
+
+static hone_code evaluate(work *w, hone_err *err)
+{
+    const hone_eval_options *opt = w->opt;
+    hone_bytes               bytes;
+    hone_eval_side          *any = NULL;
+    if (opt->text) HONE_TRY(hone_protocol_find(w->ctx, opt->text, opt->window, opt->stride, &w->protocol, err));
+    if (opt->tasks) {
+        HONE_TRY(hone_file_slurp(opt->tasks, MAX_TEXT, &w->a, &bytes, err));
+        HONE_TRY(hone_tasks_parse(bytes, opt->tasks, HONE_MAX_TASKS, &w->a, &w->tasks, err));
+        w->items_in_all = count_items(w);
+    }
+    for (size_t i = 0; i < w->n; i++) {
+        hone_eval_side *s = &w->sides[i];
+        hone_code       code = open_artefact(w, s, &s->err);
+        if (code == HONE_OK && opt->text) code = prepare_text(w, s, &s->err);
+        if (code != HONE_OK && hone_ctx_cancelled(w->ctx)) return HONE_INTERRUPTED(err);
+        if (code == HONE_OK && !any) any = s;
+    }
+    if (opt->text && any) {
         hone_child *ref = NULL;
-        long        cores = sysconf(_SC_NPROCESSORS_ONLN);
-        hone_protocol_words(&w->protocol, w->ours.info.bos >= 0, opt->max_tokens, res->protocol, sizeof res->protocol);
         if (opt->reference) {
-            hone_backend_open how = w->how;
+            hone_backend_open how = any->how;
             how.path = opt->reference;
-            hone_event_step(ctx, "opening the reference %s", opt->reference);
-            HONE_TRY(hone_child_open(ctx, NULL, &how, &w->ref, err));
+            hone_event_step(w->ctx, "opening the reference %s", opt->reference);
+            HONE_TRY(hone_child_open(w->ctx, NULL, &how, &w->ref, err));
             ref = &w->ref;
+            if (ref->info.bos != w->bos)
+                return HONE_FAIL(err, HONE_EINPUT, "give the unquantised artefact of the same checkpoint", "artefact and reference begin a text with different tokens");
         }
-        hone_event_step(ctx, ref ? "perplexity, and distance from the reference" : "perplexity");
-        HONE_TRY(hone_eval_perplexity(ctx, &w->ours, ref, cores >= (long)(2 * w->how.threads), &w->text, res, err));
+        hone_event_step(w->ctx, ref ? "perplexity, and distance from the reference" : "perplexity");
+        HONE_TRY(hone_eval_perplexity(w->ctx, w->sides, w->n, ref, w->threads, &w->text, err));
         hone_child_close(&w->ref);
     }
-    if (opt->tasks) {
-        hone_event_step(ctx, "%zu items of %zu tasks", w->n_items, w->tasks.n_names);
-        HONE_TRY(hone_eval_choices(ctx, &w->ours, &w->tasks, w->items, w->n_items, res, err));
+    if (opt->tasks && any) hone_event_step(w->ctx, "%zu items of %zu tasks", w->items_in_all / w->n, w->tasks.n_names);
+    hone_ctx all = w->ctx ? *w->ctx : (hone_ctx){ 0 };
+    all.threads = w->threads;
+    return hone_pool_run(&all, w->n, answer_tasks, w, err);
+}
+
+static hone_code make_sides(work *w, const char *const *artefacts, hone_err *err)
+{
+    const hone_eval_options *opt = w->opt;
+    w->sides = calloc(w->n, sizeof *w->sides);
+    if (!w->sides) return HONE_NOMEM(err, "the evaluation");
+    for (size_t i = 0; i < w->n; i++) {
+        hone_eval_result *r = w->sides[i].res = calloc(1, sizeof *r);
+        if (!r) return HONE_NOMEM(err, "the evaluation");
+        w->sides[i].how.path = artefacts[i];
+        (void)snprintf(r->path, sizeof r->path, "%s", artefacts[i]);
+        (void)snprintf(r->reference_kind, sizeof r->reference_kind, "%s", opt->reference ? "self_converted" : "none");
+        if (opt->reference) (void)snprintf(r->reference_path, sizeof r->reference_path, "%s", opt->reference);
+        r->perplexity = hone_metric_none("no text was given");
+        r->kld_mean = r->kld_p99 = r->top1 = hone_metric_none(opt->text ? "no reference artefact was given" : "no text was given");
+        r->accuracy = hone_metric_none("no tasks were given");
     }
     return HONE_OK;
 }
 
-hone_code hone_eval(const hone_ctx *ctx, const hone_eval_options *opt, hone_eval_result *out, hone_err *err)
+hone_code hone_eval_group(const hone_ctx *ctx, const hone_eval_options *opt, const char *const *artefacts, size_t n, hone_eval_done done,
+                          void *user, hone_err *err)
 {
     if (!opt->text && !opt->tasks) return HONE_FAIL(err, HONE_EUSAGE, "give --text FILE, --tasks FILE or both", "nothing to evaluate with");
     if (opt->reference && !opt->text)
         return HONE_FAIL(err, HONE_EUSAGE, "add --text FILE", "the distance from a reference is measured over a text, and there is none");
-    work             w = { 0 };
-    hone_eval_result res = { 0 };
-    double           start = now_s();
-    (void)snprintf(res.path, sizeof res.path, "%s", opt->artefact);
-    (void)snprintf(res.reference_kind, sizeof res.reference_kind, "%s", opt->reference ? "self_converted" : "none");
-    if (opt->reference) (void)snprintf(res.reference_path, sizeof res.reference_path, "%s", opt->reference);
-    res.perplexity = hone_metric_none("no text was given");
-    res.kld_mean = res.kld_p99 = res.top1 = hone_metric_none(opt->text ? "no reference artefact was given" : "no text was given");
-    res.accuracy = hone_metric_none("no tasks were given");
-    hone_code code = evaluate(ctx, opt, &w, &res, err);
-    hone_child_close(&w.ours);
+    work     w = { .ctx = ctx, .opt = opt, .n = n, .start = now_s(), .done = done, .user = user };
+    long     cores = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned each = opt->threads ? opt->threads : 1;
+    w.threads = opt->at_once ? opt->at_once : cores > (long)each ? (unsigned)cores / each : 1;
+    if (pthread_mutex_init(&w.lock, NULL) != 0) return HONE_FAIL(err, HONE_ERESOURCE, "", "cannot make a lock");
+    hone_code code = make_sides(&w, artefacts, err);
+    if (code == HONE_OK) code = evaluate(&w, err);
     hone_child_close(&w.ref);
+    for (size_t i = 0; w.sides && i < n; i++) {
+        hone_child_close(&w.sides[i].child);
+        hone_arena_release(&w.sides[i].a);
+        free(w.sides[i].res);
+    }
+    free(w.sides);
     hone_arena_release(&w.a);
-    res.seconds = now_s() - start;
-    if (code == HONE_OK) *out = res;
+    (void)pthread_mutex_destroy(&w.lock);
     return code;
+}
+
+static hone_code take_one(void *user, size_t i, const hone_eval_result *res, const hone_err *failed, hone_err *err)
+{
+    (void)i;
+    if (res) {
+        *(hone_eval_result *)user = *res;
+        return HONE_OK;
+    }
+    if (err) *err = *failed;
+    return failed->code;
+}
+
+hone_code hone_eval(const hone_ctx *ctx, const hone_eval_options *opt, hone_eval_result *out, hone_err *err)
+{
+    return hone_eval_group(ctx, opt, &opt->artefact, 1, take_one, out, err);
 }
 
 json_t *hone_eval_json(const hone_eval_result *r)
@@ -145,8 +257,9 @@ json_t *hone_eval_json(const hone_eval_result *r)
     for (size_t i = 0; good && i < r->n_tasks; i++) {
         const hone_metric *m = &r->tasks[i].accuracy;
         good = hone_json_put(tasks, r->tasks[i].name,
-                             json_pack("{s:o,s:I,s:o}", "accuracy", hone_metric_known(m) ? hone_json_real(m->value) : json_null(), "n",
-                                       (json_int_t)m->n, "ci", hone_metric_has_ci(m) ? json_pack("[f,f]", m->lo, m->hi) : json_null()));
+                             json_pack("{s:o,s:I,s:o,s:s*}", "accuracy", hone_metric_known(m) ? hone_json_real(m->value) : json_null(), "n",
+                                       (json_int_t)m->n, "ci", hone_metric_has_ci(m) ? json_pack("[f,f]", m->lo, m->hi) : json_null(), "items",
+                                       r->tasks[i].outcomes));
     }
     good = good && hone_json_put(o, "tasks", json_incref(tasks));
     json_decref(tasks);

@@ -41,7 +41,7 @@ typedef struct hone_check_result {
     hone_metric greedy_steps;      /* share of greedy steps that agree; each step goes on from the reference's own token */
     uint64_t greedy_decided, greedy_wrong; /* steps with a gap over min_gap, and wrong ones among them */
     hone_verdict verdict;
-    char     why[400];             /* of a verdict that is not PASS */
+    char     why[500];             /* of a verdict that is not PASS */
     bool     ok;                   /* verdict == PASS */
 } hone_check_result;
 
@@ -66,9 +66,15 @@ typedef struct hone_eval_options {
     uint32_t    max_tokens; /* cut of the text for KLD and perplexity, 0: all */
     uint32_t    max_items;  /* per task, 0: all */
     unsigned    threads;    /* of each child; 0: 1 */
+    unsigned    at_once;    /* children that compute at the same time; 0: as many as there are cores for */
+    hone_arena *keep;       /* where the results' outcomes live; NULL: they are left out */
 } hone_eval_options;
 #define HONE_MAX_TASKS 32
-typedef struct hone_task_score { char name[48]; hone_metric accuracy; } hone_task_score;
+typedef struct hone_task_score {
+    char        name[48];
+    hone_metric accuracy;
+    const char *outcomes; /* "1101...": right or wrong, item by item in file order, for paired comparisons; NULL: not kept */
+} hone_task_score;
 typedef struct hone_eval_result {
     char        path[1024], runtime[64], version[64];
     hone_metric perplexity; /* interval: Student-t over the windows' mean negative log-likelihood */
@@ -82,6 +88,14 @@ typedef struct hone_eval_result {
 } hone_eval_result;
 /* Choices: ids = [BOS] + tokens(context) + tokens(choice), cut apart; the choice with the largest sum of ln p is the answer. */
 hone_code hone_eval(const hone_ctx *ctx, const hone_eval_options *opt, hone_eval_result *res, hone_err *err);
+/* The same for n artefacts of one checkpoint (opt->artefact is not used): the reference computes each piece of the text once for all of
+ * them, and as many children as there are cores for work at the same time.  done is called once for each artefact, as soon as it is
+ * finished, one call at a time, from any thread: res is valid during the call; failed (then res is NULL) says why there is no result.
+ * What done returns, when not HONE_OK, ends the whole.  So do an interruption and the death of the reference; otherwise an artefact
+ * that fails costs itself only. */
+typedef hone_code (*hone_eval_done)(void *user, size_t i, const hone_eval_result *res, const hone_err *failed, hone_err *err);
+hone_code hone_eval_group(const hone_ctx *ctx, const hone_eval_options *opt, const char *const *artefacts, size_t n, hone_eval_done done,
+                          void *user, hone_err *err);
 json_t   *hone_eval_json(const hone_eval_result *r); /* one entry of results[]: docs/schema/eval.json */
 
 /* ---- bench: side by side, interleaved ---- */
