@@ -11,7 +11,8 @@ typedef enum hone_event_kind {
     HONE_EV_STEP,     /* a phase begins: text */
     HONE_EV_PROGRESS, /* done of total in unit ("bytes", "tokens", "candidates"); comes often */
     HONE_EV_NOTE,     /* something worth knowing */
-    HONE_EV_WARN      /* something the user should act on; text and, when honest, remedy */
+    HONE_EV_WARN,     /* something the user should act on; text and, when honest, remedy */
+    HONE_EV_DETAIL    /* a step or note of something smaller than what was asked for: shown with --verbose */
 } hone_event_kind;
 
 typedef struct hone_event {

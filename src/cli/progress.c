@@ -73,9 +73,10 @@ void hone_progress_event(void *user, const hone_event *ev)
     case HONE_EV_PROGRESS:
         if (!c->quiet && on_terminal()) draw(ev);
         break;
+    case HONE_EV_DETAIL:
     case HONE_EV_STEP:
     case HONE_EV_NOTE:
-        if (c->quiet) break;
+        if (c->quiet || (ev->kind == HONE_EV_DETAIL && !c->verbose)) break;
         wipe();
         (void)fprintf(stderr, ev->kind == HONE_EV_STEP ? "%s%s%s\n" : "  %s%s%s\n", tint && ev->kind == HONE_EV_STEP ? "\033[36m" : "",
                       ev->text, tint && ev->kind == HONE_EV_STEP ? "\033[0m" : "");

@@ -57,7 +57,7 @@ static hone_code prepare_file(hone_history *h, hone_err *err)
     if (app == APPLICATION_ID && version != SCHEMA_VERSION)
         return HONE_FAIL(err, HONE_EUNSUPPORTED, "use the hone that wrote it, or move it away", "history '%s' has version %d, this hone reads %d",
                          h->path, version, SCHEMA_VERSION);
-    HONE_TRY(run_sql(h, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON", "setting it up", err));
+    HONE_TRY(run_sql(h, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=EXTRA; PRAGMA foreign_keys=ON", "setting it up", err));
     if (app == APPLICATION_ID) return HONE_OK;
     HONE_TRY(run_sql(h, "BEGIN IMMEDIATE", "beginning it", err));
     hone_code code = run_sql(h, SCHEMA, "making its tables", err);
@@ -94,6 +94,15 @@ void hone_history_close(hone_history *h)
     if (!h) return;
     (void)sqlite3_close(h->db);
     free(h);
+}
+
+hone_code hone_history_hold(hone_history *h, hone_err *err) { return run_sql(h, "BEGIN IMMEDIATE", "beginning a set of rows", err); }
+
+hone_code hone_history_settle(hone_history *h, hone_code code, hone_err *err)
+{
+    if (code == HONE_OK) code = run_sql(h, "COMMIT", "saving a set of rows", err);
+    if (code != HONE_OK) (void)sqlite3_exec(h->db, "ROLLBACK", NULL, NULL, NULL);
+    return code;
 }
 
 static const char *now_text(char out[32])

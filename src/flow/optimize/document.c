@@ -70,9 +70,10 @@ static json_t *stages_json(const hone_opt_state *s)
     char                  text[5][300];
     for (size_t i = 0; i < s->n; i++)
         if (s->c[i].role == HONE_OPT_FORMAT) format = &s->c[i];
-    (void)snprintf(text[0], sizeof text[0], "the source in its own type (%s), unquantised, in llama.cpp on 1 thread: every ratio is against this", base->quant);
+    (void)snprintf(text[0], sizeof text[0], "the source in its own type (%s), unquantised, in llama.cpp on 1 thread: every ratio is against it", base->quant);
     (void)snprintf(text[1], sizeof text[1], "GGUF in %s: token ids, chat template and logits compared with the source's own reference", format->quant);
-    (void)snprintf(text[2], sizeof text[2], "%zu encodings evaluated and benchmarked side by side; %s has the best score", s->n, win ? win->quant : "none");
+    if (win) (void)snprintf(text[2], sizeof text[2], "%zu encodings evaluated and benchmarked side by side; %s is chosen", s->n, win->quant);
+    else (void)snprintf(text[2], sizeof text[2], "%zu encodings evaluated and benchmarked side by side; none meets the constraints", s->n);
     (void)snprintf(text[3], sizeof text[3], "%s on 1 thread and more; %u thread%s is fastest (3 %% counts as a tie)", win ? win->quant : "-", s->threads,
                    s->threads == 1 ? "" : "s");
     (void)snprintf(text[4], sizeof text[4], "%s against the baseline on %u thread%s, twice the rounds, gates applied", win ? win->quant : "-", s->threads,
@@ -101,50 +102,120 @@ static bool say(json_t *list, const char *fmt, ...)
     return json_array_append_new(list, json_string(text)) == 0;
 }
 
+static size_t out_of_bounds(const hone_opt_state *s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n; i++) n += s->c[i].excluded[0] != '\0' && s->c[i].failure[0] == '\0';
+    return n;
+}
+
+static bool say_limits(json_t *l, const hone_opt_state *s)
+{
+    char a[32], b[32], ram[120] = "", file[120] = "";
+    if (s->max_ram) (void)snprintf(ram, sizeof ram, "%s of memory (%s), ", hone_text_bytes(s->max_ram, a, sizeof a), s->max_ram_from);
+    if (s->max_bytes) (void)snprintf(file, sizeof file, "a file of %s (%s), ", hone_text_bytes(s->max_bytes, b, sizeof b), s->max_bytes_from);
+    size_t out = out_of_bounds(s);
+    return say(l, "limits: %s%s%.0f %% of the baseline's accuracy; %zu of %zu encodings %s outside them", ram, file, 100 * s->opt->min_accuracy, out, s->n,
+               out == 1 ? "lies" : "lie");
+}
+
 /* Why this one: each sentence rests on a figure of the document. */
 static json_t *because_json(const hone_opt_state *s)
 {
     const hone_candidate *c = s->chosen, *base = &s->c[0];
     json_t               *l = json_array();
     char                  x[32], y[32];
-    size_t                eligible = 0;
-    for (size_t i = 1; i < s->n; i++) eligible += !s->c[i].excluded[0];
-    bool good = l && say(l, "best score %.3f of %zu eligible encodings (weights: speed %.2f, accuracy %.2f, memory %.2f)", c->score, eligible,
-                         s->opt->prefer_speed, s->opt->prefer_accuracy, s->opt->prefer_memory);
+    size_t                eligible = 0, better = 0;
+    for (size_t i = 1; i < s->n; i++) {
+        eligible += !s->c[i].excluded[0];
+        better += !s->c[i].excluded[0] && s->c[i].score > c->score;
+    }
+    bool good = l && (!s->strategy_why[0] || say(l, "%s", s->strategy_why)) &&
+                say(l, "score %.3f, number %zu of %zu eligible encodings (weights: speed %.2f, accuracy %.2f, memory %.2f)", c->score, better + 1, eligible,
+                    s->opt->prefer_speed, s->opt->prefer_accuracy, s->opt->prefer_memory);
     if (base->speed > 0) good = good && say(l, "decodes %.0f tokens/s, %.2f x the baseline on the same thread", c->speed, c->speed / base->speed);
     if (base->memory > 0)
-        good = good && say(l, "needs %s for weights, KV cache and compute buffers, %.0f %% of the baseline's %s",
-                           hone_text_bytes((uint64_t)c->memory, x, sizeof x), 100 * c->memory / base->memory,
+        good = good && say(l, "needs %s for weights, KV cache of %u tokens and compute buffers, %.0f %% of the baseline's %s",
+                           hone_text_bytes((uint64_t)c->memory, x, sizeof x), s->context, 100 * c->memory / base->memory,
                            hone_text_bytes((uint64_t)base->memory, y, sizeof y));
     if (c->accuracy >= 0 && base->accuracy > 0)
         good = good && say(l, "keeps %.1f %% of the baseline's task accuracy", 100 * c->accuracy / base->accuracy);
     if (c->kld >= 0) good = good && say(l, "mean KL divergence from the baseline %.4f nats per token", c->kld);
-    good = good && say(l, c->pareto ? "on the Pareto front of speed, accuracy and memory" : "not on the Pareto front; the weights prefer it all the same");
+    if (!s->tasks) good = good && say(l, "no tasks were given: accuracy stands on the KL divergence alone");
+    good = good && say(l, c->pareto ? "on the Pareto front of speed, accuracy and memory" : "not on the Pareto front; the weights prefer it all the same") &&
+           say_limits(l, s);
     if (good) return l;
     json_decref(l);
     return NULL;
+}
+
+static bool say_threads(json_t *l, const hone_opt_state *s)
+{
+    const hone_target *t = &s->target;
+    const char        *pay = hone_ctx_threads(s->ctx) > s->threads ? "more did not pay" : "as many as were allowed";
+    if (t->host || !t->threads)
+        return say(l, "run it on %u thread%s: %s on this machine", s->threads, s->threads == 1 ? "" : "s", pay);
+    return say(l, "on the device begin with %u thread%s (the target's policy) and measure there; on this machine %u %s best", t->threads,
+               t->threads == 1 ? "" : "s", s->threads, s->threads == 1 ? "was" : "were");
+}
+
+static bool say_room(json_t *l, const hone_opt_state *s)
+{
+    const hone_target *t = &s->target;
+    char               a[32], b[32];
+    double ram = hone_doc_number(s->final_chosen, "weights_bytes", 0) + hone_doc_number(s->final_chosen, "kv_bytes", 0) +
+                 hone_doc_number(s->final_chosen, "compute_bytes", 0);
+    bool good = true;
+    if (ram > 0)
+        good = say(l, "reserve %s of memory for a context of %u tokens%s; a longer context grows the KV cache", hone_text_bytes((uint64_t)ram, a, sizeof a),
+                   s->context, t->context && t->context == s->context ? " (the target's policy)" : t->context ? " (the model's own: the target's policy has room for more)" : "");
+    if (ram > 0 && t->ram_bytes)
+        good = good && say(l, "that is %.2g %% of the %s that %s has for it", 100 * ram / (double)t->ram_bytes, hone_text_bytes(t->ram_bytes, b, sizeof b),
+                           t->host ? "this machine" : "the target");
+    if (t->package_bytes)
+        good = good && say(l, "the file takes %.2g %% of the package budget of %s: %s are left for the runtime and everything else",
+                           100 * (double)s->chosen->bytes / (double)t->package_bytes, hone_text_bytes(t->package_bytes, a, sizeof a),
+                           hone_text_bytes(t->package_bytes > s->chosen->bytes ? t->package_bytes - s->chosen->bytes : 0, b, sizeof b));
+    return good;
+}
+
+/* What the target has besides its processor, and what that means today. */
+static bool say_device(json_t *l, const hone_opt_state *s)
+{
+    size_t      i;
+    json_t     *d;
+    hone_text   t = { 0 };
+    bool        good = true;
+    const char *power = json_string_value(json_object_get(json_object_get(s->target_doc, "power"), "source"));
+    if (s->target.host) return true;
+    json_array_foreach(json_object_get(s->target_doc, "accelerators"), i, d) {
+        const char *name = json_string_value(json_object_get(d, "name"));
+        if (name) hone_text_addf(&t, "%s%s", t.len ? ", " : "", name);
+    }
+    if (t.len) good = say(l, "the target's %s stays unused: these figures are of the CPU", t.ptr);
+    hone_text_release(&t);
+    if (power && strcmp(power, "battery") == 0) {
+        const char *no_energy = json_string_value(json_object_get(json_object_get(json_object_get(s->final_chosen, "states"), "energy_j_per_token"), "reason"));
+        if (no_energy) good = good && say(l, "the target runs on a battery, and energy was not measured here (%s): measure it on the device", no_energy);
+    }
+    return good && say(l, "all speed figures are of this machine, not of the target: they rank the encodings, they do not promise the device's speed");
 }
 
 static json_t *guidance_json(const hone_opt_state *s)
 {
     const hone_candidate *c = s->chosen;
     json_t               *l = json_array();
-    char                  x[32];
     size_t                i;
     json_t               *w;
     if (!l) return NULL;
-    if (!c) return say(l, "nothing to deploy: no encoding meets the constraints") ? l : NULL;
-    double ram = hone_doc_number(s->final_chosen, "weights_bytes", 0) + hone_doc_number(s->final_chosen, "kv_bytes", 0) +
-                 hone_doc_number(s->final_chosen, "compute_bytes", 0);
-    bool good = say(l, "deploy %s (sha256 %.16s...) with the runtime it was measured in: %s %s", c->path, c->sha256,
-                    json_string_value(json_object_get(s->final_chosen, "runtime")) ? json_string_value(json_object_get(s->final_chosen, "runtime")) : "llama.cpp",
-                    json_string_value(json_object_get(s->final_chosen, "version")) ? json_string_value(json_object_get(s->final_chosen, "version")) : "") &&
-                say(l, "set %u thread%s: more did not pay on the machine measured; measure again on the device", s->threads, s->threads == 1 ? "" : "s");
-    if (ram > 0)
-        good = good && say(l, "reserve %s of memory for a context of %u tokens; a longer context grows the KV cache",
-                           hone_text_bytes((uint64_t)ram, x, sizeof x), s->opt->prompt + s->opt->gen);
-    good = good && say(l, "all speed figures are of this machine, not of the target: they rank the encodings, they do not promise the device's speed");
-    json_array_foreach(json_object_get(s->warnings, "convert"), i, w) good = good && json_array_append(l, w) == 0;
+    bool good;
+    if (!c) good = say(l, "nothing to deploy: no encoding meets the constraints") && say_limits(l, s);
+    else {
+        const char *runtime = json_string_value(json_object_get(s->final_chosen, "runtime")), *version = json_string_value(json_object_get(s->final_chosen, "version"));
+        good = say(l, "deploy %s (sha256 %.16s...) with the runtime it was measured in: %s %s", c->path, c->sha256, runtime ? runtime : "llama.cpp", version ? version : "") &&
+               say_threads(l, s) && say_room(l, s) && say_device(l, s);
+    }
+    json_array_foreach(s->warnings, i, w) good = good && json_array_append(l, w) == 0;
     if (good) return l;
     json_decref(l);
     return NULL;
@@ -179,6 +250,33 @@ static json_t *monitoring_json(const hone_opt_state *s)
     return NULL;
 }
 
+static json_t *strategy_json(const hone_opt_state *s)
+{
+    static const char *const verdict[] = { "none", "confirmed", "overruled", "impossible" };
+    const hone_target       *t = &s->target;
+    return json_pack("{s:s?,s:s?,s:s?,s:s,s:s}", "format", t->format, "quantization", t->quantization, "encoding", s->strategy_quant, "verdict",
+                     verdict[s->strategy], "why", s->strategy_why);
+}
+
+static json_t *target_json(const hone_opt_state *s)
+{
+    const hone_target *t = &s->target;
+    json_t            *o = json_pack("{s:s,s:s,s:s,s:s,s:s}", "name", t->name, "title", t->title, "kind", t->host ? "host" : "profile", "vendor", t->vendor, "platform",
+                                     t->platform);
+    bool good = o && hone_json_put(o, "policy", record_or_null(json_object_get(s->target_doc, "policy"))) &&
+                hone_json_put(o, "memory", record_or_null(json_object_get(s->target_doc, "memory")));
+    if (good) return o;
+    json_decref(o);
+    return NULL;
+}
+
+static json_t *constraints_json(const hone_opt_state *s)
+{
+    return json_pack("{s:o,s:s?,s:o,s:s?,s:f}", "max_ram_bytes", s->max_ram ? json_integer((json_int_t)s->max_ram) : json_null(), "max_ram_from",
+                     s->max_ram_from, "max_bytes", s->max_bytes ? json_integer((json_int_t)s->max_bytes) : json_null(), "max_bytes_from", s->max_bytes_from,
+                     "min_accuracy", s->opt->min_accuracy);
+}
+
 static json_t *chosen_json(const hone_opt_state *s)
 {
     if (!s->chosen) return json_null();
@@ -197,18 +295,18 @@ hone_code hone_opt_document(hone_opt_state *s, json_t *doc, hone_err *err)
         if (good && s->c[i].pareto) good = json_array_append_new(pareto, json_string(s->c[i].quant)) == 0;
     }
     if (good && hone_opt_gates(s, &gates, &pass, err) != HONE_OK) good = false;
-    good = good && hone_json_put(doc, "source", source_json(s)) && hone_json_put(doc, "target", record_or_null(s->target)) &&
+    good = good && hone_json_put(doc, "source", source_json(s)) && hone_json_put(doc, "target", target_json(s)) &&
            hone_json_put(doc, "machine", record_or_null(s->machine)) && hone_json_put(doc, "command", json_string(s->opt->command)) &&
            hone_json_put(doc, "hone", json_string(HONE_VERSION)) && hone_json_put(doc, "seconds", hone_json_real(s->seconds)) &&
            hone_json_put(doc, "convert", json_pack("{s:f,s:I}", "seconds", s->convert_seconds, "peak_rss_bytes", (json_int_t)s->convert_rss)) &&
-           hone_json_put(doc, "reused", json_integer((json_int_t)s->reused)) &&
-           hone_json_put(doc, "settings", json_pack("{s:I,s:I,s:I,s:I,s:s,s:s?}", "prompt", (json_int_t)s->opt->prompt, "gen", (json_int_t)s->opt->gen,
-                                                    "repeat", (json_int_t)s->opt->repeat, "seed", (json_int_t)s->opt->seed, "text", s->text, "tasks", s->tasks)) &&
+           hone_json_put(doc, "measured", json_integer((json_int_t)s->measured)) && hone_json_put(doc, "reused", json_integer((json_int_t)s->reused)) &&
+           hone_json_put(doc, "settings", json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s?}", "prompt", (json_int_t)s->opt->prompt, "gen",
+                                                    (json_int_t)s->opt->gen, "repeat", (json_int_t)s->opt->repeat, "context", (json_int_t)s->context, "seed",
+                                                    (json_int_t)s->opt->seed, "max_tokens", (json_int_t)s->opt->max_tokens, "max_items",
+                                                    (json_int_t)s->opt->max_items, "text", s->text, "tasks", s->tasks)) &&
            hone_json_put(doc, "preferences", json_pack("{s:f,s:f,s:f}", "speed", s->opt->prefer_speed, "accuracy", s->opt->prefer_accuracy, "memory",
                                                        s->opt->prefer_memory)) &&
-           hone_json_put(doc, "constraints", json_pack("{s:o,s:o,s:f}", "max_ram_bytes", s->max_ram ? json_integer((json_int_t)s->max_ram) : json_null(),
-                                                       "max_bytes", s->max_bytes ? json_integer((json_int_t)s->max_bytes) : json_null(), "min_accuracy",
-                                                       s->opt->min_accuracy)) &&
+           hone_json_put(doc, "constraints", constraints_json(s)) && hone_json_put(doc, "strategy", strategy_json(s)) &&
            hone_json_put(doc, "baseline", json_string(s->c[0].quant)) && hone_json_put(doc, "stages", stages_json(s)) &&
            hone_json_put(doc, "candidates", json_incref(candidates)) && hone_json_put(doc, "pareto", json_incref(pareto)) &&
            hone_json_put(doc, "chosen", chosen_json(s)) && hone_json_put(doc, "gates", json_incref(gates)) &&

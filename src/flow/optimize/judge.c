@@ -1,7 +1,11 @@
 #include "flow/optimize/judge.h"
 #include "base/text.h"
+#include "measure/metric.h"
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
+
+#define SEED 0x686f6e65u /* of the bootstrap: a verdict repeats */
 
 static double memory_of(const json_t *bench)
 {
@@ -9,12 +13,21 @@ static double memory_of(const json_t *bench)
     return w > 0 ? w + kv + c : -1;
 }
 
-/* a is at least as good everywhere and better somewhere.  Accuracy that nobody measured is left out of the comparison. */
+/* Accuracy for the comparison of two: tasks when both have them, else closeness to the baseline (which is closest of all). */
+static int accuracy_order(const hone_candidate *a, const hone_candidate *b)
+{
+    bool   tasks = a->accuracy >= 0 && b->accuracy >= 0;
+    double x = tasks ? a->accuracy : a->role == HONE_OPT_BASELINE ? 0 : a->kld >= 0 ? -a->kld : NAN;
+    double y = tasks ? b->accuracy : b->role == HONE_OPT_BASELINE ? 0 : b->kld >= 0 ? -b->kld : NAN;
+    return (x > y) - (x < y); /* 0 when one of them was not measured: left out of the comparison */
+}
+
+/* a is at least as good everywhere and better somewhere. */
 static bool dominates(const hone_candidate *a, const hone_candidate *b)
 {
-    bool acc = a->accuracy >= 0 && b->accuracy >= 0;
-    if (a->speed < b->speed || a->memory > b->memory || (acc && a->accuracy < b->accuracy)) return false;
-    return a->speed > b->speed || a->memory < b->memory || (acc && a->accuracy > b->accuracy);
+    int acc = accuracy_order(a, b);
+    if (a->speed < b->speed || a->memory > b->memory || acc < 0) return false;
+    return a->speed > b->speed || a->memory < b->memory || acc > 0;
 }
 
 static bool check_failed(const hone_candidate *c)
@@ -29,47 +42,104 @@ static void exclude(const hone_opt_state *s, hone_candidate *c)
     const hone_candidate *base = &s->c[0];
     char                  have[32], limit[32];
     double                ratio = base->accuracy > 0 && c->accuracy >= 0 ? c->accuracy / base->accuracy : -1;
+    c->excluded[0] = '\0';
     if (c->failure[0]) (void)snprintf(c->excluded, sizeof c->excluded, "failed: %.200s", c->failure);
     else if (c->speed <= 0 || c->memory <= 0) (void)snprintf(c->excluded, sizeof c->excluded, "speed or memory not measured");
     else if (check_failed(c)) (void)snprintf(c->excluded, sizeof c->excluded, "token ids or chat template differ from the source");
     else if (s->max_ram && c->memory > (double)s->max_ram)
-        (void)snprintf(c->excluded, sizeof c->excluded, "needs %s of memory, the limit is %s", hone_text_bytes((uint64_t)c->memory, have, sizeof have),
-                       hone_text_bytes(s->max_ram, limit, sizeof limit));
+        (void)snprintf(c->excluded, sizeof c->excluded, "needs %s of memory, the limit is %s (%s)",
+                       hone_text_bytes((uint64_t)c->memory, have, sizeof have), hone_text_bytes(s->max_ram, limit, sizeof limit), s->max_ram_from);
     else if (s->max_bytes && c->bytes > s->max_bytes)
-        (void)snprintf(c->excluded, sizeof c->excluded, "the file has %s, the limit is %s", hone_text_bytes(c->bytes, have, sizeof have),
-                       hone_text_bytes(s->max_bytes, limit, sizeof limit));
+        (void)snprintf(c->excluded, sizeof c->excluded, "the file has %s, the limit is %s (%s)", hone_text_bytes(c->bytes, have, sizeof have),
+                       hone_text_bytes(s->max_bytes, limit, sizeof limit), s->max_bytes_from);
     else if (ratio >= 0 && ratio < s->opt->min_accuracy)
         (void)snprintf(c->excluded, sizeof c->excluded, "keeps %.1f %% of the baseline's accuracy, needed %.1f %%", 100 * ratio,
                        100 * s->opt->min_accuracy);
 }
 
-hone_code hone_opt_choose(hone_opt_state *s, hone_err *err)
+/* Each term is 1 for the best: speed against the fastest, memory against the leanest, accuracy against the baseline.
+ * Without tasks the closeness of the distributions stands in: exp(-KLD) is 1 for no divergence. */
+static double score_of(const hone_opt_state *s, const hone_candidate *c, double fastest, double leanest)
+{
+    const hone_candidate *base = &s->c[0];
+    double                kept = base->accuracy > 0 && c->accuracy >= 0 ? fmin(1, c->accuracy / base->accuracy) : c == base ? 1 : c->kld >= 0 ? exp(-c->kld) : 0;
+    return s->opt->prefer_speed * c->speed / fastest + s->opt->prefer_accuracy * kept + s->opt->prefer_memory * leanest / c->memory;
+}
+
+/* Half of the 95 % interval of a score difference, as far as it comes from the speeds (memory is exact, tasks are the same items). */
+static double uncertainty(const hone_opt_state *s, const hone_candidate *a, const hone_candidate *b, double fastest)
+{
+    double lo, hi, sum = 0;
+    if (hone_doc_interval(a->bench, "decode_tok_s", &lo, &hi)) sum += pow((hi - lo) / 2, 2);
+    if (hone_doc_interval(b->bench, "decode_tok_s", &lo, &hi)) sum += pow((hi - lo) / 2, 2);
+    return s->opt->prefer_speed * sqrt(sum) / fastest;
+}
+
+static void weigh_strategy(hone_opt_state *s, double fastest)
+{
+    const hone_target *t = &s->target;
+    hone_candidate    *p = NULL;
+    char               name[200], *why = s->strategy_why;
+    size_t             cap = sizeof s->strategy_why;
+    s->strategy = HONE_OPT_NO_STRATEGY;
+    why[0] = '\0';
+    for (size_t i = 0; s->strategy_quant && i < s->n; i++)
+        if (strcmp(s->c[i].quant, s->strategy_quant) == 0) p = &s->c[i];
+    if (!p) return;
+    if (strcmp(t->quantization, p->quant) == 0) (void)snprintf(name, sizeof name, "the strategy for %.60s, %s in %s,", t->name, p->quant, t->format ? t->format : "gguf");
+    else
+        (void)snprintf(name, sizeof name, "the strategy for %.60s is %s in %s, of which hone can make the nearest GGUF encoding: %s", t->name, t->quantization,
+                       t->format ? t->format : "its own format", p->quant);
+    if (p->excluded[0] || !s->chosen) {
+        s->strategy = HONE_OPT_IMPOSSIBLE;
+        (void)snprintf(why, cap, "%s is ruled out: %.150s", name, p->excluded[0] ? p->excluded : "nothing is eligible");
+        return;
+    }
+    double lead = s->chosen->score - p->score, noise = uncertainty(s, s->chosen, p, fastest);
+    if (s->chosen == p) {
+        s->strategy = HONE_OPT_CONFIRMED;
+        (void)snprintf(why, cap, "%s is confirmed by measurement: no eligible encoding scores higher", name);
+    } else if (lead <= noise) {
+        s->strategy = HONE_OPT_CONFIRMED;
+        (void)snprintf(why, cap, "%s stands: the lead of %s (score %.3f against %.3f) is within the uncertainty of the speeds (%.3f)", name, s->chosen->quant,
+                       s->chosen->score, p->score, noise);
+        s->chosen = p;
+    } else {
+        const hone_candidate *c = s->chosen;
+        s->strategy = HONE_OPT_OVERRULED;
+        int at = snprintf(why, cap, "%s is overruled by measurement: %s scores %.3f against %.3f, with %.2f x the speed and %.0f %% of the memory", name,
+                          c->quant, c->score, p->score, c->speed / p->speed, 100 * c->memory / p->memory);
+        if (at > 0 && (size_t)at < cap && c->accuracy >= 0 && p->accuracy >= 0)
+            (void)snprintf(why + at, cap - (size_t)at, ", at %.1f %% task accuracy against %.1f %%", 100 * c->accuracy, 100 * p->accuracy);
+    }
+}
+
+void hone_opt_choose(hone_opt_state *s)
 {
     double fastest = 0, leanest = INFINITY;
-    (void)err;
+    s->chosen = NULL;
     for (size_t i = 0; i < s->n; i++) {
         hone_candidate *c = &s->c[i];
-        c->speed = hone_doc_number(c->bench, "decode_tok_s", -1);
-        c->memory = memory_of(c->bench);
+        bool            ran = !c->failure[0] && c->bench;
+        c->speed = ran ? hone_doc_number(c->bench, "decode_tok_s", -1) : -1;
+        c->memory = ran ? memory_of(c->bench) : -1;
         c->accuracy = hone_doc_number(c->eval, "accuracy", -1);
         c->kld = hone_doc_number(c->eval, "kld_mean", -1);
+        c->score = 0;
         if (c->speed > fastest) fastest = c->speed;
         if (c->memory > 0 && c->memory < leanest) leanest = c->memory;
     }
     for (size_t i = 0; i < s->n; i++) {
         hone_candidate *c = &s->c[i];
         exclude(s, c);
-        c->pareto = !c->failure[0] && c->speed > 0 && c->memory > 0;
+        c->pareto = c->speed > 0 && c->memory > 0;
         for (size_t k = 0; c->pareto && k < s->n; k++)
-            if (k != i && !s->c[k].failure[0] && s->c[k].speed > 0 && s->c[k].memory > 0 && dominates(&s->c[k], c)) c->pareto = false;
+            if (k != i && s->c[k].speed > 0 && s->c[k].memory > 0 && dominates(&s->c[k], c)) c->pareto = false;
         if (c->speed <= 0 || c->memory <= 0) continue;
-        /* Each term is 1 for the best: speed against the fastest, memory against the leanest, accuracy against the baseline.
-         * Without tasks the closeness of the distributions stands in: exp(-KLD) is 1 for no divergence. */
-        double kept = s->c[0].accuracy > 0 && c->accuracy >= 0 ? fmin(1, c->accuracy / s->c[0].accuracy) : c->kld >= 0 ? exp(-c->kld) : i == 0 ? 1 : 0;
-        c->score = s->opt->prefer_speed * c->speed / fastest + s->opt->prefer_accuracy * kept + s->opt->prefer_memory * leanest / c->memory;
+        c->score = score_of(s, c, fastest, leanest);
         if (!c->excluded[0] && i != 0 && (!s->chosen || c->score > s->chosen->score)) s->chosen = c;
     }
-    return HONE_OK;
+    weigh_strategy(s, fastest);
 }
 
 /* ---- gates ---- */
@@ -120,23 +190,59 @@ static void ratio_of(const json_t *a, const json_t *b, const char *path, gate *g
     }
 }
 
+/* Both answered the same items: the interval of the mean difference, task by task, items drawn again in pairs. */
+static hone_metric paired(const json_t *ours, const json_t *base)
+{
+    hone_metric   m = hone_metric_none("the items of both were not kept");
+    const char   *name;
+    const json_t *task;
+    size_t        n = 0, groups = 0, *sizes;
+    double       *delta;
+    json_object_foreach((json_t *)(uintptr_t)json_object_get(ours, "tasks"), name, task) {
+        const char *a = json_string_value(json_object_get(task, "items"));
+        const char *b = json_string_value(json_object_get(json_object_get(json_object_get(base, "tasks"), name), "items"));
+        if (!a || !b || strlen(a) != strlen(b) || !*a) return m;
+        n += strlen(a);
+        groups++;
+    }
+    delta = calloc(n + 1, sizeof *delta);
+    sizes = calloc(groups + 1, sizeof *sizes);
+    size_t k = 0, g = 0;
+    if (delta && sizes && n)
+        json_object_foreach((json_t *)(uintptr_t)json_object_get(ours, "tasks"), name, task) {
+            const char *a = json_string_value(json_object_get(task, "items"));
+            const char *b = json_string_value(json_object_get(json_object_get(json_object_get(base, "tasks"), name), "items"));
+            sizes[g] = strlen(a);
+            for (size_t i = 0; i < sizes[g]; i++) delta[k++] = (double)(a[i] == '1') - (double)(b[i] == '1');
+            g++;
+        }
+    if (k) m = hone_metric_groups(delta, sizes, groups, SEED);
+    free(delta);
+    free(sizes);
+    return m;
+}
+
 static void gate_accuracy(const hone_opt_state *s, gate *g)
 {
     const hone_candidate *b = &s->c[0], *c = s->chosen;
     *g = (gate){ .name = "accuracy", .unit = "of the baseline", .blocking = true, .threshold = s->opt->min_accuracy };
     if (b->accuracy <= 0 || c->accuracy < 0) {
-        (void)snprintf(g->why, sizeof g->why, "no task accuracy was measured: give --tasks");
+        if (c->kld >= 0) (void)snprintf(g->why, sizeof g->why, "no task accuracy was measured: give --tasks; KL divergence alone is %.4f nats per token", c->kld);
+        else (void)snprintf(g->why, sizeof g->why, "no task accuracy was measured: give --tasks");
         return;
     }
     g->measured = true;
     g->value = c->accuracy / b->accuracy;
-    double lo, hi;
-    /* The items are the same for both, so the interval of the difference is the honest one (paired bootstrap). */
-    if (hone_doc_interval(c->eval, "accuracy_delta", &lo, &hi)) {
-        g->lo = 1 + lo / b->accuracy;
-        g->hi = 1 + hi / b->accuracy;
+    hone_metric d = paired(c->eval, b->eval);
+    if (d.n) {
+        /* Where hardly any pair differs a bootstrap sees no spread; of n items that agree, up to 3/n may differ in truth (rule of three). */
+        double three = 3.0 / (double)d.n;
+        g->lo = 1 + fmin(d.lo, d.value - three) / b->accuracy;
+        g->hi = 1 + fmax(d.hi, d.value + three) / b->accuracy;
     }
-    (void)snprintf(g->why, sizeof g->why, "mean task accuracy %.1f %% against the baseline's %.1f %%", 100 * c->accuracy, 100 * b->accuracy);
+    (void)snprintf(g->why, sizeof g->why, "mean task accuracy %.1f %% against the baseline's %.1f %%, the same %" PRIu64 " items", 100 * c->accuracy,
+                   100 * b->accuracy, d.n);
+    if (!d.n) (void)snprintf(g->why, sizeof g->why, "mean task accuracy %.1f %% against the baseline's %.1f %%", 100 * c->accuracy, 100 * b->accuracy);
 }
 
 static void gate_speed(const hone_opt_state *s, gate *g)

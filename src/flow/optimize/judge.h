@@ -3,8 +3,10 @@
 #define HONE_FLOW_OPTIMIZE_JUDGE_H
 #include "flow/optimize/state.h"
 
-/* Fills speed, accuracy, kld, memory, excluded, pareto and score of every candidate; s->chosen is the best eligible one or NULL. */
-hone_code hone_opt_choose(hone_opt_state *s, hone_err *err);
+/* Fills speed, accuracy, kld, memory, excluded, pareto and score of every candidate; s->chosen is the eligible one with the best score, or
+ * NULL.  The strategy's encoding is overruled only by a score whose lead is larger than the uncertainty of the speeds behind it; strategy and
+ * strategy_why say what came of it.  May be called again when a record was added. */
+void hone_opt_choose(hone_opt_state *s);
 /* The gates of MISSION 3.5 for the chosen configuration: [{name, verdict, blocking, value, threshold, unit, why}]; owned by the caller. */
 hone_code hone_opt_gates(const hone_opt_state *s, json_t **gates, bool *all_pass, hone_err *err);
 /* HONE_ENO with the gates that failed in the cause. */

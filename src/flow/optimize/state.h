@@ -4,6 +4,7 @@
 #include "flow/convert.h"
 #include "flow/history.h"
 #include "flow/optimize.h"
+#include "hw/target.h"
 
 typedef enum hone_opt_role { HONE_OPT_BASELINE, HONE_OPT_FORMAT, HONE_OPT_CANDIDATE } hone_opt_role;
 
@@ -20,38 +21,69 @@ typedef struct hone_candidate {
     bool          pareto;
 } hone_candidate;
 
+typedef enum hone_opt_strategy { HONE_OPT_NO_STRATEGY, HONE_OPT_CONFIRMED, HONE_OPT_OVERRULED, HONE_OPT_IMPOSSIBLE } hone_opt_strategy;
+
 typedef struct hone_opt_state {
     const hone_ctx              *ctx;
+    hone_ctx                     inner; /* of the measurements: their steps are details here, everything else passes */
     const hone_optimize_options *opt;
     hone_arena      arena;
     hone_model      model;
+    int             lock; /* the output folder's; -1: not held */
     hone_history   *history;
     int64_t         run_id;
-    json_t         *machine, *target, *warnings;
+    json_t         *machine, *target_doc, *warnings;
+    hone_target     target;      /* strings borrowed from target_doc */
     const char     *text, *tasks;
-    char            text_sha256[65], tasks_sha256[65], source_sha256[65];
-    char            tool_digest[65]; /* of the llama.cpp plug-in: a new runtime is a new measurement */
+    char            text_sha256[65], tasks_sha256[65], source_sha256[65], proof_sha256[65];
+    char            tool_digest[65]; /* of this hone and its llama.cpp plug-in: a new program is a new measurement */
     hone_candidate  c[HONE_MAX_OUTPUTS]; /* c[0] is the baseline */
     size_t          n;
     hone_candidate *chosen;
+    const char       *strategy_quant;    /* the GGUF encoding that the target's policy means, or NULL */
+    hone_opt_strategy strategy;          /* what measurement says to it */
+    char              strategy_why[400];
     uint64_t        max_ram, max_bytes; /* in force: asked for, or the target's own; 0: none */
+    const char     *max_ram_from, *max_bytes_from; /* where they come from; NULL: none */
+    uint32_t        context;            /* tokens of KV cache in every benchmark */
     json_t         *sweep, *sweep_best;
     unsigned        threads; /* of the chosen configuration */
     json_t         *final_base, *final_chosen; /* stage 5: both, interleaved */
     double          stage_s[5], convert_seconds, seconds;
     uint64_t        convert_rss;
-    size_t          reused; /* records taken from history */
+    size_t          measured, reused; /* records made now, and taken from history */
 } hone_opt_state;
 
+/* NULL when memory is gone.  opt is borrowed. */
+hone_opt_state *hone_opt_state_new(const hone_ctx *ctx, const hone_optimize_options *opt);
+void      hone_opt_state_release(hone_opt_state *s);
 /* Hex digest of everything that decides a result: kind, artefact, options, this machine, this hone and its plug-in. */
 hone_code hone_opt_key(hone_opt_state *s, const char *kind, const char *artefact_sha256, const char *what, char key[65], hone_err *err);
-/* Loads the named target's facts into s->target and fills the limits in force. */
+/* Loads the target's facts, and fills the limits in force, the strategy's encoding and the context. */
 hone_code hone_opt_target(hone_opt_state *s, hone_err *err);
+/* One run at a time in an output folder: the lock goes with the process, however it ends.  HONE_ERESOURCE when another holds it. */
+hone_code hone_opt_lock(hone_opt_state *s, hone_err *err);
+/* The nearest GGUF encoding of a quantisation name of any format: "int8" is q8_0, "int4" is q4_k_m; NULL: none known. */
+const char *hone_opt_gguf_quant(const char *name);
+
+/* artefacts.c: the files to be measured, made from one read or taken from an earlier run whose digests still hold. */
+hone_code hone_opt_own_dtype(const hone_model *m, const char **quant, hone_err *err); /* the type that holds most of the weights */
+hone_code hone_opt_digests(hone_opt_state *s, hone_err *err);
+hone_code hone_opt_artefacts(hone_opt_state *s, hone_err *err);
+
+/* records.c: one measurement each, from history or done now and stored before the next begins.  A runtime that fails costs its candidate
+ * (c->failure), which is HONE_OK here; lack of disk, an interruption and our own bugs end the run. */
+hone_code hone_opt_check(hone_opt_state *s, hone_candidate *c, hone_err *err);
+/* Evaluates which[0..n); against the baseline's artefact unless it is the baseline itself (then alone). */
+hone_code hone_opt_eval(hone_opt_state *s, hone_candidate *const *which, size_t n, hone_err *err);
+/* Benchmarks which[0..n) together, interleaved; out[i] owned by the caller, also of a failed one. */
+hone_code hone_opt_bench(hone_opt_state *s, hone_candidate *const *which, size_t n, unsigned threads, uint32_t repeat, const char *stage, json_t **out,
+                         hone_err *err);
+
 /* Number under a path of at most one dot ("ttft_ms.p95"); otherwise when absent or null. NULL obj is fine. */
 double    hone_doc_number(const json_t *obj, const char *path, double otherwise);
 /* Interval of a metric ("ci": {path: [lo, hi]}); false when there is none. */
 bool      hone_doc_interval(const json_t *obj, const char *path, double *lo, double *hi);
-void      hone_opt_state_release(hone_opt_state *s);
 /* document.c: fills the result document. */
 hone_code hone_opt_document(hone_opt_state *s, json_t *doc, hone_err *err);
 #endif
