@@ -3,17 +3,37 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LONGEST_PATH 4096 /* PATH_MAX of Linux; a cause names two paths at most */
+
+/* Copies text into out[cap].  What does not fit loses its middle: the object stands at the front, the reason at the end. */
+static void put_fitting(char *out, size_t cap, const char *text)
+{
+    size_t n = strlen(text);
+    if (n < cap) {
+        memcpy(out, text, n + 1);
+        return;
+    }
+    size_t head = (cap - sizeof "...") / 2, tail = n - (cap - sizeof "..." - head);
+    while (head > 0 && ((unsigned char)text[head] & 0xc0) == 0x80) head--; /* not inside a character */
+    while (((unsigned char)text[tail] & 0xc0) == 0x80) tail++;
+    memcpy(out, text, head);
+    memcpy(out + head, "...", 3);
+    memcpy(out + head + 3, text + tail, n - tail + 1);
+}
+
 hone_code hone_err_raise(hone_err *err, const char *file, int line, hone_code code, const char *remedy, const char *fmt,
                          ...)
 {
     if (!err) return code;
+    char    whole[2 * LONGEST_PATH];
     va_list ap;
     err->code = code;
     err->file = file;
     err->line = line;
     va_start(ap, fmt);
-    (void)vsnprintf(err->cause, sizeof err->cause, fmt, ap);
+    (void)vsnprintf(whole, sizeof whole, fmt, ap);
     va_end(ap);
+    put_fitting(err->cause, sizeof err->cause, whole);
     (void)snprintf(err->remedy, sizeof err->remedy, "%s", remedy ? remedy : "");
     return code;
 }
@@ -21,18 +41,19 @@ hone_code hone_err_raise(hone_err *err, const char *file, int line, hone_code co
 hone_code hone_err_wrap(hone_err *err, const char *fmt, ...)
 {
     if (!err) return HONE_EBUG;
-    char    before[sizeof err->cause];
-    char    old[sizeof err->cause];
+    char    before[LONGEST_PATH], whole[sizeof before + sizeof err->cause];
     va_list ap;
     va_start(ap, fmt);
     (void)vsnprintf(before, sizeof before, fmt, ap);
     va_end(ap);
-    memcpy(old, err->cause, sizeof old);
-    size_t n = strlen(before);
-    /* A context longer than the buffer must not swallow the cause: keep room for half of each. */
-    if (n > sizeof before / 2) before[sizeof before / 2] = '\0';
-    int w = snprintf(err->cause, sizeof err->cause, "%s: ", before);
-    if (w > 0) (void)snprintf(err->cause + w, sizeof err->cause - (size_t)w, "%s", old);
+    /* A context longer than the buffer must not swallow the cause: it gets at most half the room. */
+    if (strlen(before) + 2 + strlen(err->cause) >= sizeof err->cause) {
+        char shorter[sizeof err->cause / 2];
+        put_fitting(shorter, sizeof shorter, before);
+        memcpy(before, shorter, strlen(shorter) + 1);
+    }
+    (void)snprintf(whole, sizeof whole, "%s: %s", before, err->cause);
+    put_fitting(err->cause, sizeof err->cause, whole);
     return err->code;
 }
 

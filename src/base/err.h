@@ -28,7 +28,8 @@ typedef struct hone_err { /* caller-owned; zero-initialise */
 #define HONE_PRINTF(fmt_at, args_at)
 #endif
 
-/* Fills *err (NULL allowed) and returns code.  remedy is a plain string (no format), "" for none. */
+/* Fills *err (NULL allowed) and returns code.  remedy is a plain string (no format), "" for none.  A cause that is too long (of
+ * long paths) loses its middle, so that what failed and why both stay. */
 hone_code hone_err_raise(hone_err *err, const char *file, int line, hone_code code,
                          const char *remedy, const char *fmt, ...) HONE_PRINTF(6, 7);
 #define HONE_FAIL(err, code, remedy, ...) hone_err_raise((err), __FILE__, __LINE__, (code), (remedy), __VA_ARGS__)

@@ -55,7 +55,7 @@ hone_code hone_file_read(const hone_file *f, uint64_t off, void *buf, size_t n, 
 
 void hone_file_close(hone_file *f)
 {
-    if (f && f->fd > 0) close(f->fd);
+    if (f && f->path && f->fd >= 0) close(f->fd); /* a zeroed one has no path: its 0 is nobody's */
     if (f) *f = HONE_FILE_CLOSED;
 }
 
@@ -144,8 +144,53 @@ hone_code hone_disk_free(const char *path, uint64_t *out, hone_err *err)
     return HONE_OK;
 }
 
+/* Opens tmp and locks it.  A writer that ends between our open and our lock has renamed or removed the file we hold: then it is
+ * no longer tmp, and emptying it would empty a finished artefact. */
+static hone_code open_locked(const char *tmp, int *out, hone_err *err)
+{
+    for (int tries = 0; tries < 100; tries++) {
+        struct stat mine, there;
+        int         fd = open(tmp, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+        if (fd < 0) {
+            const char *remedy = errno == ENAMETOOLONG ? "use a shorter name" : "choose an output folder you may write to";
+            return HONE_FAIL(err, HONE_ERESOURCE, remedy, "cannot create '%s': %s", tmp, strerror(errno));
+        }
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            int e = errno;
+            close(fd);
+            if (e == EINTR) continue;
+            if (e == EWOULDBLOCK) break;
+            return HONE_FAIL(err, HONE_ERESOURCE, "choose an output folder on another filesystem", "cannot lock '%s': %s", tmp, strerror(e));
+        }
+        if (fstat(fd, &mine) == 0 && lstat(tmp, &there) == 0 && mine.st_dev == there.st_dev && mine.st_ino == there.st_ino) {
+            if (S_ISREG(mine.st_mode)) {
+                *out = fd;
+                return HONE_OK;
+            }
+            close(fd);
+            return HONE_FAIL(err, HONE_ERESOURCE, "move it away", "'%s' is not a regular file", tmp);
+        }
+        close(fd);
+    }
+    return HONE_FAIL(err, HONE_ERESOURCE, "wait for the other run or use another folder", "'%s' is being written by another process", tmp);
+}
+
+static hone_code reserve(int fd, const char *path, const char *tmp, uint64_t size, hone_err *err)
+{
+    if (ftruncate(fd, 0) != 0)
+        return HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot empty '%s': %s", tmp, strerror(errno));
+    if (size == 0) return HONE_OK;
+    int e = size > INT64_MAX ? EFBIG : posix_fallocate(fd, 0, (off_t)size);
+    /* Some filesystems cannot reserve; the length is set all the same, so that gaps never written read as zero. */
+    if (e == EOPNOTSUPP || e == EINVAL) e = ftruncate(fd, (off_t)size) == 0 ? 0 : errno;
+    if (e == 0) return HONE_OK;
+    return HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot reserve %" PRIu64 " bytes for '%s': %s", size, path, strerror(e));
+}
+
 hone_code hone_out_open(const char *path, uint64_t size, hone_out *out, hone_err *err)
 {
+    if (hone_dir_exists(path)) /* said now, and not when all has been written */
+        return HONE_FAIL(err, HONE_ERESOURCE, "move it away or choose another name", "'%s' is a folder, a file has to go there", path);
     size_t n = strlen(path);
     char  *p = malloc(n + 1), *tmp = malloc(n + 5);
     if (!p || !tmp) {
@@ -156,28 +201,14 @@ hone_code hone_out_open(const char *path, uint64_t size, hone_out *out, hone_err
     memcpy(p, path, n + 1);
     memcpy(tmp, path, n);
     memcpy(tmp + n, ".tmp", 5);
-    hone_code code = HONE_OK;
-    int       fd = open(tmp, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (fd < 0)
-        code = HONE_FAIL(err, HONE_ERESOURCE, "choose an output folder you may write to", "cannot create '%s': %s", tmp,
-                         strerror(errno));
-    else if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-        code = HONE_FAIL(err, HONE_ERESOURCE, "wait for the other run or use another folder",
-                         "'%s' is being written by another process", tmp);
-    else if (ftruncate(fd, 0) != 0)
-        code = HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot empty '%s': %s", tmp, strerror(errno));
-    else if (size && size <= INT64_MAX) {
-        int e = posix_fallocate(fd, 0, (off_t)size);
-        /* Some filesystems cannot reserve; the length is set all the same, so that gaps never written read as zero. */
-        if ((e == EOPNOTSUPP || e == EINVAL) && ftruncate(fd, (off_t)size) == 0) e = 0;
-        if (e != 0) {
-            code = HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot reserve %" PRIu64 " bytes for '%s': %s", size, path,
-                             strerror(e));
-            (void)unlink(tmp);
-        }
-    }
+    int       fd = -1;
+    hone_code code = open_locked(tmp, &fd, err);
+    if (code == HONE_OK) code = reserve(fd, path, tmp, size, err);
     if (code != HONE_OK) {
-        if (fd >= 0) close(fd);
+        if (fd >= 0) {
+            (void)unlink(tmp);
+            close(fd);
+        }
         free(p);
         free(tmp);
         return code;
@@ -223,7 +254,7 @@ hone_code hone_out_commit(hone_out *o, hone_code (*check)(void *, const char *, 
         code = HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot sync '%s': %s", o->tmp, strerror(errno));
     if (code == HONE_OK && check) code = check(user, o->tmp, err);
     if (code == HONE_OK && rename(o->tmp, o->path) != 0)
-        code = HONE_FAIL(err, HONE_ERESOURCE, "", "cannot rename '%s' to '%s': %s", o->tmp, o->path, strerror(errno));
+        code = HONE_FAIL(err, HONE_ERESOURCE, "leave the folder alone while hone writes to it", "cannot rename '%s' to '%s': %s", o->tmp, o->path, strerror(errno));
     if (code == HONE_OK) {
         sync_folder(o->path);
         free(o->tmp);

@@ -8,7 +8,9 @@
 #include "formats/scratch.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static scratch     here;
@@ -130,6 +132,49 @@ static void two_writers_of_one_path_do_not_mix(void **state)
     hone_out_discard(NULL);
 }
 
+/* Stands before the system's own: lets another writer end between our open and our lock. */
+static bool another_ends_first;
+int         flock(int fd, int operation)
+{
+    if (another_ends_first) {
+        another_ends_first = false;
+        assert_int_equal(write(fd, "whole", 5), 5);
+        assert_int_equal(rename(at("raced.tmp"), at("raced")), 0);
+    }
+    return (int)syscall(SYS_flock, fd, operation);
+}
+
+static void a_finished_file_is_never_emptied_by_the_next_writer(void **state)
+{
+    hone_out    o = { .fd = -1 };
+    hone_err    err = { 0 };
+    struct stat st;
+    (void)state;
+    another_ends_first = true;
+    assert_int_equal(hone_out_open(at("raced"), 0, &o, &err), HONE_OK);
+    assert_false(another_ends_first);
+    assert_int_equal(stat(at("raced"), &st), 0);
+    assert_int_equal(st.st_size, 5);
+    assert_int_equal(hone_out_write(&o, 0, "next", 4, &err), HONE_OK);
+    assert_int_equal(hone_out_commit(&o, NULL, NULL, &err), HONE_OK);
+    assert_int_equal(stat(at("raced"), &st), 0);
+    assert_int_equal(st.st_size, 4);
+}
+
+static void what_stands_in_the_way_of_an_output_is_named_before_the_work(void **state)
+{
+    hone_out o = { .fd = -1 };
+    hone_err err = { 0 };
+    (void)state;
+    assert_int_equal(hone_dir_make(at("taken"), &err), HONE_OK);
+    assert_int_equal(hone_out_open(at("taken"), 0, &o, &err), HONE_ERESOURCE);
+    assert_non_null(strstr(err.cause, "taken' is a folder, a file has to go there"));
+    assert_int_equal(mkfifo(at("pipe.tmp"), 0600), 0);
+    assert_int_equal(hone_out_open(at("pipe"), 0, &o, &err), HONE_ERESOURCE);
+    assert_non_null(strstr(err.cause, "pipe.tmp' is not a regular file"));
+    assert_int_equal(o.fd, -1);
+}
+
 static void what_was_never_written_reads_as_zero(void **state)
 {
     hone_out  o = { .fd = -1 };
@@ -185,6 +230,8 @@ int main(void)
         cmocka_unit_test(names_that_leave_the_folder_are_refused),
         cmocka_unit_test(a_refused_output_leaves_the_old_file_and_no_tmp),
         cmocka_unit_test(two_writers_of_one_path_do_not_mix),
+        cmocka_unit_test(a_finished_file_is_never_emptied_by_the_next_writer),
+        cmocka_unit_test(what_stands_in_the_way_of_an_output_is_named_before_the_work),
         cmocka_unit_test(what_was_never_written_reads_as_zero),
         cmocka_unit_test(digests_are_those_of_the_standard),
         cmocka_unit_test(a_path_under_a_file_cannot_be_made),
