@@ -261,8 +261,8 @@ const hone_cmd hone_cmd_probe = {
     .summary = "show what this machine, or a named target, has to run a model on",
     .args = "",
     .about = "Reads processor, memory, accelerators, storage, power, network and runtimes from the kernel and the hardware, within the limits that "
-             "control groups set, and measures how fast memory and disk are read (about two seconds; --quick leaves that out). What cannot be found "
-             "is said, with the reason. A named target's facts come from datasheets; each has its source.",
+             "control groups set, and measures how fast memory and disk are read (about two seconds and a nameless file of 64 MiB; --quick leaves "
+             "that out). What cannot be found is said, with the reason. A named target's facts come from datasheets; each has its source.",
     .example = "hone probe\nhone probe --target raspberry-pi-5 --sources\nhone probe --list",
     .opts = opts, .n_opts = HONE_COUNT(opts), .min_args = 0, .max_args = 0, .run = run, .print = print,
 };
