@@ -2,9 +2,10 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "hw/cpu.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -29,61 +30,63 @@ static void on_signal(int sig)
     (void)signal(sig, SIG_DFL);
 }
 
+/* Text that may hold names from files or from the command line, as it may be shown and as JSON can hold it. */
+#define SHOWN (4 * sizeof((hone_err *)0)->cause + 1)
+static const char *safe(const char *text, char buf[SHOWN]) { return hone_text_show(text, strlen(text), buf, SHOWN); }
+
 static void print_error(const hone_cli *c, const char *verb, const hone_err *err)
 {
-    const char *red = isatty(STDERR_FILENO) && c->color ? "\033[31m" : "", *plain = red[0] ? "\033[0m" : "";
-    char        cause[2 * sizeof err->cause];
+    const char *red = hone_term_color(STDERR_FILENO) ? "\033[31m" : "", *plain = red[0] ? "\033[0m" : "";
+    char        text[SHOWN];
     hone_progress_end();
-    (void)hone_text_show(err->cause, strlen(err->cause), cause, sizeof cause);
-    (void)fprintf(stderr, "%shone%s%s: %s%s\n", red, verb ? " " : "", verb ? verb : "", cause, plain);
-    if (err->remedy[0]) (void)fprintf(stderr, "      %s\n", err->remedy);
+    (void)fprintf(stderr, "%shone%s%s: %s%s\n", red, verb ? " " : "", verb ? verb : "", safe(err->cause, text), plain);
+    if (err->remedy[0]) (void)fprintf(stderr, "      %s\n", safe(err->remedy, text));
     if (c->verbose && err->file) (void)fprintf(stderr, "      raised at %s:%d\n", err->file, err->line);
 }
 
-static bool valid_utf8_or_escaped(json_t *o, const char *key, const char *text)
+/* The one document of --json as text, to be freed; NULL when memory is gone. */
+static char *document_text(const char *verb, json_t *doc, hone_code code, const hone_err *err)
 {
-    char shown[2048];
-    return hone_json_put(o, key, json_string(hone_text_show(text, strlen(text), shown, sizeof shown)));
+    char    schema[64], text[SHOWN];
+    json_t *whole = json_object();
+    (void)snprintf(schema, sizeof schema, "hone.%s/1", verb);
+    bool good = whole && hone_json_put(whole, "schema", json_string(schema)) && hone_json_put(whole, "ok", json_boolean(code == HONE_OK));
+    if (good && code != HONE_OK) {
+        json_t *e = json_object();
+        good = e && hone_json_put(e, "code", json_string(hone_code_name(code))) && hone_json_put(e, "exit", json_integer(code)) &&
+               hone_json_put(e, "cause", json_string(safe(err->cause, text))) && hone_json_put(e, "remedy", json_string(safe(err->remedy, text)));
+        if (good) good = hone_json_put(whole, "error", e);
+        else json_decref(e);
+    }
+    if (good && doc && (code == HONE_OK || code == HONE_ENO)) good = json_object_update(whole, doc) == 0;
+    char *out = good ? json_dumps(whole, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12)) : NULL;
+    json_decref(whole);
+    return out;
 }
 
 static int finish(const hone_cli *c, const char *verb, json_t *doc, hone_code code, const hone_err *err)
 {
+    hone_err none = { 0 };
     if (c->json) {
-        char schema[64];
-        bool good = true;
-        (void)snprintf(schema, sizeof schema, "hone.%s/1", verb);
-        json_t *whole = json_object();
-        good = whole && hone_json_put(whole, "schema", json_string(schema)) && hone_json_put(whole, "ok", json_boolean(code == HONE_OK));
-        if (good && code != HONE_OK) {
-            json_t *e = json_object();
-            good = e && hone_json_put(e, "code", json_string(hone_code_name(code))) && hone_json_put(e, "exit", json_integer(code)) &&
-                   valid_utf8_or_escaped(e, "cause", err->cause) && valid_utf8_or_escaped(e, "remedy", err->remedy) &&
-                   hone_json_put(whole, "error", e);
+        char *text = document_text(verb, doc, code, err);
+        if (!text) { /* the promise of one document holds without memory too */
+            code = HONE_NOMEM(&none, "the JSON document");
+            err = &none;
         }
-        if (good && doc && (code == HONE_OK || code == HONE_ENO)) good = json_object_update(whole, doc) == 0;
-        if (!good || json_dumpf(whole, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(12)) != 0) {
-            (void)fprintf(stderr, "hone: out of memory for the JSON document\n");
-            code = HONE_ERESOURCE;
-        } else
-            (void)putchar('\n');
-        json_decref(whole);
+        (void)printf("%s\n", text ? text
+                                  : "{\"schema\": \"hone.error/1\", \"ok\": false, \"error\": {\"code\": \"resources\", \"exit\": 6, "
+                                    "\"cause\": \"out of memory for the JSON document\", \"remedy\": \"free memory or use a smaller model\"}}");
+        free(text);
     } else if (doc && (code == HONE_OK || code == HONE_ENO) && c->cmd && c->cmd->print)
         c->cmd->print((hone_cli *)(uintptr_t)c, doc);
+    if (code != HONE_OK && !(c->json && code == HONE_ENO)) print_error(c, c->cmd ? c->cmd->name : NULL, err);
+    errno = 0;
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        (void)fprintf(stderr, "hone: cannot write the result to standard output: %s\n", strerror(errno));
+        (void)HONE_FAIL(&none, HONE_ERESOURCE, "", "cannot write the result to standard output: %s", errno ? strerror(errno) : "write error");
+        print_error(c, c->cmd ? c->cmd->name : NULL, &none);
         if (code == HONE_OK || code == HONE_ENO) code = HONE_ERESOURCE;
-    } else if (code != HONE_OK && !(c->json && code == HONE_ENO))
-        print_error(c, c->cmd ? c->cmd->name : NULL, err);
+    }
     return (int)code;
-}
-
-/* Cores this process may run on; a container's quota is honoured by hw/, this is the affinity mask. */
-static unsigned default_threads(void)
-{
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    int n = CPU_COUNT(&set);
-    return n > 0 ? (unsigned)n : 1;
 }
 
 /* bin/hone finds ../share/hone and ../libexec/hone when installed, its neighbours and the source folder in a build tree. */
@@ -132,46 +135,74 @@ static hone_code unknown_verb(const char *word, hone_err *err)
     return HONE_FAIL(err, HONE_EUSAGE, remedy, "there is no verb '%s'", hone_text_show(word, strlen(word), shown, sizeof shown));
 }
 
-/* help, man, completion, --version: about hone itself; they take no model and no --json.  -1: none of these. */
+static hone_code find_cmd_or_name(const char *word, const hone_cmd **out, hone_err *err)
+{
+    *out = word ? find_cmd(word) : NULL;
+    return word && !*out ? unknown_verb(word, err) : HONE_OK;
+}
+
+/* help, man, completion, --version: about hone itself.  They print text; only their errors become JSON.  -1: none of these. */
 static int about_hone(hone_cli *c, int argc, char **argv, hone_err *err)
 {
-    const char *word = argc > 1 ? argv[1] : "--help", *arg = argc > 2 ? argv[2] : NULL;
+    const char     *word = NULL, *arg = NULL;
+    const hone_cmd *cmd = NULL;
+    hone_code       code = HONE_OK;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) continue;
+        if (!word) word = argv[i];
+        else if (!arg) arg = argv[i];
+    }
+    if (!word) word = c->json ? "--json" : "--help"; /* --json alone is no verb */
     if (strcmp(word, "--version") == 0 || strcmp(word, "version") == 0) (void)printf("hone " HONE_VERSION "\n");
     else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
-        const hone_cmd *cmd = arg ? find_cmd(arg) : NULL;
-        if (arg && !cmd) return finish(c, "help", NULL, unknown_verb(arg, err), err);
+        code = find_cmd_or_name(arg, &cmd, err);
         if (cmd) hone_cli_help_cmd(cmd, stdout, c->color);
-        else hone_cli_help(c, stdout);
+        else if (code == HONE_OK) hone_cli_help(c, stdout);
     } else if (strcmp(word, "man") == 0) {
-        const hone_cmd *cmd = arg ? find_cmd(arg) : NULL;
-        if (arg && !cmd) return finish(c, "man", NULL, unknown_verb(arg, err), err);
-        hone_cli_man(cmd, stdout);
+        code = find_cmd_or_name(arg, &cmd, err);
+        if (code == HONE_OK) hone_cli_man(cmd, stdout);
     } else if (strcmp(word, "completion") == 0) {
         if (!arg || !hone_cli_completion(arg, stdout))
-            return finish(c, "completion", NULL,
-                          HONE_FAIL(err, HONE_EUSAGE, "usage: hone completion bash|zsh|fish", "hone completion needs the name of a shell"), err);
+            code = HONE_FAIL(err, HONE_EUSAGE, "usage: hone completion bash|zsh|fish", "hone completion needs the name of a shell");
     } else return -1;
-    return finish(c, "help", NULL, HONE_OK, err);
+    if (code == HONE_OK) c->json = false;
+    return finish(c, "error", NULL, code, err);
+}
+
+/* A closed stdin, stdout or stderr would give its number to the next file we open, and messages would end up in an artefact.
+ * What stands there instead refuses reading and writing. */
+static void fill_standard_files(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) _exit(HONE_ERESOURCE);
+}
+
+static void catch_signals(void)
+{
+    (void)signal(SIGINT, on_signal);
+    (void)signal(SIGTERM, on_signal);
+    if (signal(SIGHUP, SIG_IGN) != SIG_IGN) (void)signal(SIGHUP, on_signal); /* under nohup it stays ignored */
 }
 
 int main(int argc, char **argv)
 {
-    hone_cli    c = { .width = 100 };
-    hone_err    err = { 0 };
-    const char *no_color = getenv("NO_COLOR");
-    c.color = isatty(STDOUT_FILENO) && (!no_color || !no_color[0]);
+    hone_cli c = { .width = 100 };
+    hone_err err = { 0 };
+    fill_standard_files();
+    c.color = hone_term_color(STDOUT_FILENO);
     struct winsize ws;
     if (isatty(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_col >= 40) c.width = ws.ws_col;
-    c.ctx = (hone_ctx){ .on_event = hone_progress_event, .user = &c, .cancel = &interrupted, .threads = default_threads() };
-    (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, reported below */
+    c.ctx = (hone_ctx){ .on_event = hone_progress_event, .user = &c, .cancel = &interrupted, .threads = hone_cpu_effective(&hone_hw_machine) };
+    (void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is a failed write, reported below; */
+    (void)signal(SIGXFSZ, SIG_IGN); /* so is a file over the limit (ulimit -f) */
+    /* A wrong command line that asks for --json gets its error as JSON too. */
+    for (int i = 1; i < argc; i++) c.json = c.json || strcmp(argv[i], "--json") == 0;
 
     int rc = about_hone(&c, argc, argv, &err);
     if (rc >= 0) {
         hone_arena_release(&c.arena);
         return rc;
     }
-    /* A wrong command line that asks for --json gets its error as JSON too. */
-    for (int i = 1; i < argc; i++) c.json = c.json || strcmp(argv[i], "--json") == 0;
     c.cmd = find_cmd(argv[1]);
     if (!c.cmd) {
         rc = finish(&c, "error", NULL, unknown_verb(argv[1], &err), &err);
@@ -195,8 +226,7 @@ int main(int argc, char **argv)
         if (c.ctx.threads == 0 || c.ctx.threads > 1024)
             code = HONE_FAIL(&err, HONE_EUSAGE, "", "--threads is %u, needs 1..1024", c.ctx.threads);
         find_home(&c);
-        (void)signal(SIGINT, on_signal);
-        (void)signal(SIGTERM, on_signal);
+        catch_signals();
         if (code == HONE_OK && !(doc = json_object())) code = HONE_NOMEM(&err, "the result");
         if (code == HONE_OK) code = c.cmd->run(&c, doc, &err);
     }

@@ -233,7 +233,8 @@ static hone_code warn_of_limits(job *j, json_t *warnings, hone_err *err)
     for (size_t i = 0; i < n; i++) {
         const char *text = hone_arena_printf(&j->arena, "in llama.cpp: %s: %s (%s)", limits[i].feature, limits[i].consequence, limits[i].cause);
         if (!text || json_array_append_new(warnings, json_string(text)) != 0) return HONE_NOMEM(err, "the warnings");
-        hone_event_warn(j->ctx, NULL, "%s", text);
+        if (limits[i].harmless) hone_event_note(j->ctx, "%s", text);
+        else hone_event_warn(j->ctx, NULL, "%s", text);
     }
     return HONE_OK;
 }

@@ -65,7 +65,8 @@ static hone_code read_row(const json_t *row, const hone_facts *f, hone_arena *a,
         *fields[i].field = fill(v, f, a);
         if (!*fields[i].field) return HONE_NOMEM(err, "the limits");
     }
-    return HONE_OK;
+    out->harmless = false;
+    return hone_json_bool(row, "harmless", &out->harmless, err);
 }
 
 static hone_code select_rows(const json_t *doc, const char *consumer, const hone_facts *f, const hone_tokenizer *tokenizer, hone_arena *a,

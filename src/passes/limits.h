@@ -11,6 +11,7 @@ typedef struct hone_limit { /* strings live in the arena */
     const char *cause;       /* file and line in the consumer */
     const char *consequence; /* for the user */
     const char *test;
+    bool        harmless;    /* worth knowing, changes no token and no answer: a note, not a warning ("harmless": true) */
 } hone_limit;
 
 /* The rows of data_dir/data/limits.json for consumer that this model meets; tokenizer NULL: those about facts only.
