@@ -71,13 +71,17 @@ void      hone_cli_man(const hone_cmd *cmd, FILE *to);                  /* mdoc 
 bool      hone_cli_completion(const char *shell, FILE *to);             /* bash, zsh, fish; false: unknown shell */
 
 /* --- printing for people --- */
+/* A terminal that moves its cursor (TERM is set and not "dumb"); ... and colour is wanted there (NO_COLOR is unset or empty). */
+bool hone_term_moves(int fd);
+bool hone_term_color(int fd);
 typedef enum hone_style { HONE_PLAIN, HONE_BOLD, HONE_DIM, HONE_GREEN, HONE_YELLOW, HONE_RED, HONE_CYAN } hone_style;
 void hone_say(const hone_cli *c, hone_style s, const char *fmt, ...) HONE_PRINTF(3, 4); /* no newline added */
 /* "name:      value" lines with the names in one column */
 void hone_say_field(const hone_cli *c, const char *name, const char *fmt, ...) HONE_PRINTF(3, 4);
 void hone_say_head(const hone_cli *c, const char *fmt, ...) HONE_PRINTF(2, 3); /* a section title */
 
-/* A table: fill cell by cell, then print.  Columns are as wide as their widest cell; numbers right, words left. */
+/* A table: fill cell by cell, then print.  Columns are as wide as their widest cell; numbers right, words left.  Cells may hold names
+ * from outside: they are escaped here. */
 typedef struct hone_table hone_table;
 hone_table *hone_table_new(hone_cli *c, size_t n_cols);
 void        hone_table_col(hone_table *t, size_t col, const char *title, const char *unit, bool right); /* unit: second header line, or "" */

@@ -54,7 +54,7 @@ static bool read_count(const char *s, uint32_t *out)
     char *end;
     errno = 0;
     unsigned long v = strtoul(s, &end, 10);
-    if (errno || end == s || *end || s[0] == '-' || v > UINT32_MAX) return false;
+    if (errno || s[0] < '0' || s[0] > '9' || *end || v > UINT32_MAX) return false; /* strtoul would take " -1" too */
     *out = (uint32_t)v;
     return true;
 }
@@ -184,6 +184,11 @@ hone_code hone_cli_parse(hone_cli *c, int argc, char **argv, hone_err *err)
     if (!c->args) return HONE_NOMEM(err, "the command line");
     for (int i = 0; i < argc; i++) {
         const char *a = argv[i];
+        char        shown[120];
+        /* Paths end up in JSON and in the names inside of artefacts, which are UTF-8; an escaped one would name no file. */
+        if (!hone_utf8_valid(a, strlen(a)))
+            return HONE_FAIL(err, HONE_EUSAGE, "rename it, or reach it through a symbolic link", "'%s' is not UTF-8",
+                             hone_text_show(a, strlen(a), shown, sizeof shown));
         if (only_args || a[0] != '-' || a[1] == '\0') c->args[c->n_args++] = a;
         else if (strcmp(a, "--") == 0) only_args = true;
         else if (a[1] == '-') HONE_TRY(parse_long(c, argc, argv, &i, err));

@@ -2,10 +2,23 @@
 #include "base/text.h"
 #include <stdarg.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char *const code_of[] = { [HONE_PLAIN] = "",       [HONE_BOLD] = "\033[1m",   [HONE_DIM] = "\033[2m",
                                        [HONE_GREEN] = "\033[32m", [HONE_YELLOW] = "\033[33m", [HONE_RED] = "\033[31m",
                                        [HONE_CYAN] = "\033[36m" };
+
+bool hone_term_moves(int fd)
+{
+    const char *term = getenv("TERM");
+    return isatty(fd) && term && term[0] && strcmp(term, "dumb") != 0;
+}
+
+bool hone_term_color(int fd)
+{
+    const char *no_color = getenv("NO_COLOR");
+    return hone_term_moves(fd) && (!no_color || !no_color[0]);
+}
 
 void hone_say(const hone_cli *c, hone_style s, const char *fmt, ...)
 {
@@ -108,7 +121,7 @@ void hone_table_col(hone_table *t, size_t col, const char *title, const char *un
 
 void hone_table_cell(hone_table *t, size_t row, size_t col, hone_style s, const char *fmt, ...)
 {
-    char    text[512];
+    char    text[1280], shown[sizeof text];
     va_list ap;
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof text, fmt, ap);
@@ -124,7 +137,7 @@ void hone_table_cell(hone_table *t, size_t row, size_t col, hone_style s, const 
     }
     if (row >= t->n_rows) t->n_rows = row + 1;
     cell *k = &t->cells[row * t->n_cols + col];
-    k->text = hone_arena_strdup(&t->c->arena, text);
+    k->text = hone_arena_strdup(&t->c->arena, hone_text_show(text, strlen(text), shown, sizeof shown));
     k->style = s;
 }
 

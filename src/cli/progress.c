@@ -22,7 +22,7 @@ static double now_s(void)
 static bool on_terminal(void)
 {
     /* In the background a bar would be written over the shell's line. */
-    return isatty(STDERR_FILENO) && tcgetpgrp(STDERR_FILENO) == getpgrp();
+    return hone_term_moves(STDERR_FILENO) && tcgetpgrp(STDERR_FILENO) == getpgrp();
 }
 
 static void wipe(void)
@@ -64,29 +64,26 @@ static void draw(const hone_event *ev)
     bar.shown = true;
 }
 
+static void show_line(const hone_cli *c, const hone_event *ev)
+{
+    static const char *const colors[] = { [HONE_EV_STEP] = "\033[36m", [HONE_EV_WARN] = "\033[33m", [HONE_EV_DETAIL] = "" };
+    char                     text[2048]; /* events carry names that came from files */
+    const char              *color = hone_term_color(STDERR_FILENO) ? colors[ev->kind] : NULL;
+    bool                     warning = ev->kind == HONE_EV_WARN;
+    if (!warning && (c->quiet || (ev->kind == HONE_EV_DETAIL && !c->verbose))) return;
+    wipe();
+    (void)fprintf(stderr, "%s%s%s%s\n", color ? color : "", warning ? "hone: warning: " : ev->kind == HONE_EV_STEP ? "" : "  ",
+                  hone_text_show(ev->text, strlen(ev->text), text, sizeof text), color && color[0] ? "\033[0m" : "");
+    if (warning && ev->remedy && ev->remedy[0])
+        (void)fprintf(stderr, "      %s\n", hone_text_show(ev->remedy, strlen(ev->remedy), text, sizeof text));
+}
+
 void hone_progress_event(void *user, const hone_event *ev)
 {
     const hone_cli *c = user;
-    bool            tint = isatty(STDERR_FILENO) && c->color;
     (void)pthread_mutex_lock(&bar.lock);
-    switch (ev->kind) {
-    case HONE_EV_PROGRESS:
-        if (!c->quiet && on_terminal()) draw(ev);
-        break;
-    case HONE_EV_DETAIL:
-    case HONE_EV_STEP:
-    case HONE_EV_NOTE:
-        if (c->quiet || (ev->kind == HONE_EV_DETAIL && !c->verbose)) break;
-        wipe();
-        (void)fprintf(stderr, ev->kind == HONE_EV_STEP ? "%s%s%s\n" : "  %s%s%s\n", tint && ev->kind == HONE_EV_STEP ? "\033[36m" : "",
-                      ev->text, tint && ev->kind == HONE_EV_STEP ? "\033[0m" : "");
-        break;
-    case HONE_EV_WARN:
-        wipe();
-        (void)fprintf(stderr, "%shone: warning: %s%s\n", tint ? "\033[33m" : "", ev->text, tint ? "\033[0m" : "");
-        if (ev->remedy && ev->remedy[0]) (void)fprintf(stderr, "      %s\n", ev->remedy);
-        break;
-    }
+    if (ev->kind != HONE_EV_PROGRESS) show_line(c, ev);
+    else if (!c->quiet && on_terminal()) draw(ev);
     (void)pthread_mutex_unlock(&bar.lock);
 }
 
