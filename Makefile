@@ -20,7 +20,7 @@ deps:
 
 build:
 	@test -f $(BUILD)/build.ninja || $(generate) --log-level=WARNING
-	@cmake --build $(BUILD)
+	@cmake --build $(BUILD) --target product
 
 # "The answer is no" (exit 1: a gate failed) is an honest result of the demonstration; anything above is a failure.
 run: all
@@ -42,6 +42,7 @@ fuzz: setup deps
 	@FUZZ_T=$(FUZZ_T) tools/test fuzz
 
 bench: all judges
+	@cmake --build $(BUILD) --target perf-gen_llama
 	@tests/perf/bench
 
 # The programs and Python environments that judge us in tests; judges-all adds those that take gigabytes.
