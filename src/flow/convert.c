@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Floats in a tile.  1 MiB of source at two bytes a weight: large enough to keep system calls rare, small enough that two
  * tiles for each thread stay in the outer caches.  Measured flat between 256 Ki and 2 Mi floats. */
@@ -36,7 +37,7 @@ typedef struct output {
     const char     *path;
 } output;
 
-typedef struct tile { uint32_t weight; uint64_t row0, n_rows; } tile;
+typedef struct tiling { uint64_t first, step; } tiling; /* of a weight: its first tile among all, and rows in a full tile */
 
 typedef struct job {
     const hone_ctx    *ctx;
@@ -47,8 +48,9 @@ typedef struct job {
     char             (*names)[64];
     output             outputs[HONE_MAX_OUTPUTS];
     size_t             n_outputs;
-    tile              *tiles;
-    size_t             n_tiles;
+    tiling            *tiles;   /* [n_weights] */
+    size_t             n_tiles; /* of all weights */
+    unsigned           threads; /* no more than there are tiles */
     uint8_t           *scratch; /* [threads][scratch_each] */
     size_t             scratch_each, floats_bytes, read_bytes;
     uint64_t           source_bytes;
@@ -72,7 +74,7 @@ static uint64_t row_bytes(hone_dtype t, uint64_t cols)
 static hone_code apply_keep(job *j, output *o, const hone_keep *keep, size_t n_keep, hone_err *err)
 {
     for (size_t k = 0; k < n_keep; k++) {
-        size_t     hits = 0;
+        size_t     hits = 0, fixed = 0;
         hone_dtype t;
         if (!hone_dtype_from_name(keep[k].dtype, &t)) return HONE_FAIL(err, HONE_EUSAGE, "", "there is no type '%s'", keep[k].dtype);
         const hone_codec *codec = hone_codec_find(t);
@@ -80,6 +82,10 @@ static hone_code apply_keep(job *j, output *o, const hone_keep *keep, size_t n_k
             return HONE_FAIL(err, HONE_EUSAGE, "as in f16, q8_0, q6_k", "hone cannot write '%s' tensors", keep[k].dtype);
         for (size_t i = 0; i < j->n_weights; i++) {
             if (fnmatch(keep[k].pattern, j->names[i], 0) != 0) continue;
+            if (t != HONE_DTYPE_F32 && !hone_mix_may_quantize(&j->weights[i])) {
+                fixed++;
+                continue;
+            }
             hits++;
             uint64_t cols = hone_weight_cols(&j->weights[i]);
             uint32_t block = hone_dtype_get(t)->block_elems;
@@ -88,9 +94,23 @@ static hone_code apply_keep(job *j, output *o, const hone_keep *keep, size_t n_k
                                  "tensor '%s' has %" PRIu64 " columns, %s needs a multiple of %u", j->names[i], cols, keep[k].dtype, block);
             o->types[i] = t;
         }
+        if (hits == 0 && fixed)
+            return HONE_FAIL(err, HONE_EUSAGE, "give them f32, or name matrices, as in 'blk.*.ffn_down.weight'",
+                             "--keep '%s' matches %zu tensors that llama.cpp takes only as they are, none that could be %s", keep[k].pattern, fixed,
+                             keep[k].dtype);
         if (hits == 0)
             return HONE_FAIL(err, HONE_EUSAGE, "--dry-run --json lists the tensor names", "--keep '%s' matches no tensor", keep[k].pattern);
     }
+    return HONE_OK;
+}
+
+/* The file's name comes from --name or from the folder's; it stays inside the output folder. */
+static hone_code choose_stem(const job *j, const hone_convert_options *opt, const char **stem, hone_err *err)
+{
+    *stem = opt->name ? opt->name : j->m->facts.name;
+    if (strchr(*stem, '/'))
+        return HONE_FAIL(err, HONE_EUSAGE, "name a folder with -o DIR", "the file name '%s' has a '/'", *stem);
+    if (!**stem) *stem = "model";
     return HONE_OK;
 }
 
@@ -115,63 +135,74 @@ static hone_code plan_output(job *j, output *o, const char *quant, const hone_co
     for (size_t i = 0; i < j->n_weights; i++)
         HONE_TRY(hone_gguf_put_tensor(w, j->names[i], o->types[i], j->weights[i].n_dims, j->weights[i].dims, err));
     HONE_TRY(hone_gguf_layout(w, o->offsets, &o->total, &o->head, err));
-    const char *stem = opt->name ? opt->name : j->m->facts.name;
+    const char *stem = NULL;
+    HONE_TRY(choose_stem(j, opt, &stem, err));
     o->path = hone_arena_printf(a, "%s/%s-%s.gguf", opt->out_dir, stem, quant);
     return o->path ? HONE_OK : HONE_NOMEM(err, "a path");
 }
 
+static size_t whole_lines(uint64_t n) { return (size_t)((n + 63) & ~(uint64_t)63); }
+
+/* Nothing here wraps: check_size has seen to it. */
 static hone_code plan_tiles(job *j, hone_err *err)
 {
-    size_t n = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        n = 0;
-        for (size_t i = 0; i < j->n_weights; i++) {
-            const hone_weight *w = &j->weights[i];
-            uint64_t           rows = hone_weight_rows(w), cols = hone_weight_cols(w);
-            uint64_t           step = cols && cols < TILE_ELEMS ? TILE_ELEMS / cols : 1;
-            if (cols == 0) continue;
-            for (uint64_t r = 0; r < rows; r += step, n++)
-                if (pass) j->tiles[n] = (tile){ (uint32_t)i, r, rows - r < step ? rows - r : step };
-            if (pass) continue;
-            if (step > rows) step = rows;
-            size_t raw = hone_weight_scratch(w, step), floats = (size_t)(step * cols) * sizeof(float), out = 0;
-            for (size_t k = 0; k < j->n_outputs; k++) {
-                size_t b = (size_t)(step * row_bytes(j->outputs[k].types[i], cols));
-                if (b > out) out = b;
-            }
-            floats = (floats + 63) & ~(size_t)63;
-            raw = (raw + 63) & ~(size_t)63;
-            out = (out + 63) & ~(size_t)63;
-            if (floats > j->floats_bytes) j->floats_bytes = floats;
-            if (raw > j->read_bytes) j->read_bytes = raw;
-            if (out > j->scratch_each) j->scratch_each = out;
+    j->tiles = HONE_ARENA_NEW(&j->arena, tiling, j->n_weights + 1);
+    if (!j->tiles) return HONE_NOMEM(err, "the plan");
+    for (size_t i = 0; i < j->n_weights; i++) {
+        const hone_weight *w = &j->weights[i];
+        uint64_t           rows = hone_weight_rows(w), cols = hone_weight_cols(w), step = cols && cols < TILE_ELEMS ? TILE_ELEMS / cols : 1;
+        if (cols == 0) rows = 0;
+        if (step > rows) step = rows ? rows : 1;
+        j->tiles[i] = (tiling){ j->n_tiles, step };
+        j->n_tiles += (size_t)((rows + step - 1) / step);
+        if (rows == 0) continue;
+        size_t raw = whole_lines(hone_weight_scratch(w, step)), floats = whole_lines(step * cols * sizeof(float)), out = 0;
+        for (size_t k = 0; k < j->n_outputs; k++) {
+            size_t n = whole_lines(step * row_bytes(j->outputs[k].types[i], cols));
+            if (n > out) out = n;
         }
-        if (!pass && !(j->tiles = HONE_ARENA_NEW(&j->arena, tile, n + 1))) return HONE_NOMEM(err, "the plan");
+        if (floats > j->floats_bytes) j->floats_bytes = floats;
+        if (raw > j->read_bytes) j->read_bytes = raw;
+        if (out > j->scratch_each) j->scratch_each = out;
     }
-    j->n_tiles = n;
     j->scratch_each += j->floats_bytes + j->read_bytes;
+    j->threads = hone_ctx_threads(j->ctx);
+    if (j->threads > j->n_tiles) j->threads = j->n_tiles ? (unsigned)j->n_tiles : 1;
     return HONE_OK;
+}
+
+/* The weight that tile number index belongs to: the last one that begins at or before it (empty ones begin where the next does). */
+static size_t weight_of_tile(const job *j, uint64_t index)
+{
+    size_t lo = 0, hi = j->n_weights;
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (j->tiles[mid].first <= index) lo = mid;
+        else hi = mid;
+    }
+    return lo;
 }
 
 static hone_code run_tile(void *user, size_t index, unsigned worker, hone_err *err)
 {
     job               *j = user;
-    const tile        *t = &j->tiles[index];
-    const hone_weight *w = &j->weights[t->weight];
+    size_t             i = weight_of_tile(j, index);
+    const hone_weight *w = &j->weights[i];
     uint8_t           *mine = j->scratch + worker * j->scratch_each;
     float             *x = (float *)(void *)mine;
     uint8_t           *raw = mine + j->floats_bytes, *enc = raw + j->read_bytes;
-    uint64_t           cols = hone_weight_cols(w);
-    HONE_TRY(hone_weight_read(j->m->source, w, t->row0, t->n_rows, x, raw, err));
+    uint64_t           cols = hone_weight_cols(w), row0 = (index - j->tiles[i].first) * j->tiles[i].step, left = hone_weight_rows(w) - row0;
+    uint64_t           rows = left < j->tiles[i].step ? left : j->tiles[i].step;
+    HONE_TRY(hone_weight_read(j->m->source, w, row0, rows, x, raw, err));
     for (size_t k = 0; k < j->n_outputs; k++) {
         output           *o = &j->outputs[k];
-        hone_dtype        type = o->types[t->weight];
+        hone_dtype        type = o->types[i];
         const hone_codec *c = hone_codec_find(type);
         uint64_t          stride = row_bytes(type, cols);
-        for (uint64_t r = 0; r < t->n_rows; r++) c->encode_row(x + r * cols, enc + r * stride, (size_t)cols, NULL);
-        HONE_TRY(hone_out_write(&o->file, o->offsets[t->weight] + t->row0 * stride, enc, (size_t)(t->n_rows * stride), err));
+        for (uint64_t r = 0; r < rows; r++) c->encode_row(x + r * cols, enc + r * stride, (size_t)cols, NULL);
+        HONE_TRY(hone_out_write(&o->file, o->offsets[i] + row0 * stride, enc, (size_t)(rows * stride), err));
     }
-    uint64_t done = atomic_fetch_add(&j->done, t->n_rows * cols) + t->n_rows * cols;
+    uint64_t done = atomic_fetch_add(&j->done, rows * cols) + rows * cols;
     /* Source bytes, near enough for a bar: computed weights (rope factors) are a few hundred bytes. */
     uint64_t esize = hone_dtype_get(w->dtype)->block_bytes / hone_dtype_get(w->dtype)->block_elems;
     hone_event_progress(j->ctx, "bytes", done * (esize ? esize : 1) < j->source_bytes ? done * (esize ? esize : 1) : j->source_bytes,
@@ -239,6 +270,24 @@ static hone_code warn_of_limits(job *j, json_t *warnings, hone_err *err)
     return HONE_OK;
 }
 
+/* Sizes are the file's word (and a file may be mostly holes).  With this many weights at most, no product below wraps: a weight takes at
+ * most 8 bytes in a file and 24 in all buffers of a thread, and there are at most 1024 threads. */
+#define MAX_WEIGHTS ((uint64_t)1 << 48)
+static hone_code check_size(const job *j, uint64_t *elems, hone_err *err)
+{
+    *elems = 0;
+    for (size_t i = 0; i < j->n_weights; i++) {
+        const hone_weight *w = &j->weights[i];
+        uint64_t           n = 1;
+        bool               fits = true;
+        for (uint32_t d = 0; fits && d < w->n_dims; d++) fits = hone_size_mul(n, w->dims[d], &n);
+        if (!fits || n > MAX_WEIGHTS || *elems + n > MAX_WEIGHTS)
+            return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "the model has more than 2^48 weights with tensor '%s'", j->names[i]);
+        *elems += n;
+    }
+    return HONE_OK;
+}
+
 static hone_code prepare(job *j, const hone_convert_options *opt, hone_convert_result *res, hone_err *err)
 {
     hone_arena *a = &j->arena;
@@ -249,8 +298,8 @@ static hone_code prepare(job *j, const hone_convert_options *opt, hone_convert_r
     for (size_t i = 0; i < j->n_weights; i++) {
         const hone_weight *w = &j->weights[i];
         HONE_TRY(hone_gguf_tensor_name(w->role, w->part, w->layer, j->names[i], sizeof j->names[i], err));
-        elems += hone_weight_elems(w);
     }
+    HONE_TRY(check_size(j, &elems, err));
     for (size_t i = 0; i < j->m->source->n_tensors; i++) j->source_bytes += j->m->source->tensors[i].bytes;
     for (j->n_outputs = 0; j->n_outputs < opt->n_quants; j->n_outputs++) {
         for (size_t k = 0; k < j->n_outputs; k++)
@@ -282,7 +331,7 @@ static hone_code prepare(job *j, const hone_convert_options *opt, hone_convert_r
                             o->fallbacks == 1 ? "" : "s");
     }
     res->n_outputs = j->n_outputs;
-    res->ram_needed = hone_ctx_threads(j->ctx) * j->scratch_each + j->arena.total + j->m->arena.total;
+    res->ram_needed = j->threads * j->scratch_each + j->arena.total + j->m->arena.total;
     res->read_bytes = j->source_bytes;
     return HONE_OK;
 }
@@ -298,16 +347,13 @@ static hone_code estimate_time(job *j, double *seconds, hone_err *err)
     float   *x = (float *)(void *)j->scratch;
     uint8_t *raw = j->scratch + j->floats_bytes, *enc = raw + j->read_bytes;
     for (size_t k = 0; k < j->n_outputs; k++)
-        for (size_t i = 0; i < j->n_tiles; i++) {
-            const tile        *t = &j->tiles[i];
-            const hone_weight *w = &j->weights[t->weight];
-            hone_dtype         type = j->outputs[k].types[t->weight];
-            uint64_t           cols = hone_weight_cols(w), rows = t->n_rows;
-            bool               last = i + 1 == j->n_tiles || j->tiles[i + 1].weight != t->weight;
-            /* A full tile is the fairest sample; types that only small tensors have are timed on those. */
-            if (per_elem[type] > 0 || (rows * cols < TILE_ELEMS / 2 && !last)) continue;
+        for (size_t i = 0; i < j->n_weights; i++) {
+            const hone_weight *w = &j->weights[i];
+            hone_dtype         type = j->outputs[k].types[i];
+            uint64_t           cols = hone_weight_cols(w), rows = j->tiles[i].step; /* its first tile */
+            if (per_elem[type] > 0 || hone_weight_elems(w) == 0) continue;
             double t0 = now_s();
-            HONE_TRY(hone_weight_read(j->m->source, w, t->row0, rows, x, raw, err));
+            HONE_TRY(hone_weight_read(j->m->source, w, 0, rows, x, raw, err));
             double t1 = now_s();
             for (uint64_t r = 0; r < rows; r++) hone_codec_find(type)->encode_row(x + r * cols, enc, (size_t)cols, NULL);
             per_elem[type] = (now_s() - t1) / (double)(rows * cols);
@@ -319,7 +365,8 @@ static hone_code estimate_time(job *j, double *seconds, hone_err *err)
         total += read_elems > 0 ? n * read_s / read_elems : 0;
         for (size_t k = 0; k < j->n_outputs; k++) total += n * per_elem[j->outputs[k].types[i]];
     }
-    *seconds = total / hone_ctx_threads(j->ctx);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    *seconds = total / (cores > 0 && (unsigned long)cores < j->threads ? (double)cores : (double)j->threads);
     return HONE_OK;
 }
 
@@ -346,7 +393,7 @@ static hone_code write_all(job *j, const hone_convert_options *opt, hone_convert
     if (have < res->disk_needed)
         return HONE_FAIL(err, HONE_ERESOURCE, "free disk space, choose another folder or fewer encodings",
                          "the output needs %" PRIu64 " bytes, '%s' has %" PRIu64 " free", res->disk_needed, opt->out_dir, have);
-    j->scratch = aligned_alloc(64, hone_ctx_threads(j->ctx) * j->scratch_each);
+    j->scratch = aligned_alloc(64, j->threads * j->scratch_each);
     if (!j->scratch) return HONE_NOMEM(err, "tiles");
     for (size_t k = 0; k < j->n_outputs; k++) {
         output *o = &j->outputs[k];

@@ -1,12 +1,19 @@
 /* open.c - a checkpoint folder becomes a model: config, family, tensors with roles, tokenizer. */
 #include "arch/arch.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "flow/convert.h"
 #include "formats/hf.h"
 #include "formats/safetensors.h"
 #include <stdlib.h>
 
-/* The folder and its name: "a/b/", "a/b/model.safetensors" and "." all name a model. */
+static bool ends_in(const char *s, const char *tail)
+{
+    size_t n = strlen(s), k = strlen(tail);
+    return n >= k && strcmp(s + n - k, tail) == 0;
+}
+
+/* The folder and its name: "a/b/", "a/b/model.safetensors", "a/b/config.json" and "." all name a model. */
 static hone_code find_folder(hone_model *m, const char *path, const char **dir, const char **name, hone_err *err)
 {
     static const char NOT_A_MODEL[] = "name the folder that holds config.json and model.safetensors";
@@ -16,10 +23,10 @@ static hone_code find_folder(hone_model *m, const char *path, const char **dir, 
     while (n > 1 && d[n - 1] == '/') d[--n] = '\0';
     if (!hone_dir_exists(d)) {
         if (!hone_file_exists(d)) return HONE_FAIL(err, HONE_EINPUT, NOT_A_MODEL, "there is no '%s'", path);
-        if (n < 12 || (strcmp(d + n - 12, ".safetensors") != 0 && (n < 5 || strcmp(d + n - 5, ".json") != 0)))
+        if (!ends_in(d, ".safetensors") && !ends_in(d, ".json"))
             return HONE_FAIL(err, HONE_EUNSUPPORTED, NOT_A_MODEL, "'%s' is no checkpoint folder and no .safetensors file", path);
         char *slash = strrchr(d, '/');
-        if (slash) *slash = '\0';
+        if (slash) slash[slash == d] = '\0'; /* "/x" lies in "/" */
         else d = hone_arena_strdup(&m->arena, ".");
         if (!d) return HONE_NOMEM(err, "a path");
     }
@@ -28,13 +35,12 @@ static hone_code find_folder(hone_model *m, const char *path, const char **dir, 
     *name = slash ? slash + 1 : d;
     if (strcmp(*name, ".") == 0 || strcmp(*name, "..") == 0) {
         char *real = realpath(d, NULL);
-        if (real) {
-            const char *last = strrchr(real, '/');
-            *name = hone_arena_strdup(&m->arena, last && last[1] ? last + 1 : "model");
-            free(real);
-            if (!*name) return HONE_NOMEM(err, "a path");
-        }
+        slash = real ? strrchr(real, '/') : NULL;
+        *name = hone_arena_strdup(&m->arena, slash ? slash + 1 : "");
+        free(real);
+        if (!*name) return HONE_NOMEM(err, "a path");
     }
+    if (!**name || !hone_utf8_valid(*name, strlen(*name))) *name = "model"; /* the name goes into files that hold UTF-8 */
     return HONE_OK;
 }
 
@@ -62,8 +68,9 @@ static hone_code open_in(hone_model *m, const char *path, json_t **config, hone_
     HONE_TRY(find_folder(m, path, &dir, &name, err));
     HONE_TRY(hone_hf_config_load(dir, config, err));
     if (hone_arch_find(*config, &arch, err) != HONE_OK) return hone_err_wrap(err, "'%s/config.json'", dir);
-    /* A file was named: read that one; a folder: let the opener find single file or index. */
-    const char *weights = hone_file_exists(path) ? path : dir;
+    /* Weights or their index were named: read those; else let the opener find single file or index. */
+    const char *weights = ends_in(path, ".safetensors") || ends_in(path, ".index.json") ? path : dir;
+    if (!hone_file_exists(weights)) weights = dir;
     HONE_TRY(hone_safetensors_open(weights, &m->arena, &m->source, err));
     if (hone_arch_bind(arch, *config, m, err) != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
     m->facts.name = name;

@@ -59,7 +59,7 @@ static category category_of(const hone_weight *w)
 }
 
 /* tensor_allows_quantization: matrices that end in ".weight" and are no norm, no router, no position or token-type table. */
-static bool may_quantize(const hone_weight *w)
+bool hone_mix_may_quantize(const hone_weight *w)
 {
     uint32_t n = w->n_dims; /* ggml_n_dims: leading ones do not count */
     for (uint32_t i = 0; i < w->n_dims && w->dims[i] == 1; i++) n--;
@@ -208,7 +208,7 @@ hone_code hone_mix_assign(const hone_mix *mix, const hone_facts *f, const hone_w
         for (size_t i = 0; i < n; i++) {
             const hone_weight *w = weights[i];
             if (w->layer != layer) continue;
-            if (!may_quantize(w)) types[i] = HONE_DTYPE_F32;
+            if (!hone_mix_may_quantize(w)) types[i] = HONE_DTYPE_F32;
             else if (!quantized) types[i] = mix->base;
             else types[i] = fallback(hone_weight_cols(w), choose(&v, w), &count);
         }

@@ -13,4 +13,7 @@ const hone_mix *hone_mix_find(const char *name); /* NULL when unknown */
  * them (its rules count visits).  has_imatrix changes some rules.  *fallbacks: how many tensors had to take a fallback because of their width. */
 hone_code hone_mix_assign(const hone_mix *mix, const hone_facts *f, const hone_weight *const *weights, size_t n, bool has_imatrix,
                           hone_dtype *types, size_t *fallbacks, hone_err *err);
+/* Whether llama.cpp quantises this tensor under any mix: matrices that are no norm, no router, no table of positions or token types.  What it
+ * does not quantise its graphs add or multiply element by element, and there it takes no other type than f32. */
+bool hone_mix_may_quantize(const hone_weight *w);
 #endif
