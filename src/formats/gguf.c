@@ -29,7 +29,8 @@ static hone_code read_head(const hone_file *f, hone_arena *a, hone_bytes *out, h
             free(buf);
             return code;
         }
-        cap = need > 8 * cap ? need : 8 * cap;
+        cap = need > 8 * cap ? need : 8 * cap; /* need <= HEAD_MAX */
+        if (cap > HEAD_MAX) cap = HEAD_MAX;
         if (cap > f->size) cap = f->size;
     }
     uint8_t *keep = hone_arena_alloc(a, (size_t)len);
