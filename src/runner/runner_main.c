@@ -81,7 +81,8 @@ static void fail(host *h, int code, const char *why)
 
 static void fail_with(host *h, int code, const hone_backend_error *e)
 {
-    fail(h, code, e->why[0] || code == HONE_ENO ? e->why : "the plug-in gives no reason");
+    const char *none = code == HONE_ERESOURCE ? "out of memory" : "the plug-in gives no reason";
+    fail(h, code, e->why[0] || code == HONE_ENO ? e->why : none);
 }
 
 /* Ends an answer that was begun with HONE_MSG_DONE. */
