@@ -206,12 +206,11 @@ static void completion_bash(FILE *to)
                 "    *) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n    esac\n}\ncomplete -o filenames -F _hone hone\n", to);
 }
 
-static void quoted(const char *s, FILE *to) /* inside '...' of zsh or fish, where ' and, for zsh, [ ] : are special */
+static void quoted(const char *s, const char *special, FILE *to) /* inside '...' of zsh or fish; special: what wants a backslash besides */
 {
     for (; *s; s++)
         if (*s == '\'') (void)fputs("'\\''", to);
-        else if (*s == '[' || *s == ']' || *s == ':') (void)fprintf(to, "\\%c", *s);
-        else (void)fputc(*s, to);
+        else (void)fprintf(to, "%s%c", strchr(special, *s) ? "\\" : "", *s);
 }
 
 static void completion_zsh(FILE *to)
@@ -219,7 +218,7 @@ static void completion_zsh(FILE *to)
     (void)fputs("#compdef hone\n_hone() {\n  local -a verbs\n  verbs=(\n", to);
     for (size_t i = 0; i < hone_cmd_count; i++) {
         (void)fprintf(to, "    '%s:", hone_cmd_list[i]->name);
-        quoted(hone_cmd_list[i]->summary, to);
+        quoted(hone_cmd_list[i]->summary, "[]:", to);
         (void)fputs("'\n", to);
     }
     (void)fputs("  )\n  if (( CURRENT == 2 )); then _describe verb verbs; return; fi\n  case $words[2] in\n", to);
@@ -229,7 +228,7 @@ static void completion_zsh(FILE *to)
         for (size_t j = 0; j < cmd->n_opts + hone_common_count; j++) {
             const hone_opt *o = j < cmd->n_opts ? &cmd->opts[j] : &hone_common_opts[j - cmd->n_opts];
             (void)fprintf(to, " '--%s[", o->name);
-            quoted(o->help, to);
+            quoted(o->help, "[]:", to);
             (void)fputs("]", to);
             if (o->arg) {
                 (void)fprintf(to, ":%s:", o->arg);
@@ -251,12 +250,12 @@ static void completion_fish(FILE *to)
     for (size_t i = 0; i < hone_cmd_count; i++) {
         const hone_cmd *cmd = hone_cmd_list[i];
         (void)fprintf(to, "complete -c hone -n __fish_use_subcommand -a %s -d '", cmd->name);
-        quoted(cmd->summary, to);
+        quoted(cmd->summary, "\\", to);
         (void)fputs("'\n", to);
         for (size_t j = 0; j < cmd->n_opts + hone_common_count; j++) {
             const hone_opt *o = j < cmd->n_opts ? &cmd->opts[j] : &hone_common_opts[j - cmd->n_opts];
             (void)fprintf(to, "complete -c hone -n '__fish_seen_subcommand_from %s' -l %s%s -d '", cmd->name, o->name, o->arg ? " -r" : "");
-            quoted(o->help, to);
+            quoted(o->help, "\\", to);
             (void)fputc('\'', to);
             if (o->choices) {
                 (void)fputs(" -x -a '", to);

@@ -67,6 +67,7 @@ static char *document_text(const char *verb, json_t *doc, hone_code code, const 
 static int finish(const hone_cli *c, const char *verb, json_t *doc, hone_code code, const hone_err *err)
 {
     hone_err none = { 0 };
+    errno = 0;
     if (c->json) {
         char *text = document_text(verb, doc, code, err);
         if (!text) { /* the promise of one document holds without memory too */
@@ -79,10 +80,11 @@ static int finish(const hone_cli *c, const char *verb, json_t *doc, hone_code co
         free(text);
     } else if (doc && (code == HONE_OK || code == HONE_ENO) && c->cmd && c->cmd->print)
         c->cmd->print((hone_cli *)(uintptr_t)c, doc);
+    bool lost = fflush(stdout) != 0 || ferror(stdout);
+    int  why = errno;
     if (code != HONE_OK && !(c->json && code == HONE_ENO)) print_error(c, c->cmd ? c->cmd->name : NULL, err);
-    errno = 0;
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        (void)HONE_FAIL(&none, HONE_ERESOURCE, "", "cannot write the result to standard output: %s", errno ? strerror(errno) : "write error");
+    if (lost) {
+        (void)HONE_FAIL(&none, HONE_ERESOURCE, "", "cannot write the result to standard output: %s", strerror(why));
         print_error(c, c->cmd ? c->cmd->name : NULL, &none);
         if (code == HONE_OK || code == HONE_ENO) code = HONE_ERESOURCE;
     }
@@ -90,23 +92,27 @@ static int finish(const hone_cli *c, const char *verb, json_t *doc, hone_code co
 }
 
 /* bin/hone finds ../share/hone and ../libexec/hone when installed, its neighbours and the source folder in a build tree. */
-static void find_home(hone_cli *c)
+static hone_code find_home(hone_cli *c, hone_err *err)
 {
-    char    exe[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n <= 0) return;
-    exe[n] = '\0';
+    static const char AGAIN[] = "install hone again, or set HONE_DATA_DIR to the folder that holds its data/ and profiles/";
+    char              exe[PATH_MAX];
+    ssize_t           n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    exe[n > 0 ? n : 0] = '\0';
     char *slash = strrchr(exe, '/');
-    if (!slash) return;
+    if (!slash) return HONE_FAIL(err, HONE_EUNSUPPORTED, "mount /proc", "/proc/self/exe does not say where hone lies");
     *slash = '\0';
     char *beside = hone_arena_printf(&c->arena, "%s/hone-runner", exe);
     char *libexec = hone_arena_printf(&c->arena, "%s/../" HONE_INSTALL_LIBEXEC, exe);
     char *share = hone_arena_printf(&c->arena, "%s/../" HONE_INSTALL_DATA, exe);
-    if (!beside || !libexec || !share) return;
+    if (!beside || !libexec || !share) return HONE_NOMEM(err, "paths");
     c->ctx.libexec_dir = hone_file_exists(beside) ? hone_arena_strdup(&c->arena, exe) : libexec;
     c->ctx.data_dir = hone_dir_exists(share) ? share : HONE_SOURCE_DATA_DIR;
     const char *env = getenv("HONE_DATA_DIR");
     if (env && env[0]) c->ctx.data_dir = env;
+    const char *data = hone_arena_printf(&c->arena, "%s/data", c->ctx.data_dir);
+    if (!data) return HONE_NOMEM(err, "paths");
+    if (!hone_dir_exists(data)) return HONE_FAIL(err, HONE_EUNSUPPORTED, AGAIN, "hone's own data are missing: there is no folder '%s'", data);
+    return HONE_OK;
 }
 
 static const hone_cmd *find_cmd(const char *name)
@@ -225,7 +231,7 @@ int main(int argc, char **argv)
         c.ctx.threads = hone_cli_count(&c, "threads", c.ctx.threads);
         if (c.ctx.threads == 0 || c.ctx.threads > 1024)
             code = HONE_FAIL(&err, HONE_EUSAGE, "", "--threads is %u, needs 1..1024", c.ctx.threads);
-        find_home(&c);
+        if (code == HONE_OK) code = find_home(&c, &err);
         catch_signals();
         if (code == HONE_OK && !(doc = json_object())) code = HONE_NOMEM(&err, "the result");
         if (code == HONE_OK) code = c.cmd->run(&c, doc, &err);

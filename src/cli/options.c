@@ -183,12 +183,14 @@ hone_code hone_cli_parse(hone_cli *c, int argc, char **argv, hone_err *err)
     c->args = hone_arena_calloc(&c->arena, (size_t)argc + 1, sizeof *c->args);
     if (!c->args) return HONE_NOMEM(err, "the command line");
     for (int i = 0; i < argc; i++) {
-        const char *a = argv[i];
-        char        shown[120];
+        char shown[120];
         /* Paths end up in JSON and in the names inside of artefacts, which are UTF-8; an escaped one would name no file. */
-        if (!hone_utf8_valid(a, strlen(a)))
+        if (!hone_utf8_valid(argv[i], strlen(argv[i])))
             return HONE_FAIL(err, HONE_EUSAGE, "rename it, or reach it through a symbolic link", "'%s' is not UTF-8",
-                             hone_text_show(a, strlen(a), shown, sizeof shown));
+                             hone_text_show(argv[i], strlen(argv[i]), shown, sizeof shown));
+    }
+    for (int i = 0; i < argc; i++) {
+        const char *a = argv[i];
         if (only_args || a[0] != '-' || a[1] == '\0') c->args[c->n_args++] = a;
         else if (strcmp(a, "--") == 0) only_args = true;
         else if (a[1] == '-') HONE_TRY(parse_long(c, argc, argv, &i, err));
