@@ -24,7 +24,7 @@ typedef struct work {
     int32_t         bos;
     hone_tasks      tasks;
     hone_eval_side *sides;
-    size_t          n, items_in_all;
+    size_t          n, shards, items_in_all; /* shards: of each side's items */
     unsigned        threads;
     double          start;
     atomic_size_t   items_done;
@@ -119,16 +119,44 @@ static hone_code finish(work *w, size_t i, hone_err *err)
     return code;
 }
 
-static hone_code answer_tasks(void *user, size_t i, unsigned worker, hone_err *err)
+static hone_code tokenise_items(void *user, size_t i, unsigned worker, hone_err *err)
 {
     work           *w = user;
     hone_eval_side *s = &w->sides[i];
     (void)worker;
-    if (w->opt->tasks && s->err.code == HONE_OK) {
-        hone_code code = prepare_items(w, s, &s->err);
-        if (code == HONE_OK) code = hone_eval_choices(w->ctx, s, &w->tasks, &w->items_done, w->items_in_all, &s->err);
+    if (s->err.code != HONE_OK) return HONE_OK;
+    hone_code code = prepare_items(w, s, &s->err);
+    if (code == HONE_OK && !(s->correct = calloc(s->n_items + 1, sizeof *s->correct))) code = HONE_NOMEM(&s->err, "the tasks");
+    return code != HONE_OK && hone_ctx_cancelled(w->ctx) ? HONE_INTERRUPTED(err) : HONE_OK;
+}
+
+static void failed(work *w, hone_eval_side *s, const hone_err *why)
+{
+    (void)pthread_mutex_lock(&w->lock);
+    if (s->err.code == HONE_OK) s->err = *why;
+    (void)pthread_mutex_unlock(&w->lock);
+}
+
+/* One shard of one side's items.  Where there are more cores than sides, a side's items are shared out among several children; whoever
+ * finishes last sums up. */
+static hone_code answer_items(void *user, size_t job, unsigned worker, hone_err *err)
+{
+    work           *w = user;
+    size_t          i = job / w->shards, k = job % w->shards;
+    hone_eval_side *s = &w->sides[i];
+    hone_child      more = { 0 }, *c = k ? &more : &s->child;
+    hone_err        why = { 0 };
+    (void)worker;
+    if (s->n_items && s->correct) { /* nothing is changed from here on but err, under the lock */
+        size_t    lo = s->n_items * k / w->shards, hi = s->n_items * (k + 1) / w->shards;
+        hone_code code = k && hi > lo ? hone_child_open(w->ctx, NULL, &s->how, &more, &why) : HONE_OK;
+        if (code == HONE_OK && hi > lo) code = hone_eval_choices(w->ctx, c, s->items + lo, hi - lo, s->correct + lo, &w->items_done, w->items_in_all, &why);
+        hone_child_close(&more);
         if (code != HONE_OK && hone_ctx_cancelled(w->ctx)) return HONE_INTERRUPTED(err);
+        if (code != HONE_OK) failed(w, s, &why);
     }
+    if (atomic_fetch_sub(&s->shards, 1) != 1) return HONE_OK;
+    if (s->err.code == HONE_OK && w->opt->tasks) (void)hone_eval_choices_sum(s, &w->tasks, &s->err);
     return finish(w, i, err);
 }
 
@@ -181,7 +209,12 @@ static hone_code evaluate(work *w, hone_err *err)
     if (opt->tasks && any) hone_event_step(w->ctx, "%zu items of %zu tasks", w->items_in_all / w->n, w->tasks.n_names);
     hone_ctx all = w->ctx ? *w->ctx : (hone_ctx){ 0 };
     all.threads = w->threads;
-    return hone_pool_run(&all, w->n, answer_tasks, w, err);
+    if (opt->tasks) HONE_TRY(hone_pool_run(&all, w->n, tokenise_items, w, err));
+    size_t alive = 0;
+    for (size_t i = 0; i < w->n; i++) alive += w->sides[i].err.code == HONE_OK;
+    w->shards = opt->tasks && alive && w->threads > alive ? w->threads / alive : 1;
+    for (size_t i = 0; i < w->n; i++) atomic_init(&w->sides[i].shards, (unsigned)w->shards);
+    return hone_pool_run(&all, w->n * w->shards, answer_items, w, err);
 }
 
 static hone_code make_sides(work *w, const char *const *artefacts, hone_err *err)
@@ -220,6 +253,7 @@ hone_code hone_eval_group(const hone_ctx *ctx, const hone_eval_options *opt, con
     for (size_t i = 0; w.sides && i < n; i++) {
         hone_child_close(&w.sides[i].child);
         hone_arena_release(&w.sides[i].a);
+        free(w.sides[i].correct);
         free(w.sides[i].res);
     }
     free(w.sides);

@@ -98,59 +98,58 @@ static hone_code answer(hone_child *c, const hone_eval_item *it, scorer *s, uint
     return HONE_OK;
 }
 
-/* Each task's outcomes as a string of 0 and 1, in file order. */
-static hone_code keep_outcomes(const hone_eval_side *side, const bool *correct, const size_t *asked, hone_arena *a, hone_eval_result *res, hone_err *err)
+hone_code hone_eval_choices(const hone_ctx *ctx, hone_child *c, const hone_eval_item *items, size_t n, bool *correct, atomic_size_t *asked, size_t total,
+                            hone_err *err)
 {
-    for (size_t t = 0; t < res->n_tasks; t++) {
-        char  *s = HONE_ARENA_NEW(a, char, asked[t] + 1);
-        size_t k = 0;
-        if (!s) return HONE_NOMEM(err, "the outcomes");
-        for (size_t i = 0; i < side->n_items; i++)
-            if (side->items[i].task == t) s[k++] = correct[i] ? '1' : '0';
-        s[k] = '\0';
-        res->tasks[t].outcomes = s;
-    }
-    return HONE_OK;
-}
-
-hone_code hone_eval_choices(const hone_ctx *ctx, hone_eval_side *side, const hone_tasks *tasks, atomic_size_t *asked_for, size_t total, hone_err *err)
-{
-    scorer                s = { .width = side->child.info.n_vocab };
-    const hone_eval_item *items = side->items;
-    hone_eval_result     *res = side->res;
-    size_t                right[HONE_MAX_TASKS] = { 0 }, asked[HONE_MAX_TASKS] = { 0 }, longest = 1, n = side->n_items;
-    hone_code             code = HONE_OK;
+    scorer    s = { .width = c->info.n_vocab };
+    size_t    longest = 1;
+    hone_code code = HONE_OK;
     for (size_t i = 0; i < n; i++)
         if (items[i].n_context > longest) longest = items[i].n_context;
-    bool    *correct = calloc(n, sizeof *correct);
-    double  *by_task = calloc(n, sizeof *by_task);
     uint8_t *want = malloc(longest);
     s.first = malloc(s.width * sizeof *s.first);
-    if (!correct || !by_task || !want || !s.first) code = HONE_NOMEM(err, "the tasks");
+    if (!want || !s.first) code = HONE_NOMEM(err, "the tasks");
     for (size_t i = 0; code == HONE_OK && i < n; i++) {
         size_t chosen = 0;
-        code = hone_ctx_cancelled(ctx) ? HONE_INTERRUPTED(err) : answer(&side->child, &items[i], &s, want, &chosen, err);
+        code = hone_ctx_cancelled(ctx) ? HONE_INTERRUPTED(err) : answer(c, &items[i], &s, want, &chosen, err);
         if (code != HONE_OK) break;
         correct[i] = chosen == items[i].answer;
-        right[items[i].task] += correct[i];
-        asked[items[i].task]++;
-        hone_event_progress(ctx, "items", asked_for ? atomic_fetch_add(asked_for, 1) + 1 : i + 1, asked_for ? total : n);
+        hone_event_progress(ctx, "items", atomic_fetch_add(asked, 1) + 1, total);
     }
-    if (code == HONE_OK) {
-        size_t k = 0;
-        for (size_t t = 0; t < tasks->n_names; t++) {
-            (void)snprintf(res->tasks[t].name, sizeof res->tasks[t].name, "%s", tasks->names[t]);
-            res->tasks[t].accuracy = hone_metric_share(right[t], asked[t]);
-            for (size_t i = 0; i < n; i++)
-                if (items[i].task == t) by_task[k++] = correct[i];
-        }
-        res->n_tasks = tasks->n_names;
-        res->accuracy = hone_metric_groups(by_task, asked, tasks->n_names, HONE_EVAL_SEED);
-        code = keep_outcomes(side, correct, asked, &side->a, res, err);
-    }
-    free(correct);
-    free(by_task);
     free(want);
     free(s.first);
+    return code;
+}
+
+/* Outcomes of each task as a string of 0 and 1, in file order. */
+hone_code hone_eval_choices_sum(hone_eval_side *side, const hone_tasks *tasks, hone_err *err)
+{
+    hone_eval_result *res = side->res;
+    size_t            asked[HONE_MAX_TASKS] = { 0 }, k = 0;
+    double           *by_task = calloc(side->n_items + 1, sizeof *by_task);
+    hone_code         code = by_task ? HONE_OK : HONE_NOMEM(err, "the tasks");
+    for (size_t t = 0; code == HONE_OK && t < tasks->n_names; t++) {
+        size_t right = 0;
+        char  *s = HONE_ARENA_NEW(&side->a, char, side->n_items + 1);
+        if (!s) {
+            code = HONE_NOMEM(err, "the outcomes");
+            break;
+        }
+        for (size_t i = 0; i < side->n_items; i++) {
+            if (side->items[i].task != t) continue;
+            by_task[k++] = side->correct[i];
+            right += side->correct[i];
+            s[asked[t]++] = side->correct[i] ? '1' : '0';
+        }
+        s[asked[t]] = '\0';
+        (void)snprintf(res->tasks[t].name, sizeof res->tasks[t].name, "%s", tasks->names[t]);
+        res->tasks[t].accuracy = hone_metric_share(right, asked[t]);
+        res->tasks[t].outcomes = s;
+    }
+    if (code == HONE_OK) {
+        res->n_tasks = tasks->n_names;
+        res->accuracy = hone_metric_groups(by_task, asked, tasks->n_names, HONE_EVAL_SEED);
+    }
+    free(by_task);
     return code;
 }

@@ -25,8 +25,10 @@ typedef struct hone_eval_side { /* one artefact of a group */
     hone_backend_open how;
     hone_arena        a;
     hone_eval_item   *items; size_t n_items;
-    hone_eval_result *res;  /* heap, owned */
-    hone_err          err;  /* code != 0: it failed; the others go on */
+    bool             *correct; /* [n_items], heap, owned */
+    atomic_uint       shards;  /* of the items, not finished yet */
+    hone_eval_result *res;     /* heap, owned */
+    hone_err          err;     /* code != 0: it failed; the others go on */
 } hone_eval_side;
 
 /* Perplexity of every open side that has not failed; and, when ref is given (open, same vocabulary), KLD and top-1 against it in lockstep:
@@ -40,6 +42,9 @@ hone_code hone_eval_perplexity(const hone_ctx *ctx, hone_eval_side *sides, size_
  * each task (0: all).  *longest: ids of the longest context with its longest choice. */
 hone_code hone_eval_items(const hone_ctx *ctx, const hone_child *c, const hone_tasks *tasks, const char *what, uint32_t max_items, hone_arena *a,
                           hone_eval_item **out, size_t *n, size_t *longest, hone_err *err);
-/* Accuracy by task and in the mean; outcomes in the side's arena.  asked_for (or NULL) counts items over all sides, of total, for the progress. */
-hone_code hone_eval_choices(const hone_ctx *ctx, hone_eval_side *side, const hone_tasks *tasks, atomic_size_t *asked_for, size_t total, hone_err *err);
+/* Asks items[0..n) of c and fills correct[0..n).  asked counts items over all that ask, of total, for the progress. */
+hone_code hone_eval_choices(const hone_ctx *ctx, hone_child *c, const hone_eval_item *items, size_t n, bool *correct, atomic_size_t *asked, size_t total,
+                            hone_err *err);
+/* From the side's items and correct: accuracy by task and in the mean; outcomes in the side's arena. */
+hone_code hone_eval_choices_sum(hone_eval_side *side, const hone_tasks *tasks, hone_err *err);
 #endif
