@@ -89,6 +89,7 @@ void        hone_table_cell(hone_table *t, size_t row, size_t col, hone_style s,
 void        hone_table_print(hone_cli *c, hone_table *t);
 /* Prints a paragraph wrapped to the terminal with this indent. */
 void hone_say_wrapped(const hone_cli *c, unsigned indent, const char *text);
+void hone_say_bullet(const hone_cli *c, const char *text); /* "  - ...", the lines that follow under the text */
 /* Display columns of a UTF-8 string. */
 size_t hone_display_width(const char *s);
 

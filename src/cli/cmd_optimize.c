@@ -98,41 +98,60 @@ static void cell_bytes(hone_table *t, size_t row, size_t col, hone_style s, cons
     else hone_table_cell(t, row, col, s, "%s", hone_text_bytes((uint64_t)v, b, sizeof b));
 }
 
+/* One sign for each gate of a candidate: + pass, - fail, ? not known. */
+static void cell_gates(hone_table *t, size_t row, size_t col, hone_style s, const json_t *gates)
+{
+    static const char *const name[] = { "accuracy", "speed", "memory", "consistent latency" };
+    char sign[HONE_COUNT(name)];
+    for (size_t i = 0; i < HONE_COUNT(name); i++) {
+        const char *v = hone_doc_str(gates, name[i], "");
+        sign[i] = strcmp(v, "pass") == 0 ? '+' : strcmp(v, "fail") == 0 ? '-' : '?';
+    }
+    if (json_is_object(gates)) hone_table_cell(t, row, col, s, "%c%c%c%c", sign[0], sign[1], sign[2], sign[3]);
+    else hone_table_cell(t, row, col, HONE_DIM, "ref");
+}
+
 static void print_candidates(hone_cli *c, const json_t *doc)
 {
     size_t      i;
     json_t     *o;
-    hone_table *t = hone_table_new(c, 14);
-    const struct { const char *title, *unit; } cols[] = { { "encoding", "" }, { "file", "" }, { "bits", "/weight" }, { "RAM", "w+kv+buf" }, { "load", "ms" },
-                                                          { "TTFT", "p50 ms" }, { "prefill", "tok/s" }, { "decode", "tok/s" }, { "p95", "ms/tok" },
-                                                          { "ppl", "" }, { "KLD", "mean" }, { "acc", "%" }, { "score", "" }, { "", "" } };
-    for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_table_col(t, k, cols[k].title, cols[k].unit, k != 0 && k != 13);
+    const struct { const char *title, *unit; } cols[] = { { "", "" }, { "encoding", "" }, { "file", "MB" }, { "bits", "/w" }, { "RAM", "MB" }, { "load", "ms" },
+                                                          { "TTFT", "ms" }, { "prefill", "tok/s" }, { "decode", "tok/s" }, { "p95", "ms" }, { "ppl", "" },
+                                                          { "KLD", "/1000" }, { "acc", "%" }, { "score", "" }, { "gates", "asmv" } };
+    hone_table *t = hone_table_new(c, HONE_COUNT(cols));
+    for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_table_col(t, k, cols[k].title, cols[k].unit, k > 1 && k != 14);
     json_array_foreach(json_object_get(doc, "candidates"), i, o) {
         const json_t *b = json_object_get(o, "bench"), *e = json_object_get(o, "eval");
         bool          win = json_is_true(json_object_get(o, "chosen")), out = json_is_string(json_object_get(o, "excluded"));
+        bool          base = strcmp(hone_doc_str(o, "role", ""), "baseline") == 0;
         hone_style    s = win ? HONE_GREEN : out ? HONE_DIM : HONE_PLAIN;
-        hone_table_cell(t, i, 0, win ? HONE_GREEN : HONE_BOLD, "%s", hone_doc_str(o, "quantization", ""));
-        cell_bytes(t, i, 1, s, o, "bytes");
-        cell_num(t, i, 2, s, o, "bpw", 2, 1);
-        cell_bytes(t, i, 3, s, o, "ram_bytes");
-        cell_num(t, i, 4, s, b, "load_ms", 0, 1);
-        cell_num(t, i, 5, s, b, "ttft_ms.p50", 1, 1);
-        cell_num(t, i, 6, s, b, "prefill_tok_s", 0, 1);
-        cell_num(t, i, 7, s, b, "decode_tok_s", 0, 1);
-        cell_num(t, i, 8, s, b, "latency_ms.p95", 2, 1);
-        cell_num(t, i, 9, s, e, "perplexity", 3, 1);
-        if (strcmp(hone_doc_str(o, "role", ""), "baseline") == 0) hone_table_cell(t, i, 10, HONE_DIM, "ref");
-        else cell_num(t, i, 10, s, e, "kld_mean", 4, 1);
-        cell_num(t, i, 11, s, e, "accuracy", 1, 100);
-        cell_num(t, i, 12, s, o, "score", 3, 1);
-        hone_table_cell(t, i, 13, s, "%s", win ? "chosen" : strcmp(hone_doc_str(o, "role", ""), "baseline") == 0 ? "baseline" : out ? "out" :
-                        json_is_true(json_object_get(o, "pareto")) ? "pareto" : "");
+        hone_table_cell(t, i, 0, s, "%s", win ? ">" : base ? "=" : out ? "x" : json_is_true(json_object_get(o, "pareto")) ? "*" : "");
+        hone_table_cell(t, i, 1, win ? HONE_GREEN : HONE_BOLD, "%s", hone_doc_str(o, "quantization", ""));
+        cell_num(t, i, 2, s, o, "bytes", 2, 1e-6);
+        cell_num(t, i, 3, s, o, "bpw", 1, 1);
+        cell_num(t, i, 4, s, o, "ram_bytes", 1, 1e-6);
+        cell_num(t, i, 5, s, b, "load_ms", 0, 1);
+        cell_num(t, i, 6, s, b, "ttft_ms.p50", 1, 1);
+        cell_num(t, i, 7, s, b, "prefill_tok_s", 0, 1);
+        cell_num(t, i, 8, s, b, "decode_tok_s", 0, 1);
+        cell_num(t, i, 9, s, b, "latency_ms.p95", 2, 1);
+        cell_num(t, i, 10, s, e, "perplexity", 3, 1);
+        if (base) hone_table_cell(t, i, 11, HONE_DIM, "ref");
+        else cell_num(t, i, 11, s, e, "kld_mean", 2, 1000);
+        cell_num(t, i, 12, s, e, "accuracy", 1, 100);
+        cell_num(t, i, 13, s, o, "score", 3, 1);
+        cell_gates(t, i, 14, s, json_object_get(o, "gates"));
     }
-    hone_say_head(c, "Candidates  (1 thread, interleaved rounds)");
+    hone_say_head(c, "Candidates  (1 thread, interleaved rounds, KV cache of %.0f tokens)", hone_doc_num(json_object_get(doc, "settings"), "context", 0));
     hone_table_print(c, t);
+    hone_say(c, HONE_DIM, "  > chosen   * on the Pareto front   = baseline   x out     RAM: weights + KV cache + buffers\n"
+                          "  gates on accuracy, speed, memory, variation: + pass   - fail   ? not known\n");
     json_array_foreach(json_object_get(doc, "candidates"), i, o) {
+        char        line[600];
         const char *why = hone_doc_str(o, "excluded", NULL);
-        if (why) hone_say(c, HONE_DIM, "  %s is out: %s\n", hone_doc_str(o, "quantization", ""), why);
+        if (!why) continue;
+        (void)snprintf(line, sizeof line, "%s is out: %s", hone_doc_str(o, "quantization", ""), why);
+        hone_say_wrapped(c, 2, line);
     }
 }
 
@@ -148,13 +167,17 @@ static void print_gates(hone_cli *c, const json_t *doc)
     hone_table_col(t, 3, "needed", "", true);
     hone_table_col(t, 4, "on what", "", false);
     json_array_foreach(json_object_get(doc, "gates"), i, g) {
+        char        why[256];
         const char *v = hone_doc_str(g, "verdict", "");
         bool        pass = strcmp(v, "pass") == 0, fail = strcmp(v, "fail") == 0, count = strcmp(hone_doc_str(g, "unit", ""), "mismatches") == 0;
         hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_doc_str(g, "name", ""));
         hone_table_cell(t, i, 1, pass ? HONE_GREEN : fail ? HONE_RED : HONE_YELLOW, "%s", strcmp(v, "not_measured") == 0 ? "not measured" : v);
         cell_num(t, i, 2, HONE_PLAIN, g, "value", count ? 0 : 3, 1);
         hone_table_cell(t, i, 3, HONE_PLAIN, "%s %.*f", json_is_true(json_object_get(g, "at_most")) ? "<=" : ">=", count ? 0 : 2, hone_doc_num(g, "threshold", 0));
-        hone_table_cell(t, i, 4, HONE_DIM, "%s", hone_doc_str(g, "why", ""));
+        (void)snprintf(why, sizeof why, "%s", hone_doc_str(g, "why", ""));
+        size_t room = c->width > 60 ? (size_t)c->width - 50 : 40;
+        if (strlen(why) > room) memcpy(why + room - 3, "...", 4);
+        hone_table_cell(t, i, 4, HONE_DIM, "%s", why);
     }
     hone_say_head(c, "Gates");
     hone_table_print(c, t);
@@ -170,8 +193,8 @@ static void print(hone_cli *c, const json_t *doc)
              hone_doc_str(src, "dtype", ""), hone_doc_str(json_object_get(doc, "target"), "name", "this machine"));
     print_candidates(c, doc);
     hone_table *t = hone_table_new(c, 8);
-    const struct { const char *title, *unit; } cols[] = { { "stage", "" }, { "encoding", "" }, { "file", "" }, { "RAM", "w+kv+buf" }, { "decode", "tok/s" },
-                                                          { "speed", "x base" }, { "KLD", "mean" }, { "time", "s" } };
+    const struct { const char *title, *unit; } cols[] = { { "stage", "" }, { "encoding", "" }, { "file", "" }, { "RAM", "" }, { "decode", "tok/s" },
+                                                          { "speed", "x base" }, { "KLD", "/1000" }, { "time", "s" } };
     for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_table_col(t, k, cols[k].title, cols[k].unit, k > 1);
     json_array_foreach(json_object_get(doc, "stages"), i, s) {
         const json_t *f = json_object_get(s, "figures");
@@ -181,7 +204,7 @@ static void print(hone_cli *c, const json_t *doc)
         cell_bytes(t, i, 3, HONE_PLAIN, f, "ram_bytes");
         cell_num(t, i, 4, HONE_PLAIN, f, "decode_tok_s", 0, 1);
         cell_num(t, i, 5, HONE_PLAIN, f, "speed_ratio", 2, 1);
-        cell_num(t, i, 6, HONE_PLAIN, f, "kld_mean", 4, 1);
+        cell_num(t, i, 6, HONE_PLAIN, f, "kld_mean", 2, 1000);
         cell_num(t, i, 7, HONE_DIM, s, "seconds", 1, 1);
     }
     hone_say_head(c, "Stages");
@@ -190,12 +213,16 @@ static void print(hone_cli *c, const json_t *doc)
     if (json_is_object(chosen)) {
         hone_say_head(c, "Chosen: %s on %.0f thread%s", hone_doc_str(chosen, "quantization", ""), hone_doc_num(chosen, "threads", 0),
                       hone_doc_num(chosen, "threads", 0) > 1 ? "s" : "");
-        json_array_foreach(json_object_get(chosen, "because"), i, s) hone_say(c, HONE_PLAIN, "  - %s\n", json_string_value(s));
+        json_array_foreach(json_object_get(chosen, "because"), i, s) hone_say_bullet(c, json_string_value(s));
         hone_say(c, HONE_PLAIN, "  %s\n", hone_doc_str(chosen, "path", ""));
-    } else hone_say_head(c, "Nothing chosen: no encoding meets the constraints");
+    } else {
+        hone_say_head(c, "Nothing chosen: no encoding meets the constraints");
+        json_array_foreach(json_object_get(doc, "guidance"), i, s) hone_say_bullet(c, json_string_value(s));
+    }
     hone_say(c, HONE_PLAIN, "\nreport  ");
     hone_say(c, HONE_CYAN, "%s", hone_doc_str(doc, "report", ""));
-    hone_say(c, HONE_DIM, "  (%.0f s, %.0f records from earlier runs)\n", hone_doc_num(doc, "seconds", 0), hone_doc_num(doc, "reused", 0));
+    hone_say(c, HONE_DIM, "  (%.0f s; %.0f records made, %.0f from earlier runs)\n", hone_doc_num(doc, "seconds", 0), hone_doc_num(doc, "measured", 0),
+             hone_doc_num(doc, "reused", 0));
 }
 
 const hone_cmd hone_cmd_optimize = {

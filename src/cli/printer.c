@@ -64,7 +64,7 @@ size_t hone_display_width(const char *s)
     return n;
 }
 
-void hone_say_wrapped(const hone_cli *c, unsigned indent, const char *text)
+static void wrap(const hone_cli *c, const char *first, unsigned indent, const char *text)
 {
     size_t room = c->width > (int)indent + 20 ? (size_t)c->width - indent : 20, at = 0;
     for (const char *p = text; *p;) {
@@ -76,10 +76,11 @@ void hone_say_wrapped(const hone_cli *c, unsigned indent, const char *text)
             (void)putchar('\n');
             at = 0;
         }
-        if (at == 0) (void)printf("%*s", (int)indent, "");
+        if (at == 0) (void)printf("%*s", (int)indent, first);
         else (void)putchar(' ');
         (void)fputs(word, stdout);
         at += (at != 0) + w;
+        first = "";
         p += n;
         if (*p == '\n') {
             (void)putchar('\n');
@@ -89,6 +90,9 @@ void hone_say_wrapped(const hone_cli *c, unsigned indent, const char *text)
     }
     if (at) (void)putchar('\n');
 }
+
+void hone_say_wrapped(const hone_cli *c, unsigned indent, const char *text) { wrap(c, "", indent, text); }
+void hone_say_bullet(const hone_cli *c, const char *text) { wrap(c, "- ", 4, text); }
 
 typedef struct cell { char *text; hone_style style; } cell;
 struct hone_table {

@@ -263,6 +263,7 @@ static hone_code put_warnings(const hone_ctx *ctx, const hone_model *m, hone_are
     bool    ok = list != NULL;
     for (size_t i = 0; ok && i < n; i++) {
         char text[1024];
+        if (limits[i].harmless) continue; /* convert and check tell it as a note */
         (void)snprintf(text, sizeof text, "in %s: %s: %s", limits[i].consumer, limits[i].feature, limits[i].consequence);
         ok = json_array_append_new(list, json_string(text)) == 0;
     }

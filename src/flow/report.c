@@ -62,7 +62,7 @@ static void card(hone_text *t, const char *label, const json_t *obj, const char 
     hone_text_add(t, "<div class=card><b>");
     if (fmt) hone_page_num(t, obj, path, fmt, times);
     else hone_page_bytes(t, obj, path);
-    hone_text_addf(t, "%s</b><span>%s</span></div>", unit, label);
+    hone_text_addf(t, "%s%s%s</b><span>%s</span></div>", unit[0] ? " <small>" : "", unit, unit[0] ? "</small>" : "", label);
 }
 
 static const json_t *chosen_row(const json_t *doc)
@@ -100,13 +100,13 @@ static void head(hone_text *t, const json_t *doc)
     card(t, "file", row, "bytes", NULL, 1, "");
     card(t, "bits per weight", row, "bpw", "%.2f", 1, "");
     card(t, "weights + KV + buffers", row, "ram_bytes", NULL, 1, "");
-    card(t, "decode", fin, "decode_tok_s", "%.0f", 1, " tok/s");
-    card(t, "prefill", fin, "prefill_tok_s", "%.0f", 1, " tok/s");
-    card(t, "time to first token, p50", fin, "ttft_ms.p50", "%.1f", 1, " ms");
-    card(t, "load", fin, "load_ms", "%.0f", 1, " ms");
+    card(t, "decode", fin, "decode_tok_s", "%.0f", 1, "tok/s");
+    card(t, "prefill", fin, "prefill_tok_s", "%.0f", 1, "tok/s");
+    card(t, "time to first token, p50", fin, "ttft_ms.p50", "%.1f", 1, "ms");
+    card(t, "load", fin, "load_ms", "%.0f", 1, "ms");
     card(t, "perplexity", eval, "perplexity", "%.3f", 1, "");
-    card(t, "mean KLD", eval, "kld_mean", "%.4f", 1, "");
-    card(t, "task accuracy", eval, "accuracy", "%.1f", 100, " %");
+    card(t, "mean KL divergence", eval, "kld_mean", "%.2f", 1000, "nat/1000");
+    card(t, "task accuracy", eval, "accuracy", "%.1f", 100, "%");
     hone_text_add(t, "</div><ul>");
     size_t  i;
     json_t *b;
@@ -127,7 +127,7 @@ static void gates(hone_text *t, const json_t *doc)
         hone_text_add(t, "<p>No candidate met the constraints, so no gate was applied.</p>");
         return;
     }
-    hone_text_add(t, "<div class=scroll><table><tr><th>gate</th><th>verdict</th><th>measured</th><th>needed</th><th style=\"text-align:left\">on what</th></tr>");
+    hone_text_add(t, "<div class=scroll><table><tr><th>gate</th><th>verdict</th><th>measured</th><th>needed</th><th class=left>on what</th></tr>");
     json_array_foreach(json_object_get(doc, "gates"), i, g) {
         char        words[16];
         const char *verdict = str(g, "verdict");
@@ -156,26 +156,48 @@ static void gates(hone_text *t, const json_t *doc)
     hone_text_add(t, "</table></div><p class=\"soft small\">Brackets: 95 % interval. A gate whose interval holds the threshold is unresolved, not passed.</p>");
 }
 
+/* One mark for each gate of a candidate, its verdict in words as the tooltip. */
+static void marks(hone_text *t, const json_t *gates)
+{
+    const char   *name;
+    const json_t *v;
+    if (!json_is_object(gates)) {
+        hone_text_add(t, "<span class=soft title=\"the baseline: every ratio is against it\">&ndash;</span>");
+        return;
+    }
+    json_object_foreach((json_t *)(uintptr_t)gates, name, v) {
+        const char *verdict = json_string_value(v) ? json_string_value(v) : "";
+        bool        pass = strcmp(verdict, "pass") == 0, fail = strcmp(verdict, "fail") == 0;
+        hone_text_addf(t, "<span class=\"mark %s\" title=\"", pass ? "pass" : fail ? "fail" : "unresolved");
+        hone_page_text(t, name);
+        hone_text_add(t, ": ");
+        hone_page_text(t, strcmp(verdict, "not_measured") == 0 ? "not measured" : verdict);
+        hone_text_addf(t, "\">%s</span>", pass ? "&#10003;" : fail ? "&#10007;" : "?");
+    }
+}
+
 static void candidates(hone_text *t, const json_t *doc)
 {
     size_t  i;
     json_t *c;
-    hone_text_add(t, "<h2>Candidates</h2><div class=scroll><table><tr><th>encoding</th><th>file</th><th>bits<small>/weight</small></th><th>memory<small>w + KV + "
-                     "buf</small></th><th>peak RSS</th><th>load<small>ms</small></th><th>TTFT<small>p50 ms</small></th><th>prefill<small>tok/s</small></th>"
-                     "<th>decode<small>tok/s</small></th><th>p95<small>ms/token</small></th><th>perplexity</th><th>KLD<small>mean</small></th><th>top-1<small>%"
-                     "</small></th><th>accuracy<small>%</small></th><th>score</th><th style=\"text-align:left\">note</th></tr>");
+    hone_text_add(t, "<h2>Candidates</h2><div class=scroll><table><tr><th>encoding</th><th class=mid>gates<small>acc speed mem cv</small></th><th>file</th>"
+                     "<th>bits<small>/weight</small></th><th>memory</th><th>peak RSS</th><th>load<small>ms</small></th><th>TTFT<small>p50 ms</small></th><th>prefill<small>tok/s</small></th>"
+                     "<th>decode<small>tok/s</small></th><th>p95<small>ms/token</small></th><th>perplexity</th><th>KLD<small>nat/1000</small></th><th>top-1<small>%"
+                     "</small></th><th>accuracy<small>%</small></th><th>score</th><th class=left>note</th></tr>");
     json_array_foreach(json_object_get(doc, "candidates"), i, c) {
         const json_t *b = json_object_get(c, "bench"), *e = json_object_get(c, "eval");
         const char   *excluded = str(c, "excluded"), *role = str(c, "role");
         bool          win = json_is_true(json_object_get(c, "chosen"));
         hone_text_addf(t, "<tr class=\"%s\"><td><b>", win ? "chosen" : excluded[0] ? "out" : "");
         hone_page_text(t, str(c, "quantization"));
-        hone_text_add(t, "</b></td><td>");
+        hone_text_add(t, "</b></td><td class=mid>");
+        marks(t, json_object_get(c, "gates"));
+        hone_text_add(t, "</td><td>");
         hone_page_bytes(t, c, "bytes");
         static const struct { const char *path, *fmt; double times; int rec; } cells[] = {
             { "bpw", "%.2f", 1, 0 }, { "ram_bytes", NULL, 1, 0 }, { "peak_rss_bytes", NULL, 1, 1 }, { "load_ms", "%.0f", 1, 1 },
             { "ttft_ms.p50", "%.1f", 1, 1 }, { "prefill_tok_s", "%.0f", 1, 1 }, { "decode_tok_s", "%.0f", 1, 1 }, { "latency_ms.p95", "%.2f", 1, 1 },
-            { "perplexity", "%.3f", 1, 2 }, { "kld_mean", "%.4f", 1, 2 }, { "top1", "%.1f", 100, 2 }, { "accuracy", "%.1f", 100, 2 }, { "score", "%.3f", 1, 0 },
+            { "perplexity", "%.3f", 1, 2 }, { "kld_mean", "%.2f", 1000, 2 }, { "top1", "%.1f", 100, 2 }, { "accuracy", "%.1f", 100, 2 }, { "score", "%.3f", 1, 0 },
         };
         for (size_t k = 0; k < sizeof cells / sizeof cells[0]; k++) {
             const json_t *from = cells[k].rec == 0 ? c : cells[k].rec == 1 ? b : e;
@@ -192,7 +214,44 @@ static void candidates(hone_text *t, const json_t *doc)
         else if (json_is_true(json_object_get(c, "pareto"))) hone_text_add(t, "on the Pareto front");
         hone_text_add(t, "</td></tr>");
     }
-    hone_text_add(t, "</table></div><p class=\"soft small\">One thread, the same token ids, rounds interleaved. A dash holds its reason as a tooltip.</p>");
+    hone_text_add(t, "</table></div><p class=\"soft small\">One thread, the same token ids, rounds interleaved. A dash holds its reason as a tooltip; so does each mark.</p>");
+}
+
+static void percent(hone_text *t, const json_t *task)
+{
+    const json_t *ci = json_object_get(task, "ci");
+    hone_page_num(t, task, "accuracy", "%.1f", 100);
+    if (json_array_size(ci) == 2)
+        hone_text_addf(t, " <small class=soft>[%.1f, %.1f]</small>", 100 * json_number_value(json_array_get(ci, 0)), 100 * json_number_value(json_array_get(ci, 1)));
+}
+
+/* Where accuracy went: each task, the baseline beside the chosen one. */
+static void tasks(hone_text *t, const json_t *doc)
+{
+    const json_t *row = chosen_row(doc), *base = json_object_get(json_object_get(json_array_get(json_object_get(doc, "candidates"), 0), "eval"), "tasks");
+    const json_t *ours = json_object_get(json_object_get(row, "eval"), "tasks"), *task;
+    const char   *name;
+    if (json_object_size(ours) == 0) return;
+    hone_text_add(t, "<h2>Tasks</h2><div class=scroll><table><tr><th>task</th><th>items</th><th>baseline<small>%</small></th><th>");
+    hone_page_text(t, str(row, "quantization"));
+    hone_text_add(t, "<small>%</small></th><th>change<small>points</small></th></tr>");
+    json_object_foreach((json_t *)(uintptr_t)ours, name, task) {
+        const json_t *b = json_object_get(base, name);
+        double        x = hone_doc_number(task, "accuracy", NAN), y = hone_doc_number(b, "accuracy", NAN);
+        hone_text_add(t, "<tr><td>");
+        hone_page_text(t, name);
+        hone_text_add(t, "</td><td>");
+        hone_page_num(t, task, "n", "%.0f", 1);
+        hone_text_add(t, "</td><td>");
+        percent(t, b);
+        hone_text_add(t, "</td><td>");
+        percent(t, task);
+        if (isnan(x) || isnan(y)) hone_text_add(t, "</td><td>&ndash;</td></tr>");
+        else if (x == y) hone_text_add(t, "</td><td class=soft>0</td></tr>");
+        else hone_text_addf(t, "</td><td>%+.1f</td></tr>", 100 * (x - y));
+    }
+    hone_text_add(t, "</table></div><p class=\"soft small\">Multiple choice by likelihood; brackets: 95 % interval of each on its own. The accuracy gate compares item by "
+                     "item.</p>");
 }
 
 static void guidance(hone_text *t, const json_t *doc)
@@ -210,7 +269,7 @@ static void guidance(hone_text *t, const json_t *doc)
         hone_text_add(t, "<p>Nothing is deployed, so there is nothing to watch.</p>");
         return;
     }
-    hone_text_add(t, "<div class=scroll><table><tr><th>metric</th><th>alert when</th><th style=\"text-align:left\">from</th></tr>");
+    hone_text_add(t, "<div class=scroll><table><tr><th>metric</th><th>alert when</th><th class=left>from</th></tr>");
     json_array_foreach(json_object_get(doc, "monitoring"), i, g) {
         double v = hone_doc_number(g, "threshold", 0);
         char   b[32];
@@ -275,6 +334,8 @@ hone_code hone_report_html(const json_t *doc, hone_text *out, hone_err *err)
     hone_text_add(out, "<h2>The trade</h2><div class=two>");
     hone_chart_pareto(out, doc);
     hone_chart_quality(out, doc);
+    hone_chart_scores(out, doc);
+    hone_chart_threads(out, doc);
     hone_text_add(out, "</div><h2>Five stages</h2><ol class=small>");
     size_t  i;
     json_t *s;
@@ -287,10 +348,8 @@ hone_code hone_report_html(const json_t *doc, hone_text *out, hone_err *err)
     }
     hone_text_add(out, "</ol>");
     hone_chart_stages(out, doc);
-    hone_text_add(out, "<div class=two style=\"margin-top:14px\">");
-    hone_chart_threads(out, doc);
-    hone_text_add(out, "</div>");
     candidates(out, doc);
+    tasks(out, doc);
     guidance(out, doc);
     evidence(out, doc);
     hone_text_add(out, "</main></body></html>\n");

@@ -162,7 +162,9 @@ hone_code hone_fit_all(const hone_model *m, hone_arena *a, hone_fit_inputs *in, 
     measure_cache(&m->facts, in);
     *out = fits;
     *n = hone_mix_count;
+    /* What hone_gguf_can says of the facts, and then whether the file can hold names and tokenizer. */
     hone_code code = hone_gguf_rewrite(m, a, &p.weights, &p.n, &why);
+    if (code == HONE_OK) code = head_of(m, &p, a, &p.head_bytes, &why);
     if (code == HONE_EUNSUPPORTED) {
         for (size_t i = 0; i < hone_mix_count; i++) (void)snprintf(fits[i].why, sizeof fits[i].why, "%s", why.cause);
         return HONE_OK;
@@ -180,7 +182,6 @@ hone_code hone_fit_all(const hone_model *m, hone_arena *a, hone_fit_inputs *in, 
         p.elems += hone_weight_elems(&p.weights[i]);
         if (p.weights[i].role == HONE_R_OUTPUT) p.embd_is_head = false;
     }
-    HONE_TRY(head_of(m, &p, a, &p.head_bytes, err));
     for (size_t i = 0; i < hone_mix_count; i++) HONE_TRY(fit_one(m, &p, in, &fits[i], err));
     return HONE_OK;
 }

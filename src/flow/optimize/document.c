@@ -32,6 +32,7 @@ static json_t *candidate_json(const hone_opt_state *s, const hone_candidate *c)
                 hone_json_put(o, "chosen", json_boolean(c == s->chosen)) &&
                 hone_json_put(o, "excluded", c->excluded[0] ? json_string(c->excluded) : json_null()) &&
                 hone_json_put(o, "failure", c->failure[0] ? json_string(c->failure) : json_null()) &&
+                hone_json_put(o, "gates", c->role == HONE_OPT_BASELINE ? json_null() : hone_opt_candidate_gates(s, c)) &&
                 hone_json_put(o, "check", record_or_null(c->check)) && hone_json_put(o, "eval", record_or_null(c->eval)) &&
                 hone_json_put(o, "bench", record_or_null(c->bench));
     if (good) return o;

@@ -88,8 +88,8 @@ static void weigh_strategy(hone_opt_state *s, double fastest)
     if (!p) return;
     if (strcmp(t->quantization, p->quant) == 0) (void)snprintf(name, sizeof name, "the strategy for %.60s, %s in %s,", t->name, p->quant, t->format ? t->format : "gguf");
     else
-        (void)snprintf(name, sizeof name, "the strategy for %.60s is %s in %s, of which hone can make the nearest GGUF encoding: %s", t->name, t->quantization,
-                       t->format ? t->format : "its own format", p->quant);
+        (void)snprintf(name, sizeof name, "%s, the GGUF encoding nearest to the strategy for %.60s (%s in %s),", p->quant, t->name, t->quantization,
+                       t->format ? t->format : "its own format");
     if (p->excluded[0] || !s->chosen) {
         s->strategy = HONE_OPT_IMPOSSIBLE;
         (void)snprintf(why, cap, "%s is ruled out: %.150s", name, p->excluded[0] ? p->excluded : "nothing is eligible");
@@ -152,14 +152,18 @@ typedef struct gate {
     char        why[240];
 } gate;
 
+static const char *verdict_of(const gate *g)
+{
+    bool pass = g->at_most ? g->value <= g->threshold : g->value >= g->threshold;
+    bool straddles = g->lo < g->hi && g->lo < g->threshold && g->threshold < g->hi;
+    if (!g->measured) return "not_measured";
+    if (straddles) return "unresolved";
+    return pass ? "pass" : "fail";
+}
+
 static bool put_gate(json_t *gates, const gate *g, bool *all_pass)
 {
-    const char *verdict;
-    bool        pass = g->at_most ? g->value <= g->threshold : g->value >= g->threshold;
-    bool        straddles = g->lo < g->hi && g->lo < g->threshold && g->threshold < g->hi;
-    if (!g->measured) verdict = "not_measured";
-    else if (straddles) verdict = "unresolved";
-    else verdict = pass ? "pass" : "fail";
+    const char *verdict = verdict_of(g);
     if (g->blocking && strcmp(verdict, "pass") != 0) *all_pass = false;
     json_t *o = json_pack("{s:s,s:s,s:b,s:o,s:f,s:s,s:b,s:s}", "name", g->name, "verdict", verdict, "blocking", g->blocking, "value",
                           g->measured ? hone_json_real(g->value) : json_null(), "threshold", g->threshold, "unit", g->unit, "at_most", g->at_most, "why",
@@ -222,9 +226,9 @@ static hone_metric paired(const json_t *ours, const json_t *base)
     return m;
 }
 
-static void gate_accuracy(const hone_opt_state *s, gate *g)
+static void gate_accuracy(const hone_opt_state *s, const hone_candidate *c, gate *g)
 {
-    const hone_candidate *b = &s->c[0], *c = s->chosen;
+    const hone_candidate *b = &s->c[0];
     *g = (gate){ .name = "accuracy", .unit = "of the baseline", .blocking = true, .threshold = s->opt->min_accuracy };
     if (b->accuracy <= 0 || c->accuracy < 0) {
         if (c->kld >= 0) (void)snprintf(g->why, sizeof g->why, "no task accuracy was measured: give --tasks; KL divergence alone is %.4f nats per token", c->kld);
@@ -240,23 +244,24 @@ static void gate_accuracy(const hone_opt_state *s, gate *g)
         g->lo = 1 + fmin(d.lo, d.value - three) / b->accuracy;
         g->hi = 1 + fmax(d.hi, d.value + three) / b->accuracy;
     }
-    (void)snprintf(g->why, sizeof g->why, "mean task accuracy %.1f %% against the baseline's %.1f %%, the same %" PRIu64 " items", 100 * c->accuracy,
+    (void)snprintf(g->why, sizeof g->why, "%.1f %% against %.1f %%, the same %" PRIu64 " items", 100 * c->accuracy,
                    100 * b->accuracy, d.n);
-    if (!d.n) (void)snprintf(g->why, sizeof g->why, "mean task accuracy %.1f %% against the baseline's %.1f %%", 100 * c->accuracy, 100 * b->accuracy);
+    if (!d.n) (void)snprintf(g->why, sizeof g->why, "%.1f %% against %.1f %%", 100 * c->accuracy, 100 * b->accuracy);
 }
 
-static void gate_speed(const hone_opt_state *s, gate *g)
+static void gate_speed(const json_t *ours, const json_t *base, unsigned threads, gate *g)
 {
     *g = (gate){ .name = "speed", .unit = "x the baseline", .blocking = true, .threshold = 2 };
-    ratio_of(s->final_chosen, s->final_base, "decode_tok_s", g);
-    (void)snprintf(g->why, sizeof g->why, "decode %.0f tokens/s against the baseline's %.0f, same runtime, %u thread%s",
-                   hone_doc_number(s->final_chosen, "decode_tok_s", 0), hone_doc_number(s->final_base, "decode_tok_s", 0), s->threads,
-                   s->threads == 1 ? "" : "s");
+    ratio_of(ours, base, "decode_tok_s", g);
+    if (g->measured)
+        (void)snprintf(g->why, sizeof g->why, "decode %.0f tokens/s against %.0f, %u thread%s",
+                       hone_doc_number(ours, "decode_tok_s", 0), hone_doc_number(base, "decode_tok_s", 0), threads, threads == 1 ? "" : "s");
+    else (void)snprintf(g->why, sizeof g->why, "the decode speed of one of them was not measured");
 }
 
-static void gate_memory(const hone_opt_state *s, gate *g)
+static void gate_memory(const json_t *ours, const json_t *base, gate *g)
 {
-    double a = memory_of(s->final_chosen), b = memory_of(s->final_base);
+    double a = memory_of(ours), b = memory_of(base);
     char   x[32], y[32];
     *g = (gate){ .name = "memory", .unit = "of the baseline", .blocking = true, .at_most = true, .threshold = 0.5 };
     g->measured = a > 0 && b > 0;
@@ -265,14 +270,14 @@ static void gate_memory(const hone_opt_state *s, gate *g)
         return;
     }
     g->value = a / b;
-    (void)snprintf(g->why, sizeof g->why, "weights + KV cache + compute buffers %s against %s", hone_text_bytes((uint64_t)a, x, sizeof x),
+    (void)snprintf(g->why, sizeof g->why, "%s against %s: weights, KV, buffers", hone_text_bytes((uint64_t)a, x, sizeof x),
                    hone_text_bytes((uint64_t)b, y, sizeof y));
 }
 
-static void gate_variation(const hone_opt_state *s, gate *g)
+static void gate_variation(const json_t *ours, gate *g)
 {
     *g = (gate){ .name = "consistent latency", .unit = "coefficient of variation", .blocking = true, .at_most = true, .threshold = 0.2 };
-    g->value = hone_doc_number(s->final_chosen, "cv", -1);
+    g->value = hone_doc_number(ours, "cv", -1);
     g->measured = g->value >= 0;
     (void)snprintf(g->why, sizeof g->why, g->measured ? "spread of the decode speed over the rounds" : "too few rounds");
 }
@@ -300,10 +305,10 @@ hone_code hone_opt_gates(const hone_opt_state *s, json_t **gates, bool *all_pass
     if (s->chosen) {
         gate_parity(s, "tokenizer", "token parity", &g[0]);
         gate_parity(s, "template", "template parity", &g[1]);
-        gate_accuracy(s, &g[2]);
-        gate_speed(s, &g[3]);
-        gate_memory(s, &g[4]);
-        gate_variation(s, &g[5]);
+        gate_accuracy(s, s->chosen, &g[2]);
+        gate_speed(s->final_chosen, s->final_base, s->threads, &g[3]);
+        gate_memory(s->final_chosen, s->final_base, &g[4]);
+        gate_variation(s->final_chosen, &g[5]);
         for (size_t i = 0; good && i < HONE_COUNT(g); i++) good = put_gate(list, &g[i], all_pass);
     }
     if (!good) {
@@ -312,6 +317,17 @@ hone_code hone_opt_gates(const hone_opt_state *s, json_t **gates, bool *all_pass
     }
     *gates = list;
     return HONE_OK;
+}
+
+json_t *hone_opt_candidate_gates(const hone_opt_state *s, const hone_candidate *c)
+{
+    gate g[4];
+    gate_accuracy(s, c, &g[0]);
+    gate_speed(c->bench, s->c[0].bench, 1, &g[1]);
+    gate_memory(c->bench, s->c[0].bench, &g[2]);
+    gate_variation(c->bench, &g[3]);
+    return json_pack("{s:s,s:s,s:s,s:s}", "accuracy", verdict_of(&g[0]), "speed", verdict_of(&g[1]), "memory", verdict_of(&g[2]), "consistent latency",
+                     verdict_of(&g[3]));
 }
 
 hone_code hone_opt_verdict(const hone_opt_state *s, const json_t *doc, hone_err *err)

@@ -9,6 +9,8 @@
 void hone_opt_choose(hone_opt_state *s);
 /* The gates of MISSION 3.5 for the chosen configuration: [{name, verdict, blocking, value, threshold, unit, why}]; owned by the caller. */
 hone_code hone_opt_gates(const hone_opt_state *s, json_t **gates, bool *all_pass, hone_err *err);
+/* {gate: verdict} of a candidate in stage 3, on one thread; owned by the caller, NULL when memory is gone. */
+json_t   *hone_opt_candidate_gates(const hone_opt_state *s, const hone_candidate *c);
 /* HONE_ENO with the gates that failed in the cause. */
 hone_code hone_opt_verdict(const hone_opt_state *s, const json_t *doc, hone_err *err);
 #endif

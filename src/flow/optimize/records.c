@@ -97,8 +97,8 @@ static hone_code evaluated(void *user, size_t i, const hone_eval_result *res, co
     return failed->code;
 }
 
-/* As many as may lie in memory beside the baseline: half of what is available, as in a benchmark. */
-static size_t group_size(const hone_opt_state *s, hone_candidate *const *which, size_t n)
+/* As many as may lie in memory beside the baseline: half of what is available, as in a benchmark.  *at_once: children at the same time. */
+static size_t group_size(const hone_opt_state *s, hone_candidate *const *which, size_t n, unsigned *at_once)
 {
     double   half = hone_doc_number(json_object_get(s->machine, "memory"), "available_bytes", 0) / 2;
     uint64_t sum = s->c[0].bytes;
@@ -108,6 +108,8 @@ static size_t group_size(const hone_opt_state *s, hone_candidate *const *which, 
         if (k && half > 0 && (double)sum > half) break;
         k++;
     }
+    double room = half > 0 ? half / (double)(s->c[0].bytes + 1) : 1;
+    *at_once = room < 1 ? 1 : room < hone_ctx_threads(s->ctx) ? (unsigned)room : hone_ctx_threads(s->ctx);
     return k;
 }
 
@@ -136,11 +138,12 @@ hone_code hone_opt_eval(hone_opt_state *s, hone_candidate *const *which, size_t 
         }
     }
     for (size_t at = 0, k; code == HONE_OK && at < left; at += k) {
-        k = group_size(s, todo + at, left - at);
+        unsigned at_once;
+        k = group_size(s, todo + at, left - at, &at_once);
         evaluations e = { s, todo + at, keys + at };
         code = hone_eval_group(&s->inner,
                                &(hone_eval_options){ .text = s->text, .tasks = s->tasks, .reference = reference, .max_tokens = s->opt->max_tokens,
-                                                     .max_items = s->opt->max_items, .threads = 1, .at_once = hone_ctx_threads(s->ctx), .keep = &keep },
+                                                     .max_items = s->opt->max_items, .threads = 1, .at_once = at_once, .keep = &keep },
                                paths + at, k, evaluated, &e, err);
     }
     hone_arena_release(&keep);

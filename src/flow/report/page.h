@@ -16,4 +16,5 @@ void hone_chart_pareto(hone_text *t, const json_t *doc);   /* memory against dec
 void hone_chart_quality(hone_text *t, const json_t *doc);  /* file size against KL divergence, log scale */
 void hone_chart_stages(hone_text *t, const json_t *doc);   /* the five stages, one small bar chart for each figure */
 void hone_chart_threads(hone_text *t, const json_t *doc);  /* stage 4 */
+void hone_chart_scores(hone_text *t, const json_t *doc);   /* weighted parts of every score */
 #endif
