@@ -219,12 +219,39 @@ static int tokenize(hone_backend_model *m, const char *text, size_t len, bool ad
     return OK;
 }
 
+/* Joins the pieces, as a server does that streams them: llama_detokenize would remove spaces before punctuation for byte-level BPE
+ * (llama-vocab.cpp, clean_spaces), which is true to some tokenizers only and to no stream. */
+static int64_t join_pieces(const hone_backend_model *m, const int32_t *ids, int32_t n, bool special, char *text, int32_t room)
+{
+    char    prefix[8] = "", none[1];
+    int64_t total = 0;
+    (void)llama_model_meta_val_str(m->model, "tokenizer.ggml.add_space_prefix", prefix, sizeof prefix);
+    for (int32_t i = 0; i < n; i++) {
+        int32_t left = total < room ? room - (int32_t)total : 0;
+        int32_t got = llama_token_to_piece(m->vocab, ids[i], left ? text + total : none, left, i == 0 && strcmp(prefix, "true") == 0, special);
+        total += got < 0 ? -(int64_t)got : got;
+    }
+    return total;
+}
+
 static int detokenize(hone_backend_model *m, const int32_t *ids, size_t n, bool remove_special, bool unparse_special, char *text, size_t cap,
                       size_t *len, hone_backend_error *e)
 {
     if (n > INT32_MAX) return fail(e, INPUT, "%zu tokens are too many", n);
     int32_t room = cap > INT32_MAX ? INT32_MAX : (int32_t)cap;
-    int32_t got = llama_detokenize(m->vocab, ids, (int32_t)n, text, room, remove_special, unparse_special);
+    /* By our own hand: behind a first token that it removes itself, llama_detokenize keeps the space that the tokenizer put there. */
+    if (remove_special && n && llama_vocab_get_add_bos(m->vocab) && ids[0] == llama_vocab_bos(m->vocab)) {
+        ids++;
+        n--;
+    }
+    if (remove_special && n && llama_vocab_get_add_eos(m->vocab) && ids[n - 1] == llama_vocab_eos(m->vocab)) n--;
+    if (llama_vocab_type(m->vocab) == LLAMA_VOCAB_TYPE_BPE) {
+        int64_t total = join_pieces(m, ids, (int32_t)n, unparse_special, text, room);
+        if (total > INT32_MAX) return fail(e, INPUT, "%zu tokens give too long a text", n);
+        *len = (size_t)total;
+        return OK;
+    }
+    int32_t got = llama_detokenize(m->vocab, ids, (int32_t)n, text, room, false, unparse_special);
     if (got == INT32_MIN) return fail(e, INPUT, "%zu tokens give too long a text", n);
     *len = (size_t)(got < 0 ? -got : got);
     return OK;

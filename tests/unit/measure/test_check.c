@@ -28,17 +28,18 @@ typedef struct model {
     unsigned    excused;            /* comparisons of ids that a known limit explains: with and without special tokens, and of chats */
     unsigned    positions, skipped; /* of logits; vectors of an encoder */
     bool        greedy;
+    unsigned    decoded;            /* texts that are decoded otherwise: the limit "wordpiece" */
 } model;
 
 #define TINY "tests/golden/tiny/"
 static const model models[] = {
-    { TINY "llama", 0, 48, 0, true },       { TINY "mistral", 60, 16, 32, false }, { TINY "qwen2", 8, 48, 0, true },
-    { TINY "qwen3", 8, 48, 0, true },       { TINY "phi3", 10, 192, 0, true },     { TINY "gemma2", 0, 48, 0, true },
-    { TINY "gemma3", 0, 48, 0, true },      { TINY "smollm3", 0, 48, 0, true },    { TINY "olmo2", 0, 48, 0, true },
-    { TINY "granite", 0, 48, 0, true },     { TINY "stablelm", 8, 48, 0, true },   { TINY "starcoder2", 0, 32, 16, false },
-    { TINY "gpt2", 0, 48, 0, true },        { TINY "gpt_neox", 8, 48, 0, true },   { TINY "mixtral", 0, 48, 0, true },
-    { TINY "qwen3_moe", 8, 48, 0, true },   { TINY "olmoe", 8, 48, 0, true },      { TINY "bert", 10, 42, 0, false },
-    { "examples/models/tale-8m", 0, 128, 0, true }, { "tests/golden/tale-moe", 0, 128, 0, true },
+    { TINY "llama", 0, 48, 0, true, 0 },       { TINY "mistral", 60, 16, 32, false, 0 }, { TINY "qwen2", 8, 48, 0, true, 0 },
+    { TINY "qwen3", 8, 48, 0, true, 0 },       { TINY "phi3", 10, 192, 0, true, 0 },     { TINY "gemma2", 0, 48, 0, true, 0 },
+    { TINY "gemma3", 0, 48, 0, true, 0 },      { TINY "smollm3", 0, 48, 0, true, 0 },    { TINY "olmo2", 0, 48, 0, true, 0 },
+    { TINY "granite", 0, 48, 0, true, 0 },     { TINY "stablelm", 8, 48, 0, true, 0 },   { TINY "starcoder2", 0, 32, 16, false, 0 },
+    { TINY "gpt2", 0, 48, 0, true, 0 },        { TINY "gpt_neox", 8, 48, 0, true, 0 },   { TINY "mixtral", 0, 48, 0, true, 0 },
+    { TINY "qwen3_moe", 8, 48, 0, true, 0 },   { TINY "olmoe", 8, 48, 0, true, 0 },      { TINY "bert", 10, 42, 0, false, 171 },
+    { "examples/models/tale-8m", 0, 128, 0, true, 0 }, { "tests/golden/tale-moe", 0, 128, 0, true, 0 },
 };
 
 static void the_f32_artefact_is_the_same_model(void **state)
@@ -55,6 +56,8 @@ static void the_f32_artefact_is_the_same_model(void **state)
     assert_int_equal(r.tok_mismatches, 0);
     assert_int_equal(r.tok_excused, m->excused);
     assert_int_equal(r.tpl_mismatches, 0);
+    assert_in_range(r.decode_cases, 200, 400);
+    assert_int_equal(r.decode_mismatches, m->decoded);
     assert_int_equal(r.positions, m->positions);
     assert_int_equal(r.positions_skipped, m->skipped);
     assert_int_equal(r.skipped_why[0] != 0, m->skipped > 0);

@@ -86,7 +86,8 @@ static void the_facts_of_a_model_make_sense(void **state)
 
 static void text_comes_back_from_its_tokens(void **state)
 {
-    static const char *const texts[] = { "Hello, world!", "a  b\n\nc\td", "caf\xc3\xa9 \xf0\x9f\x99\x82 \xe6\x97\xa5\xe6\x9c\xac", "1234567890", "" };
+    static const char *const texts[] = { "Hello, world!", "a  b\n\nc\td", "caf\xc3\xa9 \xf0\x9f\x99\x82 \xe6\x97\xa5\xe6\x9c\xac", "1234567890",
+                                        "no , yes . really ?  she 's ; ha !", "" };
     (void)state;
     for (size_t i = 0; i < HONE_COUNT(texts); i++) {
         hone_err err = { 0 };
