@@ -120,15 +120,16 @@ static void print_fit(hone_cli *c, const json_t *doc)
     }
     if (rows) hone_table_print(c, t);
     else hone_say(c, HONE_YELLOW, "  no encoding is possible\n");
+    const char *said = "";
     json_array_foreach(json_object_get(doc, "compatibility"), i, f) {
         const char *why = hone_doc_str(f, "reason", "");
-        if (strcmp(hone_doc_str(f, "format", ""), "gguf") == 0 && why[0]) {
-            char text[640];
-            const char *name = hone_doc_str(f, "encoding", "?");
-            bool        named = strncmp(why, name, strlen(name)) == 0;
-            (void)snprintf(text, sizeof text, "%s%s%s", named ? "" : name, named ? "" : ": ", why);
-            hone_say_wrapped(c, 2, text);
-        }
+        if (strcmp(hone_doc_str(f, "format", ""), "gguf") != 0 || !why[0] || (!rows && strcmp(why, said) == 0)) continue;
+        char        text[640];
+        const char *name = hone_doc_str(f, "encoding", "?");
+        bool        named = !rows || strncmp(why, name, strlen(name)) == 0; /* without rows the reason is the model's, told once */
+        (void)snprintf(text, sizeof text, "%s%s%s", named ? "" : name, named ? "" : ": ", why);
+        hone_say_wrapped(c, 2, text);
+        said = why;
     }
     json_array_foreach(json_object_get(doc, "warnings"), i, w) {
         hone_say(c, HONE_YELLOW, "  warning\n");

@@ -7,7 +7,10 @@
 #include "flow/assess.h"
 #include "flow/convert.h"
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const hone_ctx ctx = { .data_dir = HONE_TEST_SOURCE_DIR };
 
@@ -172,6 +175,87 @@ static void fallbacks_of_odd_widths_are_counted(void **state)
     json_decref(doc);
 }
 
+/* A tiny model with one of its files changed. */
+static json_t *assess_changed(const char *model, const char *file, void change(json_t *))
+{
+    static char          dir[] = "/tmp/hone-assess-XXXXXX";
+    static const char *const files[] = { "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors" };
+    char                 path[256];
+    hone_err             err = { 0 };
+    memcpy(dir + sizeof dir - 7, "XXXXXX", 6);
+    assert_non_null(mkdtemp(dir));
+    for (size_t i = 0; i < HONE_COUNT(files); i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", dir, files[i]);
+        char from[512];
+        (void)snprintf(from, sizeof from, TINY "%s/%s", model, files[i]);
+        if (strcmp(files[i], file) != 0) {
+            assert_int_equal(symlink(from, path), 0);
+            continue;
+        }
+        json_t *o = NULL;
+        assert_int_equal(hone_json_load(from, &o, &err), HONE_OK);
+        change(o);
+        assert_int_equal(json_dump_file(o, path, 0), 0);
+        json_decref(o);
+    }
+    json_t *doc = assess(dir, (hone_assess_options){ .target = "android" });
+    for (size_t i = 0; i < HONE_COUNT(files); i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", dir, files[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_int_equal(rmdir(dir), 0);
+    return doc;
+}
+
+static void with_gelu(json_t *config) { assert_int_equal(json_object_set_new(config, "hidden_act", json_string("gelu")), 0); }
+
+/* "##\u2581a" becomes what "a" becomes: a continuation loses its mark, a beginning gets one. */
+static void with_two_tokens_of_one_text(json_t *tokenizer)
+{
+    json_t     *vocab = json_object_get(json_object_get(tokenizer, "model"), "vocab");
+    const char *last = NULL, *key;
+    json_t     *v;
+    assert_non_null(json_object_get(vocab, "a"));
+    json_object_foreach(vocab, key, v) if (strncmp(key, "##", 2) == 0 && strlen(key) > 3) last = key;
+    assert_non_null(last);
+    json_t *id = json_incref(json_object_get(vocab, last));
+    assert_int_equal(json_object_del(vocab, last), 0);
+    assert_int_equal(json_object_set_new(vocab, "##\xe2\x96\x81""a", id), 0);
+}
+
+static void a_model_that_llamacpp_cannot_run_has_no_encoding_and_says_why(void **state)
+{
+    static const char why[] = "the activation is gelu, llama.cpp's 'llama' has silu built in";
+    (void)state;
+    json_t *doc = assess_changed("llama", "config.json", with_gelu), *v;
+    size_t  i, n = 0;
+    json_array_foreach(json_object_get(doc, "compatibility"), i, v) {
+        assert_true(json_is_false(json_object_get(v, "ok")));
+        if (strcmp(str(v, "format"), "gguf") != 0) continue;
+        assert_string_equal(str(v, "reason"), why);
+        n++;
+    }
+    assert_true(n > 15);
+    assert_int_equal(json_array_size(json_object_get(doc, "fit")), 0);
+    const json_t *r = json_object_get(doc, "recommendation");
+    assert_true(json_is_null(json_object_get(r, "now")));
+    v = json_array_get(json_object_get(r, "because"), json_array_size(json_object_get(r, "because")) - 1);
+    assert_memory_equal(json_string_value(v), "llama.cpp cannot run this model: ", 33);
+    assert_string_equal(json_string_value(v) + 33, why);
+    json_decref(doc);
+}
+
+static void a_tokenizer_that_a_file_cannot_hold_is_a_reason_too(void **state)
+{
+    (void)state;
+    json_t *doc = assess_changed("bert", "tokenizer.json", with_two_tokens_of_one_text);
+    const json_t *c = row(doc, "compatibility", "f16");
+    assert_true(json_is_false(json_object_get(c, "ok")));
+    assert_non_null(strstr(str(c, "reason"), " are both '\xe2\x96\x81""a' in GGUF"));
+    assert_int_equal(json_array_size(json_object_get(doc, "fit")), 0);
+    json_decref(doc);
+}
+
 static void an_encoder_has_no_cache_and_no_decode_speed(void **state)
 {
     (void)state;
@@ -215,6 +299,8 @@ int main(void)
         cmocka_unit_test(the_widest_encoding_that_fits_is_taken_when_the_default_does_not),
         cmocka_unit_test(a_framework_that_hone_cannot_write_yet_is_said_beside_what_it_can_do),
         cmocka_unit_test(fallbacks_of_odd_widths_are_counted),
+        cmocka_unit_test(a_model_that_llamacpp_cannot_run_has_no_encoding_and_says_why),
+        cmocka_unit_test(a_tokenizer_that_a_file_cannot_hold_is_a_reason_too),
         cmocka_unit_test(an_encoder_has_no_cache_and_no_decode_speed),
         cmocka_unit_test(without_a_bandwidth_there_is_no_speed),
         cmocka_unit_test(a_context_over_the_models_own_is_refused),
