@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# hone convert: the same bytes on any number of threads, bad input in one clear line, nothing half-written, ever.
+# hone convert as a user meets it: one name for a model however it is spelled, files that stay where they belong, nothing half-written, ever.
+# (Bad checkpoints: bad_checkpoint.sh.  Any number of threads: convert_threads.sh.)
 # ctest: timeout 300
 set -u
 tmp=$(mktemp -d)
@@ -7,142 +8,123 @@ trap 'umount "$tmp/small" 2>/dev/null; chmod -R u+w "$tmp" 2>/dev/null; rm -rf "
 failed=0
 fail() { echo "FAIL: $*"; failed=1; }
 model=$HONE_SOURCE_DIR/examples/models/tale-8m
-tiny=$HONE_SOURCE_DIR/tests/golden/tiny
+tiny=$HONE_SOURCE_DIR/tests/golden/tiny/llama
 validate=$HONE_SOURCE_DIR/tests/tools/validate
+sum() { sha256sum <"$1" | cut -d" " -f1; }
 
-"$HONE" convert "$model" --quant q4_k_m,q8_0 -o "$tmp/one" --threads 1 --json >"$tmp/doc" 2>/dev/null || fail "convert exits $?"
+# --- the result, and its document
+"$HONE" convert "$model" --quant q4_k_m,q8_0 -o "$tmp/one" --json >"$tmp/doc" 2>/dev/null || fail "convert exits $?"
 "$validate" convert "$tmp/doc" || failed=1
-"$HONE" convert "$model" --quant q8_0 -o "$tmp/four" --threads 4 --quiet >/dev/null || fail "convert on 4 threads exits $?"
-"$HONE" convert "$model" --quant q4_k_m -o "$tmp/four" --threads 7 --quiet >/dev/null || fail "convert on 7 threads exits $?"
-for q in q4_k_m q8_0; do
-    cmp "$tmp/one/tale-8m-$q.gguf" "$tmp/four/tale-8m-$q.gguf" || fail "$q: other bytes on other threads"
-    grep -q "$(sha256sum "$tmp/one/tale-8m-$q.gguf" | cut -d' ' -f1)" "$tmp/doc" || fail "$q: the document has another sha256"
-done
-# A relative path, a trailing slash and a file inside name the same model.
-(cd "$model" && "$HONE" convert . --quant q8_0 -o "$tmp/dot" --quiet >/dev/null) || fail "convert . exits $?"
-"$HONE" convert "$model/" --quant q8_0 -o "$tmp/slash" --quiet >/dev/null || fail "convert DIR/ exits $?"
-"$HONE" convert "$model/model.safetensors" --quant q8_0 -o "$tmp/file" --quiet >/dev/null || fail "convert FILE exits $?"
-for d in dot slash file; do cmp "$tmp/one/tale-8m-q8_0.gguf" "$tmp/$d/tale-8m-q8_0.gguf" || fail "$d: other bytes"; done
-
-"$HONE" convert "$model" --dry-run --json >"$tmp/doc" || fail "--dry-run exits $?"
+for q in q4_k_m q8_0; do grep -q "$(sum "$tmp/one/tale-8m-$q.gguf")" "$tmp/doc" || fail "$q: the document has another sha256"; done
+"$HONE" convert "$model" --dry-run --json >"$tmp/doc" 2>/dev/null || fail "--dry-run exits $?"
 "$validate" convert "$tmp/doc" || failed=1
 [ -e tale-8m-q4_k_m.gguf ] && fail "--dry-run wrote a file"
-"$HONE" convert "$model" --quant q4_k_m --keep 'blk.*.ffn_down.weight=f16' -o "$tmp/keep" --json 2>/dev/null |
+"$HONE" convert "$model" --quant q4_k_m --keep '*=q6_k' --keep 'blk.*.ffn_down.weight=f16' --dry-run --json 2>/dev/null |
     /usr/bin/python3 -c "
 import json, sys
 plan = {t['name']: t['encodings']['q4_k_m'] for t in json.load(sys.stdin)['plan']}
-assert plan['blk.3.ffn_down.weight'] == 'f16', plan['blk.3.ffn_down.weight']
-assert plan['blk.3.ffn_up.weight'] == 'q4_k', plan['blk.3.ffn_up.weight']" || fail "--keep"
+assert plan['blk.3.ffn_down.weight'] == 'f16' and plan['blk.3.ffn_up.weight'] == 'q6_k', plan
+assert plan['blk.3.ffn_norm.weight'] == 'f32', 'llama.cpp aborts on norms that are not f32'" || fail "--keep"
 
-# expect CODE 'TEXT' ARGS...: also, nothing may appear under a final name
-expect() {
+# --- names: of the source, of the folder, of the file
+mkdir "$tmp/src" && cp -r "$tiny" "$tmp/src/llama"
+ln -s llama "$tmp/src/link"
+conv() { "$HONE" convert "$@" --quant q8_0 --quiet >/dev/null 2>"$tmp/err" || fail "convert $*: exit $?: $(cat "$tmp/err")"; }
+conv "$tmp/src/llama" -o "$tmp/plain"
+want=$(sum "$tmp/plain/llama-q8_0.gguf")
+(cd "$tmp/src/llama" && conv . -o .)
+same() { [ "$(sum "$1" 2>/dev/null)" = "$want" ] || fail "$1 is missing or has other bytes"; }
+same "$tmp/src/llama/llama-q8_0.gguf"
+for spelling in "$tmp/src/llama/" "$tmp/src/llama/model.safetensors" "$tmp/src/llama/config.json" "$tmp/src/link/../llama/."; do
+    conv "$spelling" -o "$tmp/spelled"
+    same "$tmp/spelled/llama-q8_0.gguf"
+    rm -f "$tmp/spelled/llama-q8_0.gguf"
+done
+conv "$tmp/src/link" -o "$tmp/linked" && [ -e "$tmp/linked/link-q8_0.gguf" ] || fail "a link does not give its own name"
+odd=$tmp/$'a b\u00fc\n\033[31m'
+conv "$tmp/src/llama" -o "$odd" --name $'x y\n' && same "$odd/"$'x y\n-q8_0.gguf'
+"$HONE" convert "$tmp/src/llama" --quant q8_0 -o "$odd" >"$tmp/out" 2>&1 || fail "an odd folder: exit $?"
+grep -q "$(printf '\033')" "$tmp/out" && fail "an escape byte of a folder's name was printed as it is"
+"$HONE" convert "$tmp/src/llama" --quant q8_0 -o "$odd" --json 2>/dev/null | /usr/bin/python3 -c "
+import json, os, sys
+assert os.path.isfile(json.load(sys.stdin)['outputs'][0]['path'])" || fail "the document's path names no file"
+
+# refuse CODE 'TEXT' ARGS...
+refuse() {
     local code=$1 text=$2 rc
     shift 2
-    rm -rf "$tmp/no"
-    "$HONE" convert "$@" -o "$tmp/no" >"$tmp/out" 2>"$tmp/err"
+    "$HONE" convert "$tmp/src/llama" --quant q8_0 --quiet "$@" >/dev/null 2>"$tmp/err"
     rc=$?
     [ $rc -eq "$code" ] || fail "convert $*: exit $rc, needs $code: $(cat "$tmp/err")"
     grep -qF -- "$text" "$tmp/err" || fail "convert $*: stderr lacks '$text': $(cat "$tmp/err")"
-    [ -z "$(find "$tmp/no" -type f 2>/dev/null)" ] || fail "convert $*: left $(find "$tmp/no" -type f)"
 }
-bad() { # bad NAME: a fresh copy of the tiny llama to spoil
-    rm -rf "$tmp/$1"
-    cp -r "$tiny/llama" "$tmp/$1"
-}
-edit() { /usr/bin/python3 - "$@" <<'PY'
-import json, sys
-path, code = sys.argv[1:3]
-c = json.load(open(path))
-exec(code)
-json.dump(c, open(path, "w"))
-PY
-}
-retensor() { # retensor DIR 'python over tensors{name:(dtype,shape,bytes)}'
-    /usr/bin/python3 - "$1/model.safetensors" "$2" <<'PY'
-import json, struct, sys
-path, code = sys.argv[1:3]
-raw = open(path, "rb").read()
-n = struct.unpack("<Q", raw[:8])[0]
-head = json.loads(raw[8:8 + n])
-t = {k: [v["dtype"], v["shape"], bytearray(raw[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]])] for k, v in head.items() if k != "__metadata__"}
-exec(code)
-out, at, blob = {}, 0, b""
-for k, (d, s, b) in t.items():
-    out[k] = {"dtype": d, "shape": s, "data_offsets": [at, at + len(b)]}
-    at += len(b)
-    blob += bytes(b)
-h = json.dumps(out).encode()
-open(path, "wb").write(struct.pack("<Q", len(h)) + h + blob)
-PY
-}
-bad truncated; truncate -s -1 "$tmp/truncated/model.safetensors"
-expect 3 "model.safetensors" "$tmp/truncated"
-bad nan; retensor "$tmp/nan" "t['model.layers.0.mlp.up_proj.weight'][2][0:2] = b'\xc0\x7f'"
-expect 3 "tensor 'model.layers.0.mlp.up_proj.weight' holds NaN at row 0, column 0" "$tmp/nan"
-bad inf; retensor "$tmp/inf" "t['model.norm.weight'][2][2:4] = b'\x80\x7f'"
-expect 3 "tensor 'model.norm.weight' holds Inf at row 0, column 1" "$tmp/inf"
-bad missing; retensor "$tmp/missing" "del t['model.layers.0.mlp.up_proj.weight']"
-expect 3 "model.layers.0.mlp.up_proj.weight" "$tmp/missing"
-bad surplus; retensor "$tmp/surplus" "t['model.layers.0.mlp.extra.weight'] = ['F32', [1], bytearray(4)]"
-expect 3 "model.layers.0.mlp.extra.weight" "$tmp/surplus"
-bad shape; retensor "$tmp/shape" "x = t['model.layers.0.mlp.up_proj.weight']; x[1] = x[1][::-1]"
-expect 3 "model.layers.0.mlp.up_proj.weight" "$tmp/shape"
-bad family; edit "$tmp/family/config.json" "c['architectures'] = ['Zamba9ForCausalLM']"
-expect 4 "Zamba9ForCausalLM" "$tmp/family"
-bad rope; edit "$tmp/rope/config.json" "c.pop('rope_parameters', None); c['rope_scaling'] = {'rope_type': 'spiral', 'factor': 2.0}"
-expect 4 "spiral" "$tmp/rope"
-bad heads; edit "$tmp/heads/config.json" "c['num_attention_heads'] = 0"
-expect 3 "num_attention_heads" "$tmp/heads"
-bad nojson; printf '{"a":' >"$tmp/nojson/config.json"
-expect 3 "config.json" "$tmp/nojson"
-bad pre; edit "$tmp/pre/tokenizer.json" "c['pre_tokenizer'] = {'type': 'Split', 'pattern': {'Regex': 'abc+'}, 'behavior': 'Isolated', 'invert': False}"
-expect 4 "abc+" "$tmp/pre"
-bad index; mv "$tmp/index/model.safetensors" "$tmp/index/outside.safetensors"
-printf '{"metadata":{},"weight_map":{"model.norm.weight":"../../../etc/passwd"}}' >"$tmp/index/model.safetensors.index.json"
-expect 3 "points outside its folder" "$tmp/index"
-mkdir -p "$tmp/empty"; expect 3 "config.json" "$tmp/empty"
+refuse 2 "the file name '../up' has a '/'" -o "$tmp/in" --name ../up
+[ -e "$tmp/up-q8_0.gguf" ] && fail "--name led out of the folder"
+refuse 6 ": File name too long" -o "$tmp/in" --name "$(printf 'a%.0s' {1..300})"
+refuse 2 "matches 5 tensors that llama.cpp takes only as they are" -o "$tmp/in" --keep '*norm*=q8_0'
+refuse 6 "is a folder, a file has to go there" -o "$tmp/in" --name "$(mkdir -p "$tmp/in/taken-q8_0.gguf" && echo taken)"
+[ -z "$(find "$tmp/in" -type f)" ] || fail "refused, yet wrote $(find "$tmp/in" -type f)"
 
-# A folder one may not write to.
+# --- places that cannot hold the result
+refuse 6 "cannot make folder" -o "$tmp/src/llama/config.json/x"
 mkdir "$tmp/locked"
 if [ "$(id -u)" -ne 0 ]; then chmod a-w "$tmp/locked"; ro=$tmp/locked; else ro=/proc/hone; fi
-"$HONE" convert "$model" -o "$ro" 2>"$tmp/err"
-[ $? -eq 6 ] || fail "read-only output: $(cat "$tmp/err")"
-# A full disk: a filesystem of 2 MB where this user may mount one, else a file size limit.
+refuse 6 "cannot " -o "$ro"
 mkdir "$tmp/small"
-if mount -t tmpfs -o size=2m tmpfs "$tmp/small" 2>/dev/null; then
-    "$HONE" convert "$model" -o "$tmp/small" 2>"$tmp/err"
-    rc=$?
-    [ $rc -eq 6 ] || fail "full disk: exit $rc: $(cat "$tmp/err")"
+if mount -t tmpfs -o size=200k tmpfs "$tmp/small" 2>/dev/null; then # where this user may mount one
+    refuse 6 " free" -o "$tmp/small"
     grep -q "needs .* bytes, .* has .* free" "$tmp/err" || fail "full disk is not named: $(cat "$tmp/err")"
     [ -z "$(find "$tmp/small" -type f)" ] || fail "full disk: left $(find "$tmp/small" -type f)"
     umount "$tmp/small"
 fi
-(
-    trap '' XFSZ
-    ulimit -f 1024
-    "$HONE" convert "$model" -o "$tmp/limit" 2>"$tmp/err.limit"
-)
-rc=$?
-[ $rc -eq 6 ] || fail "file size limit: exit $rc: $(cat "$tmp/err.limit")"
-[ -z "$(find "$tmp/limit" -name '*.gguf')" ] || fail "file size limit: a file has its final name"
+(ulimit -f 100 && refuse 6 "File too large" -o "$tmp/limit"; exit $failed) || failed=1
+[ -z "$(find "$tmp/limit" -name '*.gguf*')" ] || fail "file size limit: left $(ls "$tmp/limit")"
 
-# kill -9 at many moments: a final name only ever holds the whole file.
-want=$(sha256sum "$tmp/one/tale-8m-q4_k_m.gguf" | cut -d' ' -f1)
-killed=0
-for ms in 5 10 20 30 45 60 80 100 130 160 200; do
-    "$HONE" convert "$model" --quant q4_k_m -o "$tmp/kill" --threads 1 --quiet >/dev/null 2>&1 &
+# --- closed descriptors: their numbers must not become the artefact's, with messages in it
+"$HONE" convert "$tmp/src/llama" --quant f32,f16,q8_0 -o "$tmp/closed" <&- >&- 2>&-
+[ $? -eq 6 ] || fail "a closed stdout is not noticed"
+same "$tmp/closed/llama-q8_0.gguf"
+
+# --- interrupted, killed, run twice.  begin: a slow run is writing, and stopped
+begin() {
+    rm -rf "$tmp/busy"
+    "$HONE" convert "$model" --quant q4_k_m,f32,q6_k,q3_k_m -o "$tmp/busy" --threads 1 --quiet >/dev/null 2>"$tmp/err" &
+    pid=$!
+    for _ in $(seq 2000); do
+        [ -s "$tmp/busy/tale-8m-q4_k_m.gguf.tmp" ] && break
+        sleep 0.005
+    done
+    kill -STOP $pid
+}
+begin
+"$HONE" convert "$model" --quant q4_k_m -o "$tmp/busy" --quiet >/dev/null 2>"$tmp/err2"
+[ $? -eq 6 ] && grep -q "is being written by another process" "$tmp/err2" || fail "two writers of one file: $(cat "$tmp/err2")"
+"$HONE" convert "$model" --quant q8_0 -o "$tmp/busy" --quiet >/dev/null 2>&1 || fail "another file in the same folder: exit $?"
+kill -CONT $pid
+wait $pid || fail "the first of two writers: exit $?: $(cat "$tmp/err")"
+for q in q4_k_m q8_0; do cmp "$tmp/one/tale-8m-$q.gguf" "$tmp/busy/tale-8m-$q.gguf" || fail "$q: two runs in one folder gave other bytes"; done
+begin
+kill -TERM $pid
+kill -CONT $pid
+wait $pid
+[ $? -eq 6 ] && grep -q "interrupted" "$tmp/err" || fail "interrupted: $(cat "$tmp/err")"
+[ -z "$(ls -A "$tmp/busy")" ] || fail "interrupted: left $(ls "$tmp/busy")"
+begin
+kill -KILL $pid
+wait $pid 2>/dev/null
+[ -z "$(find "$tmp/busy" -name '*.gguf')" ] || fail "killed: a final name is there"
+# kill -9 at any moment: a final name only ever holds the whole file.
+for ms in 10 40 100 200; do
+    "$HONE" convert "$model" --quant q4_k_m -o "$tmp/busy" --quiet >/dev/null 2>&1 &
     pid=$!
     sleep "$(printf '0.%03d' "$ms")"
-    kill -9 $pid 2>/dev/null && killed=$((killed + 1))
+    kill -9 $pid 2>/dev/null
     wait $pid 2>/dev/null
-    f=$tmp/kill/tale-8m-q4_k_m.gguf
-    if [ -e "$f" ]; then
-        [ "$(sha256sum "$f" | cut -d' ' -f1)" = "$want" ] || fail "killed after $ms ms: the final name holds other bytes"
-        rm -f "$f"
-    fi
+    f=$tmp/busy/tale-8m-q4_k_m.gguf
+    [ ! -e "$f" ] || cmp "$f" "$tmp/one/tale-8m-q4_k_m.gguf" || fail "killed after $ms ms: the final name holds other bytes"
+    rm -f "$f"
 done
-[ $killed -gt 0 ] || fail "no run was killed in time"
-"$HONE" convert "$model" --quant q4_k_m -o "$tmp/kill" --quiet >/dev/null || fail "convert after a kill exits $?"
-[ "$(sha256sum "$tmp/kill/tale-8m-q4_k_m.gguf" | cut -d' ' -f1)" = "$want" ] || fail "other bytes after a kill"
-[ -z "$(find "$tmp/kill" -name '*.tmp')" ] || fail "a temporary stays after a good run"
+"$HONE" convert "$model" --quant q4_k_m,f32,q6_k,q3_k_m -o "$tmp/busy" --quiet >/dev/null 2>&1 || fail "convert after a kill exits $?"
+cmp "$tmp/one/tale-8m-q4_k_m.gguf" "$tmp/busy/tale-8m-q4_k_m.gguf" || fail "other bytes after a kill"
+[ -z "$(find "$tmp/busy" -name '*.tmp')" ] || fail "a temporary stays after a good run"
 exit $failed

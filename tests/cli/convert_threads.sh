@@ -5,11 +5,11 @@ set -u
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 failed=0
-for n in 1 2 3 8; do
-    "$HONE" convert "$HONE_SOURCE_DIR/examples/models/tale-8m" --quant q4_k_m,q8_0,iq4_xs,f16 --threads $n -o "$tmp/$n" --quiet >/dev/null ||
+for n in 1 3 64; do
+    "$HONE" convert "$HONE_SOURCE_DIR/examples/models/tale-8m" --quant q4_k_m,q8_0,f16 --threads $n -o "$tmp/$n" --quiet >/dev/null ||
         { echo "FAIL: convert with $n threads exits $?"; exit 1; }
     (cd "$tmp/$n" && sha256sum -- *.gguf) >"$tmp/$n.sums"
-    [ "$(wc -l <"$tmp/$n.sums")" = 4 ] || { echo "FAIL: $n threads wrote $(wc -l <"$tmp/$n.sums") files, wanted 4"; failed=1; }
+    [ "$(wc -l <"$tmp/$n.sums")" = 3 ] || { echo "FAIL: $n threads wrote $(wc -l <"$tmp/$n.sums") files, wanted 3"; failed=1; }
     cmp "$tmp/1.sums" "$tmp/$n.sums" || { echo "FAIL: $n threads give other bytes than one"; failed=1; }
 done
 exit $failed

@@ -37,8 +37,28 @@ expect 4 "hone cannot write 'tflite' files" convert x --to tflite -o y
 "$HONE" convert not-there -o "$tmp/x" --json >"$tmp/doc" 2>/dev/null
 [ $? -eq 3 ] || fail "--json changes the exit code"
 "$validate" convert "$tmp/doc" || failed=1
-"$HONE" nothing --json >"$tmp/doc" 2>/dev/null
-"$validate" error "$tmp/doc" || failed=1
+# What is no verb has its errors as JSON too, in a document that every verb's readers know.
+for words in nothing "help nothing" "man nothing" "completion tcsh" ""; do
+    # shellcheck disable=SC2086  # words are words
+    "$HONE" $words --json >"$tmp/doc" 2>/dev/null
+    [ $? -eq 2 ] || fail "hone $words --json is not exit 2"
+    "$validate" error "$tmp/doc" || failed=1
+done
+"$HONE" --help --json | cmp -s - <("$HONE" --help) || fail "--help --json is no help"
+# Not every argument can be written down in JSON.
+"$HONE" convert x -o "$(printf 'a\377b')" --json >"$tmp/doc" 2>"$tmp/err"
+[ $? -eq 2 ] && grep -qF "'a\\xffb' is not UTF-8" "$tmp/err" || fail "an argument that is not UTF-8: $(cat "$tmp/err")"
+"$validate" convert "$tmp/doc" || failed=1
+HONE_DATA_DIR=$tmp/nowhere expect 4 "hone's own data are missing: there is no folder '$tmp/nowhere/data'" convert x -o y
+expect 2 "--threads is ' 4', needs a whole number" convert x --threads " 4"
+
+# Colours and bars are for terminals that know them: escapes TERM NO_COLOR counts the escape bytes of a help page and of an error there.
+escapes() { TERM=$1 NO_COLOR=$2 script -qec "'$HONE' --help; '$HONE' nothing" /dev/null </dev/null | tr -dc '\033' | wc -c; }
+if command -v script >/dev/null; then
+    [ "$(escapes xterm '')" -gt 0 ] || fail "no colour on a terminal"
+    [ "$(escapes xterm 1)" -eq 0 ] || fail "colour in spite of NO_COLOR"
+    [ "$(escapes dumb '')" -eq 0 ] || fail "colour on a dumb terminal"
+fi
 
 # An escape sequence in a name from outside never reaches the terminal.
 "$HONE" convert "$(printf 'a\033[31mb')" -o "$tmp/x" 2>"$tmp/err"
@@ -70,8 +90,8 @@ got=$(bash -c ". '$tmp/hone.bash'; COMP_WORDS=(hone con); COMP_CWORD=1; _hone; e
 [ "$got" = convert ] || fail "completing 'hone con' gives '$got'"
 got=$(bash -c ". '$tmp/hone.bash'; COMP_WORDS=(hone convert --dr); COMP_CWORD=2; _hone; echo \"\${COMPREPLY[*]}\"")
 [ "$got" = "--dry-run" ] || fail "completing 'hone convert --dr' gives '$got'"
-"$HONE" completion fish | grep -q "__fish_seen_subcommand_from convert' -l quant" || fail "fish completion"
-"$HONE" completion zsh | grep -q "^#compdef hone" || fail "zsh completion"
+"$HONE" completion fish | grep "__fish_seen_subcommand_from convert' -l quant" >/dev/null || fail "fish completion"
+"$HONE" completion zsh | grep "^#compdef hone" >/dev/null || fail "zsh completion"
 "$HONE" completion tcsh >/dev/null 2>&1
 [ $? -eq 2 ] || fail "an unknown shell is not refused"
 exit $failed
