@@ -130,8 +130,9 @@ static hone_code write_row(hone_history *h, const char *sql, const int64_t *firs
 
 static hone_code to_text(const json_t *j, char **out, hone_err *err)
 {
-    *out = j ? json_dumps(j, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17)) : NULL;
-    return j && !*out ? HONE_NOMEM(err, "a history row") : HONE_OK;
+    bool none = !j || json_is_null(j);
+    *out = none ? NULL : json_dumps(j, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(17));
+    return !none && !*out ? HONE_NOMEM(err, "a history row") : HONE_OK;
 }
 
 hone_code hone_history_begin(hone_history *h, const char *command, const char *source, const char *target, const json_t *machine, int64_t *run_id,

@@ -221,6 +221,7 @@ hone_code hone_optimize(const hone_ctx *ctx, const hone_optimize_options *given,
     double    begin = now_s();
     hone_code code = prepare(s, err);
     if (code == HONE_OK) code = measure_all(s, err);
+    if (code != HONE_OK && hone_ctx_cancelled(ctx)) code = HONE_INTERRUPTED(err); /* whoever noticed, and in whatever words */
     s->seconds = now_s() - begin;
     if (code == HONE_OK) code = hone_opt_document(s, doc, err);
     if (code == HONE_OK) code = write_reports(s, doc, err);
