@@ -45,13 +45,15 @@ bench: all judges
 	@cmake --build $(BUILD) --target perf-gen_llama
 	@tests/perf/bench
 
-# The programs and Python environments that judge us in tests; judges-all adds those that take gigabytes.
+# The programs and Python environments that judge us in tests; judges-all adds those that take gigabytes, and lets them make the
+# golden files anew to see whether they are still what is committed.
 judges:
 	@deps/llamacpp.sh --tools
 	@tools/judge --all-light
 
 judges-all: judges
 	@tools/judge --all
+	@tests/judges/again
 
 install: all
 	cmake --install $(BUILD) --prefix $(PREFIX)

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""peer.py [NAME...]: writes tests/golden/peer/<name>.json: what llama.cpp's own tools make of a checkpoint.
+"""peer.py [--check] [NAME...]: writes tests/golden/peer/<name>.json: what llama.cpp's own tools make of a checkpoint.
+
+With --check nothing is written: what the tools make today is compared with the files there; exit 1 when one differs.
 
 For each model: convert_hf_to_gguf.py --outtype f32, then llama-quantize for every mix asked for, and convert_hf_to_gguf.py --outtype f16.
 A golden file holds the metadata keys that matter (arrays as count and sha256 of their packed values) and every tensor's type, shape
@@ -9,6 +11,7 @@ mix.json holds what llama-quantize --dry-run chooses for shapes that no small ch
 
 Runs in the judge environment "convert": HONE_LLAMACPP=$(deps/llamacpp.sh --prefix) $(tools/judge convert) tests/judges/peer.py"""
 
+import difflib
 import hashlib
 import json
 import os
@@ -113,11 +116,24 @@ def pretty(doc, depth=0):
     return json.dumps(doc, ensure_ascii=False)
 
 
+CHECK = "--check" in sys.argv[1:]
+bad = []
+
+
 def write(name, doc):
-    with open(os.path.join(root, "tests/golden/peer", name + ".json"), "w", encoding="utf-8") as f:
-        f.write(pretty(doc))
-        f.write("\n")
-    print(name)
+    path, text = os.path.join(root, "tests/golden/peer", name + ".json"), pretty(doc) + "\n"
+    if not CHECK:
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        print(name, flush=True)
+        return
+    was = open(path, encoding="utf-8").read() if os.path.exists(path) else ""
+    if was == text:
+        print(f"{name}: as it was", flush=True)
+        return
+    bad.append(name)
+    changed = [line for line in difflib.unified_diff(was.splitlines(), text.splitlines(), "committed", "made now", lineterm="", n=0)]
+    print(f"{name}: DIFFERS\n" + "\n".join(line[:200] for line in changed[:12]), flush=True)
 
 
 def model(name, folder, mixes, tmp):
@@ -269,9 +285,17 @@ def mixes(tmp):
 
 
 with tempfile.TemporaryDirectory() as folder:
-    wanted = sys.argv[1:] or list(MODELS) + ["mix"]
+    wanted = [a for a in sys.argv[1:] if a != "--check"]
+    if not wanted:
+        wanted = list(MODELS) + ["mix"]
+        for file in sorted(os.listdir(os.path.join(root, "tests/golden/peer"))):
+            if file.removesuffix(".json") not in wanted:
+                bad.append(file)
+                print(f"{file}: nothing here writes it")
     for entry in wanted:
         if entry == "mix":
             mixes(folder)
         else:
             model(entry, *MODELS[entry], folder)
+if CHECK and bad:
+    sys.exit(f"{len(bad)} differ: {' '.join(bad)}")

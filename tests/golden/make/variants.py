@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""variants.py OUT [NAME...]: what the tiny checkpoints do not show: other rope scalings, window patterns, biases, tied and untied heads.
+"""variants.py OUT [NAME...], or variants.py --check OUT: what the tiny checkpoints do not show: other rope scalings, window patterns, biases, tied and untied heads.
 
 OUT/<name>/variant.json      base (a folder of the repository whose tokenizer, and weights unless there are own ones, are used), the changed
                              keys of config.json (null: goes away), versions
 OUT/<name>/model.safetensors only where shapes change: small random weights
 OUT/<name>/reference.safetensors  input_ids, logits by transformers: float32 arithmetic on the stored weights, eager attention
+
+With --check nothing is written to OUT: everything is made elsewhere and compared with it; exit 1 when something differs. Weights and ids
+must be equal, logits to within 1e-4 (processors add in different orders).
 
 Runs in the judge environment "convert" (torch, transformers 4.57)."""
 
@@ -80,7 +83,7 @@ def run(name, base, patch, own):
     config = json.load(open(os.path.join(folder, "config.json"), encoding="utf-8"))
     for key, value in patch.items():
         config[key] = value
-    out = os.path.join(sys.argv[1], name)
+    out = os.path.join(OUT, name)
     os.makedirs(out, exist_ok=True)
     torch.manual_seed(1000 + len(name) + sum(map(ord, name)))
     with tempfile.TemporaryDirectory() as tmp:
@@ -109,10 +112,51 @@ def run(name, base, patch, own):
     made = {"transformers": transformers.__version__, "torch": torch.__version__}
     json.dump({"base": TINY + base, "own_weights": own, "config": patch, "made_with": made},
               open(os.path.join(out, "variant.json"), "w", encoding="utf-8"), indent=1)
-    print(name, float(logits.std()))
+    print(name, float(logits.std()), flush=True)
 
 
-chosen = sys.argv[2:]
-for name, (base, patch) in {**PATCHED, **OWN, **BEYOND}.items():
-    if not chosen or name in chosen:
+def differs(name, was, now):
+    """What is not the same in the folders was/name and now/name, or None."""
+    was, now = os.path.join(was, name), os.path.join(now, name)
+    if not os.path.isdir(was):
+        return "is not there"
+    if sorted(os.listdir(was)) != sorted(os.listdir(now)):
+        return f"has {sorted(os.listdir(was))}, made now: {sorted(os.listdir(now))}"
+    for file in os.listdir(now):
+        a, b = os.path.join(was, file), os.path.join(now, file)
+        if not file.endswith(".safetensors"):
+            if json.load(open(a, encoding="utf-8")) != json.load(open(b, encoding="utf-8")):
+                return f"{file} differs"
+            continue
+        x, y = load_file(a), load_file(b)
+        if x.keys() != y.keys():
+            return f"{file} holds {sorted(x)}, made now: {sorted(y)}"
+        for key in x:
+            if x[key].shape != y[key].shape or x[key].dtype != y[key].dtype:
+                return f"{file}: '{key}' has another shape or type"
+            far = float((x[key].double() - y[key].double()).abs().max())
+            if far > (1e-4 if key == "logits" else 0):
+                return f"{file}: '{key}' is up to {far:g} off"
+    return None
+
+
+CHECK, args = "--check" in sys.argv[1:], [a for a in sys.argv[1:] if a != "--check"]
+OUT, chosen = args[0], args[1:]
+ALL = {**PATCHED, **OWN, **BEYOND}
+bad = []
+with tempfile.TemporaryDirectory() as fresh:
+    committed, OUT = OUT, fresh if CHECK else OUT
+    for name, (base, patch) in ALL.items():
+        if chosen and name not in chosen:
+            continue
         run(name, base, patch, name in OWN)
+        why = differs(name, committed, fresh) if CHECK else None
+        if why:
+            bad.append(name)
+            print(f"{name}: DIFFERS: {why}", flush=True)
+if CHECK and not chosen:
+    for name in sorted(set(os.listdir(committed)) - set(ALL)):
+        bad.append(name)
+        print(f"{name}: nothing here makes it")
+if bad:
+    sys.exit(f"{len(bad)} differ: {' '.join(bad)}")
