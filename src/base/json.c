@@ -112,14 +112,6 @@ hone_code hone_json_f64(const json_t *obj, const char *key, double *out, hone_er
     return HONE_OK;
 }
 
-hone_code hone_json_f32(const json_t *obj, const char *key, float *out, hone_err *err)
-{
-    double d = (double)*out;
-    HONE_TRY(hone_json_f64(obj, key, &d, err));
-    *out = (float)d;
-    return HONE_OK;
-}
-
 hone_code hone_json_bool(const json_t *obj, const char *key, bool *out, hone_err *err)
 {
     const json_t *v = find(obj, key);

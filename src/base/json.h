@@ -18,7 +18,6 @@ hone_code hone_json_load(const char *path, json_t **out, hone_err *err);
 hone_code hone_json_u32(const json_t *obj, const char *key, uint32_t *out, hone_err *err);
 hone_code hone_json_need_u32(const json_t *obj, const char *key, uint32_t *out, hone_err *err);
 hone_code hone_json_f64(const json_t *obj, const char *key, double *out, hone_err *err);
-hone_code hone_json_f32(const json_t *obj, const char *key, float *out, hone_err *err);
 hone_code hone_json_bool(const json_t *obj, const char *key, bool *out, hone_err *err);
 /* The string is borrowed from obj. */
 hone_code hone_json_str(const json_t *obj, const char *key, const char **out, hone_err *err);

@@ -61,6 +61,21 @@ static hone_code read_pooling(hone_model *m, const char *dir, hone_err *err)
     return code;
 }
 
+/* A packed weight without its scales would convert without complaint, into nonsense. */
+static hone_code check_dtypes(const hone_model *m, hone_err *err)
+{
+    for (size_t i = 0; i < m->n_weights; i++)
+        for (size_t k = 0; k < m->weights[i].n_slices; k++) {
+            const hone_tensor *t = m->weights[i].slices[k].tensor;
+            char               shown[96];
+            if (!hone_dtype_is_float(t->dtype))
+                return HONE_FAIL(err, HONE_EUNSUPPORTED, "take the checkpoint that this one was made from: its weights are bf16, f16 or f32",
+                                 "tensor '%s' is stored as %s, which is no weight without scales", hone_text_show(t->name, strlen(t->name), shown, sizeof shown),
+                                 hone_dtype_name(t->dtype));
+        }
+    return HONE_OK;
+}
+
 static hone_code open_in(hone_model *m, const char *path, json_t **config, hone_err *err)
 {
     const char      *dir = NULL, *name = NULL;
@@ -73,6 +88,7 @@ static hone_code open_in(hone_model *m, const char *path, json_t **config, hone_
     if (!hone_file_exists(weights)) weights = dir;
     HONE_TRY(hone_safetensors_open(weights, &m->arena, &m->source, err));
     if (hone_arch_bind(arch, *config, m, err) != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
+    if (check_dtypes(m, err) != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
     m->facts.name = name;
     m->path = dir;
     if (m->facts.kind == HONE_KIND_ENCODER) HONE_TRY(read_pooling(m, dir, err));

@@ -81,6 +81,7 @@ bool hone_dtype_from_gguf(uint32_t gguf_id, hone_dtype *out);
 /* Bytes of n elements; false when n is no multiple of the block or the product does not fit. */
 bool hone_dtype_bytes(hone_dtype t, uint64_t n, uint64_t *bytes);
 
-/* True for types that hone can decode into float32 (quant/codec.h has the code). */
+/* True for types whose numbers are the weights themselves.  Integers, truth values and 4- to 6-bit floats are parts of a quantised
+ * weight: they mean nothing without scales that stand elsewhere. */
 bool hone_dtype_is_float(hone_dtype t);
 #endif

@@ -26,14 +26,6 @@ size_t hone_weight_scratch(const hone_weight *w, uint64_t n_rows)
     return most + (size_t)(n_rows * hone_weight_cols(w)) * sizeof(float) + 64;
 }
 
-bool hone_weight_is_copy(const hone_weight *w, hone_dtype t)
-{
-    if (w->values || !hone_weight_is_plain(w) || w->dtype != t) return false;
-    for (size_t i = 0; i < w->n_slices; i++)
-        if (w->slices[i].transposed || w->slices[i].tensor->dtype != t) return false;
-    return true;
-}
-
 typedef struct reader {
     const hone_source *source;
     const hone_weight *w;
@@ -58,6 +50,10 @@ static hone_code read_run(reader *r, const hone_tensor *t, uint64_t first, uint6
 {
     uint64_t unit = unit_elems(r->w);
     uint64_t size = bytes_of(t->dtype, unit);
+    uint32_t block = hone_dtype_get(t->dtype)->block_elems;
+    if (unit % block != 0) /* a block would lie in two units */
+        return HONE_FAIL(r->err, HONE_EUNSUPPORTED, "convert the checkpoint to bf16, f16 or f32 first",
+                         "tensor '%s' is %s in units of %" PRIu64 ", needs a multiple of %u", t->name, hone_dtype_name(t->dtype), unit, block);
     HONE_TRY(r->source->read(r->source, t, first * size, r->raw, (size_t)(n * size), r->err));
     return unit == 1 ? decode(r, t, r->raw, out, 1, n) : decode(r, t, r->raw, out, n, unit);
 }
@@ -82,7 +78,7 @@ static hone_code read_transposed(reader *r, const hone_slice *s, uint64_t first,
     uint64_t           in = t->dims[0], width = t->dims[1], esize = hone_dtype_get(t->dtype)->block_bytes;
     uint64_t           at = s->row0 + first;
     if (hone_dtype_get(t->dtype)->block_elems != 1 || s->row_map)
-        return HONE_FAIL(r->err, HONE_EUNSUPPORTED, "", "tensor '%s' is %s and would have to be transposed", t->name,
+        return HONE_FAIL(r->err, HONE_EUNSUPPORTED, "convert the checkpoint to bf16, f16 or f32 first", "tensor '%s' is %s and would have to be transposed", t->name,
                          hone_dtype_name(t->dtype));
     if (n == width) {
         HONE_TRY(r->source->read(r->source, t, 0, r->raw, (size_t)(in * width * esize), r->err));

@@ -3,12 +3,10 @@
 #define HONE_QUANT_WEIGHT_H
 #include "ir/model.h"
 
-/* Bytes of scratch that reading n_rows rows of w needs at most. */
+/* Bytes of scratch that reading n_rows rows of w needs at most.  12 * n_rows * cols must not wrap: for the caller to see to. */
 size_t hone_weight_scratch(const hone_weight *w, uint64_t n_rows);
 /* Rows row0 .. row0+n_rows of w into out [n_rows, cols].  scratch: hone_weight_scratch bytes.  Thread-safe.
  * HONE_EINPUT with tensor name and position when the source holds NaN or Inf (a converted model must not carry them silently). */
 hone_code hone_weight_read(const hone_source *s, const hone_weight *w, uint64_t row0, uint64_t n_rows, float *out, void *scratch,
                            hone_err *err);
-/* True when rows of w in encoding t are the stored bytes (same dtype, nothing to compute): the tile can be copied. */
-bool hone_weight_is_copy(const hone_weight *w, hone_dtype t);
 #endif

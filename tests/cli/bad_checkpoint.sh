@@ -110,6 +110,7 @@ cases = [
     # weights that are no numbers
     (3, f"tensor '{UP}' holds NaN at row 0, column 10", lambda c: c.value(UP, 10, b"\xc0\x7f")),
     (3, f"tensor '{NORM}' holds Inf at row 0, column 1", lambda c: c.value(NORM, 1, b"\x80\x7f")),
+    (4, f"'{{m}}': tensor '{UP}' is stored as i16, which is no weight without scales", lambda c: c.change(UP, dtype="I16")),
     # config.json and the tokenizer
     (4, ".*WonderForCausalLM.*", lambda c: c.config(architectures=["WonderForCausalLM"])),
     (4, ".*spiral.*", lambda c: c.config(rope_parameters=None, rope_scaling={"rope_type": "spiral", "factor": 2.0})),
