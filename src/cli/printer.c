@@ -94,6 +94,13 @@ static void wrap(const hone_cli *c, const char *first, unsigned indent, const ch
 void hone_say_wrapped(const hone_cli *c, unsigned indent, const char *text) { wrap(c, "", indent, text); }
 void hone_say_bullet(const hone_cli *c, const char *text) { wrap(c, "- ", 4, text); }
 
+/* A table is what is left to do when all work is done: there is nobody to hand an error to. */
+static _Noreturn void no_memory(void)
+{
+    (void)fputs("hone: out of memory for the answer\n", stderr);
+    exit(HONE_ERESOURCE);
+}
+
 typedef struct cell { char *text; hone_style style; } cell;
 struct hone_table {
     hone_cli    *c;
@@ -106,13 +113,13 @@ struct hone_table {
 hone_table *hone_table_new(hone_cli *c, size_t n_cols)
 {
     hone_table *t = HONE_ARENA_NEW(&c->arena, hone_table, 1);
-    if (!t) abort();
+    if (!t) no_memory();
     *t = (hone_table){ .c = c, .n_cols = n_cols, .cap_rows = 8 };
     t->title = hone_arena_calloc(&c->arena, n_cols, sizeof *t->title);
     t->unit = hone_arena_calloc(&c->arena, n_cols, sizeof *t->unit);
     t->right = hone_arena_calloc(&c->arena, n_cols, sizeof *t->right);
     t->cells = hone_arena_calloc(&c->arena, n_cols * t->cap_rows, sizeof *t->cells);
-    if (!t->title || !t->unit || !t->right || !t->cells) abort();
+    if (!t->title || !t->unit || !t->right || !t->cells) no_memory();
     return t;
 }
 
@@ -134,7 +141,7 @@ void hone_table_cell(hone_table *t, size_t row, size_t col, hone_style s, const 
         size_t cap = t->cap_rows;
         while (cap <= row) cap *= 2;
         cell *more = hone_arena_calloc(&t->c->arena, cap * t->n_cols, sizeof *more);
-        if (!more) abort();
+        if (!more) no_memory();
         memcpy(more, t->cells, t->n_rows * t->n_cols * sizeof *more);
         t->cells = more;
         t->cap_rows = cap;
@@ -143,6 +150,7 @@ void hone_table_cell(hone_table *t, size_t row, size_t col, hone_style s, const 
     cell *k = &t->cells[row * t->n_cols + col];
     k->text = hone_arena_strdup(&t->c->arena, hone_text_show(text, strlen(text), shown, sizeof shown));
     k->style = s;
+    if (!k->text) no_memory();
 }
 
 static void put_padded(const hone_cli *c, hone_style s, const char *text, size_t width, bool right, bool last_col)
