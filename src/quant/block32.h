@@ -61,4 +61,34 @@ HONE_FIT_INLINE void hone_block32_levels(const float *restrict x, float minus, f
         level[j] = (uint8_t)(l < top ? l : top);
     }
 }
+
+/* The two ways to fill a block, each with and without importance (that of these 32, or NULL).  They return the scale.
+ * Symmetric: x = d * (level - half), levels 0 .. 2 half - 1.  Offset: x = d * level + *min, levels 0 .. top. */
+HONE_FIT_INLINE float hone_block32_symmetric(int half, const float *restrict x, const float *importance, float mean_square, uint8_t *restrict level)
+{
+    if (importance) {
+        float w[32];
+        hone_weigh(32, x, importance, mean_square, w);
+        return hone_fit_symmetric(32, half, x, w, level);
+    }
+    float d = hone_peak(32, x) / (float)-half;
+    hone_block32_levels(x, 0, d != 0 ? 1.0f / d : 0.0f, (float)half + 0.5f, 2 * half - 1, level);
+    return d;
+}
+HONE_FIT_INLINE float hone_block32_offset(int top, const float *restrict x, const float *importance, float mean_square, uint8_t *restrict level,
+                                          float *min)
+{
+    float d, max;
+    if (importance) {
+        float w[32], minus;
+        hone_weigh(32, x, importance, mean_square, w);
+        d = hone_fit_offset(32, top, x, w, level, &minus, -0.9f, 0.05f, 36, false);
+        *min = -minus;
+        return d;
+    }
+    hone_block32_range(x, min, &max);
+    d = (max - *min) / (float)top;
+    hone_block32_levels(x, *min, d != 0 ? 1.0f / d : 0.0f, 0.5f, top, level);
+    return d;
+}
 #endif

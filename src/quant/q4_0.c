@@ -19,15 +19,7 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
     float mean_square = importance ? hone_row_mean_square(x, n_cols) : 0;
     for (size_t i = 0; i < n_cols; i += 32, b++, x += 32) {
         uint8_t level[32];
-        float d;
-        if (importance) {
-            float w[32];
-            hone_weigh(32, x, importance + i, mean_square, w);
-            d = hone_fit_symmetric(32, 8, x, w, level);
-        } else {
-            d = hone_peak(32, x) / -8;
-            hone_block32_levels(x, 0, d != 0 ? 1.0f / d : 0.0f, 8.5f, 15, level);
-        }
+        float d = hone_block32_symmetric(8, x, importance ? importance + i : NULL, mean_square, level);
         hone_f16_store(b->d, d);
         hone_block32_pack(level, b->qs);
     }

@@ -19,17 +19,7 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
     float mean_square = importance ? hone_row_mean_square(x, n_cols) : 0;
     for (size_t i = 0; i < n_cols; i += 32, b++, x += 32) {
         uint8_t level[32];
-        float d, min, max;
-        if (importance) {
-            float w[32], minus;
-            hone_weigh(32, x, importance + i, mean_square, w);
-            d = hone_fit_offset(32, 15, x, w, level, &minus, -0.9f, 0.05f, 36, false);
-            min = -minus;
-        } else {
-            hone_block32_range(x, &min, &max);
-            d = (max - min) / 15;
-            hone_block32_levels(x, min, d != 0 ? 1.0f / d : 0.0f, 0.5f, 15, level);
-        }
+        float min, d = hone_block32_offset(15, x, importance ? importance + i : NULL, mean_square, level, &min);
         hone_f16_store(b->d, d);
         hone_f16_store(b->m, min);
         hone_block32_pack(level, b->qs);
