@@ -1,8 +1,8 @@
 /* progress.c - what happens while a verb works, on stderr. */
+#include "base/clock.h"
 #include "base/text.h"
 #include "cli/cli.h"
 #include <pthread.h>
-#include <time.h>
 #include <unistd.h>
 
 static struct { /* the terminal is one, so its line is one: guarded by lock */
@@ -11,13 +11,6 @@ static struct { /* the terminal is one, so its line is one: guarded by lock */
     double          drawn_s, began_s;
     uint64_t        last_total;
 } bar = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-static double now_s(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static bool on_terminal(void)
 {
@@ -33,7 +26,7 @@ static void wipe(void)
 
 static void draw(const hone_event *ev)
 {
-    double now = now_s();
+    double now = hone_now_s();
     if (ev->total != bar.last_total || ev->done == 0) {
         bar.began_s = now;
         bar.last_total = ev->total;

@@ -2,6 +2,7 @@
  * Memory is tiles x threads: no tensor is ever held whole, so peak RSS does not grow with the model. */
 #include "flow/convert.h"
 #include "arch/arch.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/pool.h"
 #include "formats/gguf.h"
@@ -19,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Floats in a tile.  1 MiB of source at two bytes a weight: large enough to keep system calls rare, small enough that two
@@ -56,13 +56,6 @@ typedef struct job {
     uint64_t           source_bytes;
     _Atomic uint64_t   done;
 } job;
-
-static double now_s(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static uint64_t row_bytes(hone_dtype t, uint64_t cols)
 {
@@ -352,11 +345,11 @@ static hone_code estimate_time(job *j, double *seconds, hone_err *err)
             hone_dtype         type = j->outputs[k].types[i];
             uint64_t           cols = hone_weight_cols(w), rows = j->tiles[i].step; /* its first tile */
             if (per_elem[type] > 0 || hone_weight_elems(w) == 0) continue;
-            double t0 = now_s();
+            double t0 = hone_now_s();
             HONE_TRY(hone_weight_read(j->m->source, w, 0, rows, x, raw, err));
-            double t1 = now_s();
+            double t1 = hone_now_s();
             for (uint64_t r = 0; r < rows; r++) hone_codec_find(type)->encode_row(x + r * cols, enc, (size_t)cols, NULL);
-            per_elem[type] = (now_s() - t1) / (double)(rows * cols);
+            per_elem[type] = (hone_now_s() - t1) / (double)(rows * cols);
             read_s += t1 - t0;
             read_elems += (double)(rows * cols);
         }
@@ -411,7 +404,7 @@ static hone_code write_all(job *j, const hone_convert_options *opt, hone_convert
 
 hone_code hone_convert(const hone_ctx *ctx, const hone_model *m, const hone_convert_options *opt, hone_convert_result *res, hone_err *err)
 {
-    double begin = now_s();
+    double begin = hone_now_s();
     job   *j = calloc(1, sizeof *j);
     if (!j) return HONE_NOMEM(err, "the conversion");
     j->ctx = ctx;
@@ -425,7 +418,7 @@ hone_code hone_convert(const hone_ctx *ctx, const hone_model *m, const hone_conv
     free(j);
     struct rusage ru;
     if (getrusage(RUSAGE_SELF, &ru) == 0) res->peak_rss_bytes = (uint64_t)ru.ru_maxrss * 1024u;
-    res->seconds = now_s() - begin;
+    res->seconds = hone_now_s() - begin;
     if (code != HONE_OK) hone_convert_result_release(res);
     return code;
 }

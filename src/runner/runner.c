@@ -1,4 +1,5 @@
 #include "runner/runner.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "runner/reply.h"
@@ -47,13 +48,6 @@ struct hone_runner {
     double          user_s, sys_s; /* as last heard */
     hone_err        dead;          /* code != 0: the child is gone, and why */
 };
-
-static double now_s(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static const char *op_name(hone_msg op)
 {
@@ -146,7 +140,7 @@ static uint64_t status_bytes(pid_t pid, const char *key)
 static void look_at_memory(hone_runner *r)
 {
     if (r->pid == 0) return;
-    r->looked_s = now_s();
+    r->looked_s = hone_now_s();
     uint64_t peak = status_bytes(r->pid, "\nVmHWM:"), rss = status_bytes(r->pid, "\nVmRSS:");
     if (peak > r->peak_rss) r->peak_rss = peak;
     if (rss) r->last_rss = rss;
@@ -156,7 +150,7 @@ static void look_at_memory(hone_runner *r)
 static int reap(hone_runner *r, double grace_s)
 {
     int    status = -1;
-    double until = now_s() + grace_s;
+    double until = hone_now_s() + grace_s;
     if (r->pid == 0) return -1;
     for (;;) {
         pid_t got = waitpid(r->pid, &status, WNOHANG);
@@ -165,7 +159,7 @@ static int reap(hone_runner *r, double grace_s)
             status = -1;
             break;
         }
-        if (now_s() >= until) {
+        if (hone_now_s() >= until) {
             (void)kill(r->pid, SIGKILL);
             while (waitpid(r->pid, &status, 0) < 0 && errno == EINTR) continue;
             break;
@@ -237,7 +231,7 @@ static hone_code watch(hone_runner *r, hone_msg op, double heard, hone_err *err)
         (void)HONE_INTERRUPTED(&why);
         return put_down(r, &why, false, err);
     }
-    double now = now_s();
+    double now = hone_now_s();
     if ((now - r->looked_s) * 1e3 >= (r->max_rss ? TICK_TIGHT_MS : LOOK_MS)) look_at_memory(r);
     if (r->max_rss && r->last_rss > r->max_rss) {
         char a[32], b[32];
@@ -285,7 +279,7 @@ static hone_code receive(hone_runner *r, size_t need, size_t *got, bool *eof, ho
 static hone_code converse(hone_runner *r, hone_reply *reply, hone_err *err)
 {
     size_t   sent = 0, need = HONE_FRAME_HEAD;
-    double   heard = now_s();
+    double   heard = hone_now_s();
     hone_err why = { 0 };
     for (;;) {
         /* Frames that are there already. */
@@ -324,7 +318,7 @@ static hone_code converse(hone_runner *r, hone_reply *reply, hone_err *err)
             ssize_t put = send(r->sock, r->pack.ptr + sent, r->pack.len - sent, MSG_NOSIGNAL);
             if (put > 0) {
                 sent += (size_t)put;
-                heard = now_s();
+                heard = hone_now_s();
             }
             /* A failed send is no verdict: the child may have answered before it went. */
             if (put < 0 && errno != EAGAIN && errno != EINTR) sent = r->pack.len;
@@ -332,7 +326,7 @@ static hone_code converse(hone_runner *r, hone_reply *reply, hone_err *err)
         if (p[0].revents & (POLLIN | POLLHUP | POLLERR)) {
             size_t got;
             if (receive(r, need, &got, &gone, &why) != HONE_OK) return put_down(r, &why, false, err);
-            if (got) heard = now_s();
+            if (got) heard = hone_now_s();
         }
         if (gone) return died(r, reply->op, err);
     }

@@ -2,6 +2,7 @@
  * the requests of protocol.h on the socket it was given, one after another, until the other side goes away.
  * Usage (by runner.c only): hone-runner --backend NAME --dir FOLDER --fd N
  * It may crash, be killed or hang at any time inside the plug-in; nothing here tries to survive that. */
+#include "base/clock.h"
 #include "hone/backend.h"
 #include "runner/protocol.h"
 #include <ctype.h>
@@ -15,7 +16,6 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { FLUSH_BYTES = 256 * 1024, BEAT_MS = 1000 };
@@ -34,12 +34,7 @@ typedef struct host {
     hone_err            err;  /* first failure inside a callback */
 } host;
 
-static double now_ms(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
+static double now_ms(void) { return hone_now_s() * 1e3; }
 
 /* The other side is gone or this process is of no use any more. */
 static _Noreturn void leave(int status) { _exit(status); }
