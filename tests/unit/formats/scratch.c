@@ -14,7 +14,7 @@ static void give_up(const char *what)
 
 void scratch_open(scratch *s)
 {
-    (void)snprintf(s->dir, sizeof s->dir, "%.30s/hone-test-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    (void)snprintf(s->dir, sizeof s->dir, "%.140s/hone-test-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
     if (!mkdtemp(s->dir)) give_up(s->dir);
 }
 
@@ -25,6 +25,22 @@ static int drop(const char *path, const struct stat *st, int kind, struct FTW *f
 }
 
 void scratch_close(scratch *s) { (void)nftw(s->dir, drop, 8, FTW_DEPTH | FTW_PHYS); }
+
+int scratch_setup(void **state)
+{
+    scratch *s = malloc(sizeof *s);
+    if (!s) return -1;
+    scratch_open(s);
+    *state = s;
+    return 0;
+}
+
+int scratch_teardown(void **state)
+{
+    scratch_close(*state);
+    free(*state);
+    return 0;
+}
 
 const char *scratch_path(const scratch *s, const char *name, char out[256])
 {

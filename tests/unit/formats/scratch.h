@@ -4,13 +4,16 @@
 #include "base/bytes.h"
 
 typedef struct scratch {
-    char dir[64];
+    char dir[176];
 } scratch;
 
 /* Ends the test program when the folder cannot be made. */
 void scratch_open(scratch *s);
 /* Removes the folder and everything in it. */
 void scratch_close(scratch *s);
+/* For cmocka: *state becomes a scratch of the test's own. */
+int scratch_setup(void **state);
+int scratch_teardown(void **state);
 /* "dir/name" in a buffer of the caller. */
 const char *scratch_path(const scratch *s, const char *name, char out[256]);
 /* Writes a file; name may have folders, which are made. */

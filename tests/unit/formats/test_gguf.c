@@ -8,21 +8,6 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
-static int setup(void **state)
-{
-    scratch *s = malloc(sizeof *s);
-    if (!s) return -1;
-    scratch_open(s);
-    *state = s;
-    return 0;
-}
-static int teardown(void **state)
-{
-    scratch_close(*state);
-    free(*state);
-    return 0;
-}
-
 typedef struct part { /* of a file put together by our writer; every tensor holds 8 bytes of its number */
     const char *file;
     const char *tensors[4];
@@ -221,7 +206,7 @@ static void an_empty_file_is_refused(void **state)
 
 int main(void)
 {
-#define WITH_FOLDER(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define WITH_FOLDER(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(a_file_opens_and_its_tensors_are_read),
         WITH_FOLDER(a_header_longer_than_the_first_read_is_found),

@@ -11,21 +11,6 @@
 
 #define ONE_U8(name) "{\"" name "\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}"
 
-static int setup(void **state)
-{
-    scratch *s = malloc(sizeof *s);
-    if (!s) return -1;
-    scratch_open(s);
-    *state = s;
-    return 0;
-}
-static int teardown(void **state)
-{
-    scratch_close(*state);
-    free(*state);
-    return 0;
-}
-
 static void put_tensors(const scratch *s, const char *name, const char *json, size_t data_len)
 {
     size_t   n;
@@ -223,7 +208,7 @@ static void real_checkpoints_open(void **state)
 
 int main(void)
 {
-#define WITH_FOLDER(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define WITH_FOLDER(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(a_checkpoint_folder_opens_and_its_bytes_are_read),
         WITH_FOLDER(a_file_that_shrinks_while_it_is_read_is_bad_input),

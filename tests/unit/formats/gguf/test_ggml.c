@@ -12,21 +12,6 @@
 #include <ggml.h>
 #include <gguf.h>
 
-static int setup(void **state)
-{
-    scratch *s = malloc(sizeof *s);
-    if (!s) return -1;
-    scratch_open(s);
-    *state = s;
-    return 0;
-}
-static int teardown(void **state)
-{
-    scratch_close(*state);
-    free(*state);
-    return 0;
-}
-
 static void block_sizes_are_ggmls(void **state)
 {
     (void)state;
@@ -187,8 +172,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(block_sizes_are_ggmls),
-        cmocka_unit_test_setup_teardown(ggml_reads_what_we_write, setup, teardown),
-        cmocka_unit_test_setup_teardown(we_read_what_ggml_writes, setup, teardown),
+        cmocka_unit_test_setup_teardown(ggml_reads_what_we_write, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(we_read_what_ggml_writes, scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
