@@ -1,5 +1,4 @@
 #include "passes/limits.h"
-#include "base/json.h"
 #include "base/text.h"
 
 bool hone_facts_need(const hone_facts *f, const char *feature, bool *known)
@@ -69,8 +68,8 @@ static hone_code read_row(const json_t *row, const hone_facts *f, hone_arena *a,
     return hone_json_bool(row, "harmless", &out->harmless, err);
 }
 
-static hone_code select_rows(const json_t *doc, const char *consumer, const hone_facts *f, const hone_tokenizer *tokenizer, hone_arena *a,
-                             const hone_limit **out, size_t *n, hone_err *err)
+hone_code hone_limits_of(const json_t *doc, const char *consumer, const hone_facts *f, const hone_tokenizer *tokenizer, hone_arena *a,
+                         const hone_limit **out, size_t *n, hone_err *err)
 {
     if (!json_is_array(doc)) return HONE_FAIL(err, HONE_EINPUT, "", "the document is no array");
     hone_limit *list = HONE_ARENA_NEW(a, hone_limit, json_array_size(doc));
@@ -96,7 +95,7 @@ hone_code hone_limits_for(const char *data_dir, const char *consumer, const hone
     json_t     *doc = NULL;
     if (!path) return HONE_NOMEM(err, "a path");
     HONE_TRY(hone_json_load(path, &doc, err));
-    hone_code code = select_rows(doc, consumer, f, tokenizer, a, out, n, err);
+    hone_code code = hone_limits_of(doc, consumer, f, tokenizer, a, out, n, err);
     json_decref(doc);
     if (code != HONE_OK) hone_err_wrap(err, "'%s'", path);
     return code;

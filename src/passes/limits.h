@@ -2,6 +2,7 @@
  * it means for the user, and the test that fails when the limit goes away. */
 #ifndef HONE_PASSES_LIMITS_H
 #define HONE_PASSES_LIMITS_H
+#include "base/json.h"
 #include "ir/model.h"
 
 typedef struct hone_limit { /* strings live in the arena */
@@ -18,6 +19,10 @@ typedef struct hone_limit { /* strings live in the arena */
  * HONE_EINPUT when the file is bad or a condition is unknown. */
 hone_code hone_limits_for(const char *data_dir, const char *consumer, const hone_facts *f, const hone_tokenizer *tokenizer, hone_arena *a,
                           const hone_limit **out, size_t *n, hone_err *err);
+
+/* The same from a document that was read. */
+hone_code hone_limits_of(const json_t *doc, const char *consumer, const hone_facts *f, const hone_tokenizer *tokenizer, hone_arena *a,
+                         const hone_limit **out, size_t *n, hone_err *err);
 
 /* Whether the model has what its consumer in GGUF lacks.  feature is one of:
  * "window"    sliding-window layers, and llama.cpp's graph for the family has none

@@ -1,8 +1,10 @@
-/* profile_json.c - a target profile and a decision file from anyone: refused with a cause, or whole documents. */
+/* profile_json.c - a target profile, a decision file and a list of limits from anyone: refused with a cause, or whole documents. */
 #include "flow/assess/decide.h"
 #include "hw/profile.h"
 #include "hw/target.h"
+#include "passes/limits.h"
 #include <stdlib.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -35,6 +37,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         hone_arena_release(&a);
     } else if (!err.cause[0]) {
         abort();
+    }
+    err = (hone_err){ 0 };
+    doc = NULL;
+    if (hone_json_parse(text, "fuzz", &doc, &err) == HONE_OK) {
+        hone_arena        a = { 0 };
+        const hone_facts  f = { .window = 7, .context = 512, .rope = { .scaling = HONE_ROPE_SCALE_DYNAMIC } };
+        const hone_limit *l = NULL;
+        size_t            n = 0;
+        if (hone_limits_of(doc, "llama.cpp", &f, NULL, &a, &l, &n, &err) == HONE_OK) {
+            for (size_t i = 0; i < n; i++)
+                if (!l[i].feature || !l[i].consequence || !l[i].test || strcmp(l[i].consumer, "llama.cpp") != 0) abort();
+        } else if (!err.cause[0]) {
+            abort();
+        }
+        json_decref(doc);
+        hone_arena_release(&a);
     }
     return 0;
 }

@@ -1,6 +1,7 @@
-/* tokenizer_cases.json and the greedy part of reference.json from anywhere. */
+/* tokenizer_cases.json, and reference.json with its greedy part and the protocol of perplexity, from anywhere. */
 #include "measure/check/cases.h"
 #include "measure/check/reference.h"
+#include "measure/eval/protocol.h"
 #include <assert.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -18,6 +19,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else
         assert(err.cause[0]);
     if (hone_reference_greedy(root, "fuzz", &a, &r, &err) == HONE_OK && r.greedy_n) assert(r.greedy && r.gaps);
+    hone_protocol p = { .window = 5, .stride = 3 };
+    bool          known = hone_protocol_from(root, &p);
+    hone_window  *w = NULL;
+    size_t        n = 0, ids = size + 1;
+    assert(p.window > 0 && p.stride > 0 && p.stride <= p.window && (known || p.window == 5));
+    if (hone_protocol_windows(&p, ids, size % 2, &a, &w, &n, &err) == HONE_OK)
+        for (size_t i = 0; i < n; i++) assert(w[i].len > w[i].skip && w[i].len <= p.window && w[i].start + w[i].len <= ids);
     json_decref(root);
     hone_arena_release(&a);
     return 0;

@@ -162,6 +162,19 @@ static void another_models_reference_is_refused(void **state)
     assert_int_equal(hone_check(&f.ctx, &o, &r, &err), HONE_EINPUT);
     assert_string_equal(err.cause, "the reference has logits of 704 tokens, the artefact of 512");
     assert_int_equal(r.positions, 77); /* out is untouched on failure */
+    char       copy[512];
+    hone_arena a = { 0 };
+    hone_bytes whole;
+    (void)snprintf(copy, sizeof copy, "%s.reference.safetensors", path);
+    assert_int_equal(hone_file_slurp(TINY "llama/reference.safetensors", 1 << 24, &a, &whole, NULL), HONE_OK);
+    assert_int_equal(hone_out_put(copy, whole.ptr, whole.len, NULL), HONE_OK);
+    hone_arena_release(&a);
+    write_at_the_middle(copy, 0xff, 4); /* NaN */
+    o.reference = copy;
+    assert_int_equal(hone_check(&f.ctx, &o, &r, &err), HONE_EINPUT);
+    assert_memory_equal(err.cause, "the reference's logits[", 23);
+    assert_non_null(strstr(err.cause, "] hold NaN or infinity"));
+    (void)unlink(copy);
     o.reference = TINY "llama/model.safetensors";
     assert_int_equal(hone_check(&f.ctx, &o, &r, &err), HONE_EINPUT);
     assert_string_equal(err.cause, TINY "llama/model.safetensors: tensor \"input_ids\" is missing");
