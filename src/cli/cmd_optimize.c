@@ -16,6 +16,7 @@ static const hone_opt opts[] = {
     { "max-bytes", 0, HONE_OPT_BYTES, "SIZE", NULL, "largest file (default: the target's package budget)" },
     { "min-accuracy", 0, HONE_OPT_REAL, "SHARE", NULL, "least share of the baseline's accuracy to keep (default 0.95)" },
     { "prefer", 0, HONE_OPT_TEXT, "WEIGHTS", NULL, "what matters, as speed=.5,accuracy=.3,memory=.2 (the default)" },
+    { "gates", 0, HONE_OPT_TEXT, "LIMITS", NULL, "thresholds of the other gates, as speed=2,memory=.5,variation=.2 (the default)" },
     { "prompt", 0, HONE_OPT_COUNT, "N", NULL, "prompt tokens in the benchmark (default 128)" },
     { "gen", 0, HONE_OPT_COUNT, "N", NULL, "tokens generated in the benchmark (default 32)" },
     { "repeat", 0, HONE_OPT_COUNT, "N", NULL, "benchmark rounds (default 10)" },
@@ -25,10 +26,11 @@ static const hone_opt opts[] = {
     { "fresh", 0, HONE_OPT_FLAG, NULL, NULL, "measure again what history.db already holds" },
 };
 
-/* "speed=.5,accuracy=.3,memory=.2": any subset, the rest is 0. */
-static hone_code read_weights(hone_cli *c, const char *text, hone_optimize_options *o, hone_err *err)
+typedef struct word { const char *name; double *to; } word;
+
+/* "speed=.5,accuracy=.3": any subset of the words; numbers from 0 to a million. */
+static hone_code read_words(hone_cli *c, const char *option, const char *remedy, const char *text, const word *known, size_t n_known, hone_err *err)
 {
-    const struct { const char *name; double *to; } known[] = { { "speed", &o->prefer_speed }, { "accuracy", &o->prefer_accuracy }, { "memory", &o->prefer_memory } };
     char *words = hone_arena_strdup(&c->arena, text);
     if (!words) return HONE_NOMEM(err, "the command line");
     for (char *p = words; *p;) {
@@ -36,18 +38,34 @@ static hone_code read_weights(hone_cli *c, const char *text, hone_optimize_optio
         bool   more = p[n] == ',', hit = false;
         p[n] = '\0';
         char *eq = strchr(p, '=');
-        for (size_t i = 0; eq && i < HONE_COUNT(known); i++) {
+        for (size_t i = 0; eq && i < n_known; i++) {
             if ((size_t)(eq - p) != strlen(known[i].name) || memcmp(p, known[i].name, (size_t)(eq - p)) != 0) continue;
             char  *end;
             double v = strtod(eq + 1, &end);
             hit = end != eq + 1 && *end == '\0' && v >= 0 && v <= 1e6;
             *known[i].to = v;
         }
-        if (!hit) return HONE_FAIL(err, HONE_EUSAGE, "as in --prefer speed=.5,accuracy=.3,memory=.2", "--prefer has '%.60s'", p);
+        if (!hit) return HONE_FAIL(err, HONE_EUSAGE, remedy, "--%s has '%.60s'", option, p);
         p += n + more;
     }
-    if (!(o->prefer_speed + o->prefer_accuracy + o->prefer_memory > 0))
-        return HONE_FAIL(err, HONE_EUSAGE, "give one of them a weight above 0", "--prefer '%.60s' weighs nothing", text);
+    return HONE_OK;
+}
+
+static hone_code read_preferences(hone_cli *c, hone_optimize_options *o, hone_err *err)
+{
+    const char *prefer = hone_cli_text(c, "prefer", NULL), *gates = hone_cli_text(c, "gates", NULL);
+    const word  weights[] = { { "speed", &o->prefer_speed }, { "accuracy", &o->prefer_accuracy }, { "memory", &o->prefer_memory } };
+    const word  limits[] = { { "speed", &o->gate_speed }, { "memory", &o->gate_memory }, { "variation", &o->gate_variation } };
+    if (prefer) HONE_TRY(read_words(c, "prefer", "as in --prefer speed=.5,accuracy=.3,memory=.2", prefer, weights, HONE_COUNT(weights), err));
+    if (prefer && !(o->prefer_speed + o->prefer_accuracy + o->prefer_memory > 0))
+        return HONE_FAIL(err, HONE_EUSAGE, "give one of them a weight above 0", "--prefer '%.60s' weighs nothing", prefer);
+    if (!gates) return HONE_OK;
+    o->gate_speed = 2;
+    o->gate_memory = 0.5;
+    o->gate_variation = 0.2;
+    HONE_TRY(read_words(c, "gates", "as in --gates speed=2,memory=.5,variation=.2", gates, limits, HONE_COUNT(limits), err));
+    for (size_t i = 0; i < HONE_COUNT(limits); i++)
+        if (!(*limits[i].to > 0)) return HONE_FAIL(err, HONE_EUSAGE, "give it a number above 0", "--gates %s=0 can never be met", limits[i].name);
     return HONE_OK;
 }
 
@@ -69,8 +87,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
         return HONE_FAIL(err, HONE_EUSAGE, "as in 0.95", "--min-accuracy is %g, needs a share above 0 and up to 1", o.min_accuracy);
     for (size_t i = 0; i < n; i++)
         if (!hone_mix_find(quants[i])) return HONE_FAIL(err, HONE_EUSAGE, "hone convert --help lists them", "gguf has no encoding '%.40s'", quants[i]);
-    const char *prefer = hone_cli_text(c, "prefer", NULL);
-    if (prefer) HONE_TRY(read_weights(c, prefer, &o, err));
+    HONE_TRY(read_preferences(c, &o, err));
     hone_text_addf(&command, "hone optimize %s", c->args[0]);
     for (const hone_opt_value *v = c->values; v; v = v->next) hone_text_addf(&command, " --%s%s%s", v->opt->name, v->text[0] ? " " : "", v->text);
     if (command.failed) {

@@ -205,6 +205,9 @@ hone_code hone_optimize(const hone_ctx *ctx, const hone_optimize_options *given,
     if (!opt.prompt) opt.prompt = 128;
     if (!opt.gen) opt.gen = 32;
     if (!(opt.min_accuracy > 0)) opt.min_accuracy = 0.95;
+    if (!(opt.gate_speed > 0)) opt.gate_speed = 2;
+    if (!(opt.gate_memory > 0)) opt.gate_memory = 0.5;
+    if (!(opt.gate_variation > 0)) opt.gate_variation = 0.2;
     double sum = opt.prefer_speed + opt.prefer_accuracy + opt.prefer_memory;
     if (!(sum > 0)) {
         opt.prefer_speed = 0.5;

@@ -12,6 +12,8 @@ typedef struct hone_optimize_options {
     uint64_t    max_ram, max_bytes; /* bytes, 0: the target's own limit */
     double      min_accuracy;       /* share of the baseline's accuracy, default 0.95 */
     double      prefer_speed, prefer_accuracy, prefer_memory; /* weights, normalised; default .5 .3 .2 */
+    double      gate_speed, gate_memory, gate_variation; /* thresholds: at least x the baseline's speed, at most this share of its memory, at most
+                                                          * this coefficient of variation; 0: the mission's 2, .5, .2 */
     uint32_t    prompt, gen, repeat, seed; /* bench settings; 0: defaults */
     uint32_t    max_tokens, max_items;     /* eval cuts, 0: all */
     bool        fresh; /* measure again what history holds */

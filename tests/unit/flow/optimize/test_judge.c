@@ -14,7 +14,8 @@ static hone_ctx              ctx;
 
 static hone_opt_state *state_new(void)
 {
-    opt = (hone_optimize_options){ .min_accuracy = 0.95, .prefer_speed = 0.5, .prefer_accuracy = 0.3, .prefer_memory = 0.2 };
+    opt = (hone_optimize_options){ .min_accuracy = 0.95, .prefer_speed = 0.5, .prefer_accuracy = 0.3, .prefer_memory = 0.2, .gate_speed = 2, .gate_memory = 0.5,
+                                   .gate_variation = 0.2 };
     hone_opt_state *s = hone_opt_state_new(&ctx, &opt);
     assert_non_null(s);
     s->threads = 1;
@@ -288,6 +289,8 @@ static void gates_pass_fail_or_stay_unresolved(void **state)
     assert_false(all);
     (void)json_object_set_new(c->bench, "weights_bytes", json_real(500)); /* the threshold itself is enough */
     assert_string_equal(verdict(s, c, "memory", NULL), "pass");
+    opt.gate_memory = 0.4; /* thresholds are the user's */
+    assert_string_equal(verdict(s, c, "memory", NULL), "fail");
     (void)json_object_set_new(c->bench, "cv", json_real(0.21));
     assert_string_equal(verdict(s, c, "consistent latency", NULL), "fail");
     (void)json_object_set_new(c->bench, "decode_tok_s", json_real(150));
