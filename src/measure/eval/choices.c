@@ -73,27 +73,42 @@ static void on_choice(void *user, size_t index, const float *values, size_t n)
     else s->sum += (double)values[s->ids[index + 1]] - r.lse;
 }
 
-/* The index of the likeliest choice; the first of equals. */
+typedef struct prospect { size_t choice; double first; } prospect; /* ln p of its first token: its sum can only sink from there */
+
+static int by_first(const void *a, const void *b)
+{
+    const prospect *x = a, *y = b;
+    return x->first != y->first ? (x->first < y->first) - (x->first > y->first) : (x->choice > y->choice) - (x->choice < y->choice);
+}
+
+/* The index of the likeliest choice; the first of equals.  Choices are tried from the likeliest first token on, and those whose first token
+ * alone is less likely than a whole choice already seen are not tried at all: the answer is the same. */
 static hone_code answer(hone_child *c, const hone_eval_item *it, scorer *s, uint8_t *want, size_t *chosen, hone_err *err)
 {
-    bool   dirty = false; /* the cache holds more than the context */
-    double best = -INFINITY;
+    prospect order[HONE_TASK_MAX_CHOICES];
+    bool     dirty = false; /* the cache holds more than the context */
+    double   best = -INFINITY;
     for (size_t i = 0; i < it->n_context; i++) want[i] = i + 1 == it->n_context;
     HONE_TRY(hone_runner_forward(c->runner, it->context, it->n_context, 0, want, on_context, s, NULL, err));
-    *chosen = 0;
-    for (size_t k = 0; k < it->n_choices && !s->bad; k++) {
+    *chosen = it->n_choices;
+    for (size_t k = 0; k < it->n_choices && !s->bad; k++) order[k] = (prospect){ k, (double)s->first[it->choices[k][0]] - s->facts.lse };
+    if (!s->bad) qsort(order, it->n_choices, sizeof order[0], by_first);
+    for (size_t i = 0; i < it->n_choices && !s->bad; i++) {
+        size_t k = order[i].choice;
+        if (order[i].first < best) break;
         s->ids = it->choices[k];
-        s->sum = (double)s->first[s->ids[0]] - s->facts.lse;
+        s->sum = order[i].first;
         if (it->n_ids[k] > 1) {
             if (dirty) HONE_TRY(hone_runner_rewind(c->runner, (uint32_t)it->n_context, err));
             HONE_TRY(hone_runner_forward(c->runner, s->ids, it->n_ids[k] - 1, (uint32_t)it->n_context, NULL, on_choice, s, NULL, err));
             dirty = true;
         }
-        if (s->sum > best) {
+        if (s->sum > best || (s->sum == best && k < *chosen)) {
             best = s->sum;
             *chosen = k;
         }
     }
+    if (*chosen == it->n_choices) *chosen = 0; /* none has any probability */
     if (s->bad) return HONE_FAIL(err, HONE_ERUNTIME, "run `hone check` on the artefact", "the artefact gives logits that are NaN or infinite");
     return HONE_OK;
 }

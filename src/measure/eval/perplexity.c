@@ -92,7 +92,8 @@ struct lockstep {
     size_t                n;
     chunk                *chunks;
     size_t                n_chunks, step; /* step s: the reference computes chunk s, the sides compare chunk s - 1 */
-    float                *rows[2];        /* the reference's rows of an even and an odd chunk */
+    float                *rows[2];        /* the reference's rows of an even and an odd chunk, */
+    hone_row             *facts[2];       /* and what is known of each */
     int32_t              *input;          /* the reference's */
     uint8_t              *want;
     size_t                width;
@@ -103,7 +104,10 @@ static void keep_row(void *user, size_t index, const float *values, size_t n)
 {
     lockstep *l = user;
     if (n != l->width) l->width_differs = true;
-    else memcpy(l->rows[l->step & 1] + index * n, values, n * sizeof *values);
+    else {
+        memcpy(l->rows[l->step & 1] + index * n, values, n * sizeof *values);
+        l->facts[l->step & 1][index] = hone_row_scan(values, n);
+    }
 }
 
 static void compare_row(void *user, size_t index, const float *ours, size_t n)
@@ -116,7 +120,7 @@ static void compare_row(void *user, size_t index, const float *ours, size_t n)
         return;
     }
     const float *theirs = l->rows[(l->step - 1) & 1] + index * n;
-    hone_row     r = hone_row_scan(theirs, n), o = hone_row_scan(ours, n);
+    hone_row     r = l->facts[(l->step - 1) & 1][index], o = hone_row_scan(ours, n);
     if (!r.finite || !o.finite) {
         f->not_finite = true;
         return;
@@ -192,10 +196,12 @@ static hone_code lockstep_new(lockstep *l, hone_eval_side *sides, size_t per, si
     l->chunks = calloc(x->n_windows * (longest / per + 1), sizeof *l->chunks);
     l->rows[0] = malloc(per * l->width * sizeof(float));
     l->rows[1] = malloc(per * l->width * sizeof(float));
+    l->facts[0] = calloc(per, sizeof(hone_row));
+    l->facts[1] = calloc(per, sizeof(hone_row));
     l->input = malloc(longest * sizeof(int32_t));
     l->want = malloc(longest);
     l->all = calloc(l->n, sizeof *l->all);
-    bool good = l->chunks && l->rows[0] && l->rows[1] && l->input && l->want && l->all;
+    bool good = l->chunks && l->rows[0] && l->rows[1] && l->facts[0] && l->facts[1] && l->input && l->want && l->all;
     for (size_t i = 0; good && i < l->n; i++) {
         follower *f = &l->all[i];
         *f = (follower){ .l = l, .side = &sides[i], .input = malloc(longest * sizeof(int32_t)), .want = malloc(longest) };
@@ -220,6 +226,8 @@ static void lockstep_release(lockstep *l)
     free(l->chunks);
     free(l->rows[0]);
     free(l->rows[1]);
+    free(l->facts[0]);
+    free(l->facts[1]);
     free(l->input);
     free(l->want);
 }
