@@ -59,7 +59,7 @@ static hone_code not_quantized(const json_t *config, hone_err *err)
 hone_code hone_arch_facts(const hone_arch *arch, const json_t *config, hone_arena *a, hone_facts *out, hone_err *err)
 {
     hone_facts f = {
-        .family = arch->name, .hf_class = arch->hf_class, .name = "", .gguf = &arch->gguf, .kind = HONE_KIND_DECODER,
+        .family = arch->name, .hf_class = arch->hf_class, .name = "", .gguf = &arch->gguf, .mlx = &arch->mlx, .kind = HONE_KIND_DECODER,
         .embedding_scale = 1, .residual_scale = 1, .logit_scale = 1, .rope = { .factor = 1 }, .bos = -1, .eos = -1, .pad = -1,
     };
     hone_code code = not_quantized(config, err);
@@ -71,6 +71,20 @@ hone_code hone_arch_facts(const hone_arch *arch, const json_t *config, hone_aren
     }
     *out = f;
     return HONE_OK;
+}
+
+hone_code hone_arch_weight_name(const hone_arch *arch, hone_role role, hone_part part, int32_t layer, char *buf, size_t size, hone_err *err)
+{
+    for (size_t i = 0; i < arch->n_rules; i++) {
+        const hone_tensor_rule *r = &arch->rules[i];
+        if (r->role != role || r->part != part) continue;
+        const char *slot = layer >= 0 ? strchr(r->name, '%') : NULL;
+        int         head = slot ? (int)(slot - r->name) : (int)strlen(r->name);
+        int         n = slot ? snprintf(buf, size, "%.*s%d%s", head, r->name, (int)layer, slot + 1) : snprintf(buf, size, "%s", r->name);
+        if (n < 0 || (size_t)n >= size) break;
+        return HONE_OK;
+    }
+    return HONE_FAIL(err, HONE_EBUG, "", "family %s has no name for %s of layer %d", arch->name, hone_role_name(role), (int)layer);
 }
 
 /* ---- shapes: "[" sum ("," sum)* "]", sum = product ("+" product)*, product = atom ("*" atom)*, atom = word | number | "(" sum ")" ---- */

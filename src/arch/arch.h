@@ -35,6 +35,7 @@ typedef struct hone_arch {
     /* Optional: rewrites of the weight list after matching (order of an interleaved qkv).  NULL: none. */
     hone_code (*finish)(hone_model *m, hone_err *err);
     hone_gguf_arch gguf;
+    hone_mlx_arch  mlx; /* zeroed: mlx_lm does not run the family */
 } hone_arch;
 
 extern const hone_arch *const hone_arch_list[]; /* from list.def */
@@ -47,6 +48,10 @@ hone_code hone_arch_facts(const hone_arch *arch, const json_t *config, hone_aren
 /* facts from config.json, then every tensor of m->source gets its role and shape check, m->weights is filled; m->source and m->arena must be set.
  * Errors HONE_EINPUT: missing tensor, surplus tensor, shape mismatch (names both shapes). */
 hone_code hone_arch_bind(const hone_arch *arch, const json_t *config, hone_model *m, hone_err *err);
+
+/* The name that checkpoints of this family give a weight: layer fills the first %, a second % (experts) stays.
+ * Of alternatives the first is taken.  HONE_EBUG when the family has no such weight or buf is too short. */
+hone_code hone_arch_weight_name(const hone_arch *arch, hone_role role, hone_part part, int32_t layer, char *buf, size_t size, hone_err *err);
 
 /* sentence-transformers: pooling_config is 1_Pooling/config.json (NULL: none, facts stay), modules is modules.json (NULL: none).
  * Sets facts->pooling and facts->normalize_embedding; HONE_EUNSUPPORTED names a pooling mode no runtime here has. */

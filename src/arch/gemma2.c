@@ -59,4 +59,9 @@ const hone_arch hone_arch_gemma2 = {
               .keys = HONE_GGUF_KEY_HEAD_DIM | HONE_GGUF_KEY_NO_ROPE_BASE,
               .flags = HONE_GGUF_HEAD_DIM | HONE_GGUF_HEAD_TIED | HONE_GGUF_WINDOW | HONE_GGUF_WINDOW_ALWAYS |
                        HONE_GGUF_SOFTCAPS | HONE_GGUF_BIAS_QKV | HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
+    .mlx = { .model = "gemma2", .act = HONE_ACT_GELU_TANH,
+             .flags = HONE_MLX_HEAD_DIM | HONE_MLX_HEAD_TIED | HONE_MLX_ATTN_SCALE | HONE_MLX_SOFTCAPS,
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size head_dim "
+                     "num_key_value_heads rope_theta rms_norm_eps query_pre_attn_scalar attn_logit_softcapping "
+                     "final_logit_softcapping" },
 };

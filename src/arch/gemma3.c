@@ -64,4 +64,10 @@ const hone_arch hone_arch_gemma3 = {
               .keys = HONE_GGUF_KEY_HEAD_DIM,
               .flags = HONE_GGUF_HEAD_DIM | HONE_GGUF_WINDOW | HONE_GGUF_LOGIT_SOFTCAP | HONE_GGUF_BIAS_QKV |
                        HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
+    .mlx = { .model = "gemma3_text", .act = HONE_ACT_GELU_TANH,
+             .flags = HONE_MLX_HEAD_DIM | HONE_MLX_QK_NORM | HONE_MLX_ATTN_SCALE | HONE_MLX_ROPE_SCALED |
+                      HONE_MLX_WINDOW_PATTERN,
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size head_dim "
+                     "num_key_value_heads max_position_embeddings rope_theta rope_local_base_freq sliding_window "
+                     "sliding_window_pattern rms_norm_eps query_pre_attn_scalar" },
 };

@@ -71,4 +71,9 @@ const hone_arch hone_arch_gpt2 = {
     .gguf = { .name = "gpt2", .act = HONE_ACT_GELU_TANH,
               .keys = HONE_GGUF_KEY_NO_KV_HEADS,
               .flags = HONE_GGUF_BIAS_QKV | HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN | HONE_GGUF_BIAS_ALWAYS },
+    .mlx = { .model = "gpt2", .act = HONE_ACT_GELU_TANH,
+             .flags = HONE_MLX_BIAS_QKV | HONE_MLX_BIAS_O | HONE_MLX_BIAS_FFN | HONE_MLX_BIAS_ALWAYS | HONE_MLX_HEAD_TIED |
+                      HONE_MLX_FFN_4X,
+             .renames = { { "transformer.", "model." } },
+             .keys = "n_ctx n_embd n_head n_layer n_positions layer_norm_epsilon" },
 };

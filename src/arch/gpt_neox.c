@@ -75,4 +75,10 @@ const hone_arch hone_arch_gpt_neox = {
               .keys = HONE_GGUF_KEY_NO_KV_HEADS | HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_NO_ROPE_BASE | HONE_GGUF_KEY_PARALLEL,
               .flags = HONE_GGUF_HEAD_APART | HONE_GGUF_ROPE_PARTIAL | HONE_GGUF_PARALLEL | HONE_GGUF_BIAS_QKV |
                        HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN | HONE_GGUF_BIAS_ALWAYS | HONE_GGUF_ROPE_SCALED },
+    .mlx = { .model = "gpt_neox", .act = HONE_ACT_GELU_TANH,
+             .flags = HONE_MLX_BIAS_QKV | HONE_MLX_BIAS_O | HONE_MLX_BIAS_FFN | HONE_MLX_BIAS_ALWAYS | HONE_MLX_HEAD_APART |
+                      HONE_MLX_ROPE_PARTIAL | HONE_MLX_PARALLEL | HONE_MLX_FFN_4X | HONE_MLX_QKV_BY_HEAD,
+             .renames = { { "gpt_neox.layers.", "model.h." }, { "gpt_neox.", "model." }, { "embed_out.", "model.embed_out." } },
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings "
+                     "layer_norm_eps rotary_emb_base rotary_pct use_parallel_residual" },
 };

@@ -52,4 +52,10 @@ const hone_arch hone_arch_granite = {
               .flags = HONE_GGUF_QK_NEIGHBOURS | HONE_GGUF_ROPE_FREQS | HONE_GGUF_ROPE_FACTORS | HONE_GGUF_HEAD_DIM |
                        HONE_GGUF_BIAS_QKV | HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN | HONE_GGUF_KV_GROUPS |
                        HONE_GGUF_ROPE_SCALED | HONE_GGUF_ATTN_SCALE },
+    .mlx = { .model = "granite", .act = HONE_ACT_SILU,
+             .flags = HONE_MLX_BIAS_QKV | HONE_MLX_BIAS_O | HONE_MLX_BIAS_FFN | HONE_MLX_ATTN_SCALE | HONE_MLX_ROPE_SCALED,
+             .eight_bits = { HONE_R_ATTN_OUT, HONE_R_FFN_DOWN, HONE_R_OUTPUT }, .n_eight_bits = 3,
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size num_key_value_heads "
+                     "max_position_embeddings rope_theta tie_word_embeddings attention_bias mlp_bias rms_norm_eps logits_scaling "
+                     "attention_multiplier embedding_multiplier residual_multiplier" },
 };

@@ -48,4 +48,9 @@ const hone_arch hone_arch_llama = {
               .flags = HONE_GGUF_QK_NEIGHBOURS | HONE_GGUF_ROPE_FREQS | HONE_GGUF_ROPE_FACTORS | HONE_GGUF_HEAD_DIM |
                        HONE_GGUF_BIAS_QKV | HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN | HONE_GGUF_KV_GROUPS |
                        HONE_GGUF_ROPE_SCALED },
+    .mlx = { .model = "llama", .act = HONE_ACT_SILU,
+             .flags = HONE_MLX_BIAS_QKV | HONE_MLX_BIAS_O | HONE_MLX_BIAS_FFN | HONE_MLX_HEAD_DIM | HONE_MLX_ROPE_SCALED |
+                      HONE_MLX_WINDOW_TYPES,
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size head_dim "
+                     "num_key_value_heads max_position_embeddings rope_theta tie_word_embeddings attention_bias mlp_bias" },
 };

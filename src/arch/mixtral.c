@@ -48,4 +48,8 @@ const hone_arch hone_arch_mixtral = {
               .flags = HONE_GGUF_QK_NEIGHBOURS | HONE_GGUF_ROPE_FREQS | HONE_GGUF_ROPE_FACTORS | HONE_GGUF_HEAD_DIM |
                        HONE_GGUF_BIAS_QKV | HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN | HONE_GGUF_KV_GROUPS |
                        HONE_GGUF_ROPE_SCALED | HONE_GGUF_NORM_TOPK },
+    .mlx = { .model = "mixtral", .act = HONE_ACT_SILU,
+             .renames = { { "experts.%.w1.", "switch_mlp.gate_proj." }, { "experts.%.w2.", "switch_mlp.down_proj." }, { "experts.%.w3.", "switch_mlp.up_proj." } },
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size num_key_value_heads "
+                     "num_local_experts num_experts_per_tok rope_theta tie_word_embeddings rms_norm_eps" },
 };

@@ -44,4 +44,8 @@ const hone_arch hone_arch_olmo2 = {
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
     .gguf = { .name = "olmo2", .act = HONE_ACT_SILU,
               .flags = HONE_GGUF_HEAD_APART | HONE_GGUF_BIAS_QKV | HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
+    .mlx = { .model = "olmo2", .act = HONE_ACT_SILU,
+             .flags = HONE_MLX_BIAS_QKV | HONE_MLX_BIAS_O | HONE_MLX_HEAD_DIM | HONE_MLX_QK_NORM | HONE_MLX_ROPE_SCALED,
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size head_dim "
+                     "num_key_value_heads max_position_embeddings rope_theta tie_word_embeddings attention_bias rms_norm_eps" },
 };

@@ -57,4 +57,10 @@ const hone_arch hone_arch_olmoe = {
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
     .gguf = { .name = "olmoe", .act = HONE_ACT_SILU,
               .flags = HONE_GGUF_HEAD_APART | HONE_GGUF_BIAS_QKV | HONE_GGUF_ROPE_SCALED },
+    .mlx = { .model = "olmoe", .act = HONE_ACT_SILU,
+             .flags = HONE_MLX_BIAS_QKV | HONE_MLX_BIAS_O | HONE_MLX_HEAD_DIM | HONE_MLX_QK_NORM | HONE_MLX_ROPE_SCALED,
+             .renames = { { "experts.%.", "switch_mlp." } },
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size num_key_value_heads "
+                     "max_position_embeddings num_experts num_experts_per_tok norm_topk_prob attention_bias rope_theta "
+                     "tie_word_embeddings rms_norm_eps" },
 };

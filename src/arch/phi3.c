@@ -35,4 +35,9 @@ const hone_arch hone_arch_phi3 = {
     .gguf = { .name = "phi3", .act = HONE_ACT_SILU,
               .keys = HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_WINDOW | HONE_GGUF_KEY_ORIG_CONTEXT,
               .flags = HONE_GGUF_ROPE_FACTORS | HONE_GGUF_ROPE_PARTIAL | HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
+    .mlx = { .model = "phi3", .act = HONE_ACT_SILU,
+             .flags = HONE_MLX_ROPE_PARTIAL | HONE_MLX_ROPE_LONG,
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size num_key_value_heads "
+                     "max_position_embeddings original_max_position_embeddings rope_theta partial_rotary_factor "
+                     "tie_word_embeddings rms_norm_eps" },
 };

@@ -45,4 +45,8 @@ const hone_arch hone_arch_qwen2 = {
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
     .gguf = { .name = "qwen2", .act = HONE_ACT_SILU, .big_layers = 80,
               .flags = HONE_GGUF_BIAS_QKV | HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
+    .mlx = { .model = "qwen2", .act = HONE_ACT_SILU,
+             .flags = HONE_MLX_BIAS_QKV | HONE_MLX_BIAS_ALWAYS | HONE_MLX_ROPE_SCALED,
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size num_key_value_heads "
+                     "max_position_embeddings rope_theta tie_word_embeddings rms_norm_eps" },
 };

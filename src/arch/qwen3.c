@@ -51,4 +51,8 @@ const hone_arch hone_arch_qwen3 = {
     .gguf = { .name = "qwen3", .act = HONE_ACT_SILU,
               .keys = HONE_GGUF_KEY_HEAD_DIM,
               .flags = HONE_GGUF_HEAD_DIM | HONE_GGUF_BIAS_QKV | HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
+    .mlx = { .model = "qwen3", .act = HONE_ACT_SILU,
+             .flags = HONE_MLX_HEAD_DIM | HONE_MLX_QK_NORM | HONE_MLX_ROPE_SCALED,
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size head_dim "
+                     "num_key_value_heads max_position_embeddings rope_theta tie_word_embeddings rms_norm_eps" },
 };

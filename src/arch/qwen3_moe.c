@@ -70,4 +70,11 @@ const hone_arch hone_arch_qwen3_moe = {
               .keys = HONE_GGUF_KEY_HEAD_DIM | HONE_GGUF_KEY_EXPERT_FFN,
               .flags = HONE_GGUF_HEAD_DIM | HONE_GGUF_BIAS_QKV | HONE_GGUF_NORM_TOPK | HONE_GGUF_KV_GROUPS |
                        HONE_GGUF_ROPE_SCALED },
+    .mlx = { .model = "qwen3_moe", .act = HONE_ACT_SILU,
+             .flags = HONE_MLX_HEAD_DIM | HONE_MLX_QK_NORM,
+             .renames = { { "experts.%.", "switch_mlp." } },
+             .eight_bits = { HONE_R_FFN_ROUTER }, .n_eight_bits = 1,
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size head_dim "
+                     "num_key_value_heads max_position_embeddings num_experts num_experts_per_tok moe_intermediate_size "
+                     "decoder_sparse_step mlp_only_layers norm_topk_prob rope_theta tie_word_embeddings rms_norm_eps" },
 };

@@ -80,4 +80,10 @@ const hone_arch hone_arch_smollm3 = {
               .keys = HONE_GGUF_KEY_VOCAB_SIZE | HONE_GGUF_KEY_ROPE_DIM,
               .flags = HONE_GGUF_QK_NEIGHBOURS | HONE_GGUF_HEAD_DIM | HONE_GGUF_BIAS_QKV | HONE_GGUF_KV_GROUPS |
                        HONE_GGUF_ROPE_SCALED },
+    .mlx = { .model = "smollm3", .act = HONE_ACT_SILU,
+             .flags = HONE_MLX_BIAS_QKV | HONE_MLX_BIAS_O | HONE_MLX_BIAS_FFN | HONE_MLX_HEAD_DIM | HONE_MLX_ROPE_SCALED |
+                      HONE_MLX_WINDOW_TYPES | HONE_MLX_NO_ROPE,
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size head_dim "
+                     "num_key_value_heads max_position_embeddings rope_theta tie_word_embeddings attention_bias mlp_bias "
+                     "no_rope_layers" },
 };

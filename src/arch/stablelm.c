@@ -51,4 +51,8 @@ const hone_arch hone_arch_stablelm = {
               .keys = HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_NO_ROPE_BASE | HONE_GGUF_KEY_PARALLEL,
               .flags = HONE_GGUF_HEAD_APART | HONE_GGUF_ROPE_PARTIAL | HONE_GGUF_PARALLEL | HONE_GGUF_BIAS_QKV |
                        HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
+    .mlx = { .model = "stablelm", .act = HONE_ACT_SILU,
+             .flags = HONE_MLX_BIAS_QKV | HONE_MLX_HEAD_APART | HONE_MLX_ROPE_PARTIAL | HONE_MLX_PARALLEL,
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size num_key_value_heads "
+                     "rope_theta partial_rotary_factor layer_norm_eps use_qkv_bias use_parallel_residual" },
 };

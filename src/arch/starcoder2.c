@@ -52,4 +52,8 @@ const hone_arch hone_arch_starcoder2 = {
     .gguf = { .name = "starcoder2", .act = HONE_ACT_GELU_TANH,
               .flags = HONE_GGUF_BIAS_QKV | HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN | HONE_GGUF_BIAS_ALWAYS |
                        HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
+    .mlx = { .model = "starcoder2", .act = HONE_ACT_GELU,
+             .flags = HONE_MLX_BIAS_QKV | HONE_MLX_BIAS_O | HONE_MLX_BIAS_FFN | HONE_MLX_BIAS_ALWAYS,
+             .keys = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size num_key_value_heads "
+                     "rope_theta norm_epsilon tie_word_embeddings" },
 };

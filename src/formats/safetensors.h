@@ -1,4 +1,5 @@
-/* safetensors.h - open a safetensors checkpoint: one file, or a folder with model.safetensors / an index and its shards.
+/* safetensors.h - open a safetensors checkpoint (one file, or a folder with model.safetensors / an index and its shards);
+ * plan a file to be written.
  * Knows bytes and names; knows no model.  Source: huggingface/safetensors README "Format". */
 #ifndef HONE_FORMATS_SAFETENSORS_H
 #define HONE_FORMATS_SAFETENSORS_H
@@ -13,4 +14,17 @@ hone_code hone_safetensors_open(const char *path, hone_arena *a, hone_source **o
 /* Parses one header held in memory (for the fuzz target and for tests): file is the whole file or its first bytes,
  * file_size its true size.  Appends nothing; *tensors lives in the arena, in file order. */
 hone_code hone_safetensors_parse(hone_bytes head, uint64_t file_size, hone_arena *a, hone_tensor **tensors, size_t *n, hone_err *err);
+
+/* --- writing --------------------------------------------------------------------------------------------- */
+typedef struct hone_st_entry { /* one tensor of a file to be written */
+    const char *name; /* valid UTF-8; borrowed */
+    hone_dtype  dtype;
+    uint32_t    n_dims;
+    uint64_t    dims[4];
+    uint64_t    offset, bytes; /* filled: from the start of the file */
+} hone_st_entry;
+
+/* Places n tensors in one file and makes its header: length, JSON with {"__metadata__":{"format":format}}, blanks up to a multiple of 8.
+ * Elements of 8, 4, 2 and 1 bytes follow each other in this order, so that every tensor is aligned.  *head lives in the arena. */
+hone_code hone_safetensors_layout(hone_st_entry *e, size_t n, const char *format, hone_arena *a, hone_bytes *head, uint64_t *total, hone_err *err);
 #endif

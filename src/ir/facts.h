@@ -3,6 +3,7 @@
 #ifndef HONE_IR_FACTS_H
 #define HONE_IR_FACTS_H
 #include "ir/gguf_arch.h"
+#include "ir/mlx_arch.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -35,6 +36,7 @@ typedef struct hone_facts {
     const char *hf_class;     /* architectures[0] */
     const char *name;         /* model name for people, or "" */
     const hone_gguf_arch *gguf; /* how llama.cpp runs the family: borrowed from the arch row; NULL when it does not */
+    const hone_mlx_arch  *mlx;  /* the same for mlx_lm; NULL or without a model name when it does not */
     hone_kind   kind;
     uint32_t    n_layers, hidden, n_heads, n_kv_heads, head_dim, ffn, vocab, context;
 

@@ -1,12 +1,25 @@
 #include "passes/limits.h"
 #include "base/text.h"
 
+static bool mlx_lacks_window(const hone_facts *f)
+{
+    unsigned flags = f->mlx ? f->mlx->flags : 0;
+    bool     some_global = false;
+    for (uint32_t i = 0; f->windowed && i < f->n_layers; i++) some_global = some_global || !f->windowed[i];
+    if (f->window == 0) return false;
+    return !((flags & HONE_MLX_WINDOW_PATTERN) && f->window_pattern) && !((flags & HONE_MLX_WINDOW_TYPES) && some_global);
+}
+
 bool hone_facts_need(const hone_facts *f, const char *feature, bool *known)
 {
     *known = true;
     if (strcmp(feature, "window") == 0) return f->window > 0 && f->gguf && !(f->gguf->flags & HONE_GGUF_WINDOW);
     if (strcmp(feature, "longrope") == 0) return f->rope.scaling == HONE_ROPE_SCALE_LONGROPE;
     if (strcmp(feature, "dynamic") == 0) return f->rope.scaling == HONE_ROPE_SCALE_DYNAMIC;
+    if (strcmp(feature, "mlx_window") == 0) return mlx_lacks_window(f);
+    if (strcmp(feature, "mlx_longrope") == 0) return f->rope.scaling == HONE_ROPE_SCALE_LONGROPE;
+    if (strcmp(feature, "mlx_gelu") == 0) return (f->act == HONE_ACT_GELU || f->act == HONE_ACT_GELU_TANH) && f->mlx && f->mlx->act != (unsigned)f->act;
+    if (strcmp(feature, "mlx_experts") == 0) return f->n_experts > 0;
     *known = false;
     return false;
 }

@@ -24,10 +24,12 @@ hone_code hone_limits_for(const char *data_dir, const char *consumer, const hone
 hone_code hone_limits_of(const json_t *doc, const char *consumer, const hone_facts *f, const hone_tokenizer *tokenizer, hone_arena *a,
                          const hone_limit **out, size_t *n, hone_err *err);
 
-/* Whether the model has what its consumer in GGUF lacks.  feature is one of:
+/* Whether the model has what a consumer lacks.  feature is one of:
  * "window"    sliding-window layers, and llama.cpp's graph for the family has none
  * "longrope"  rope factors that transformers chooses by the length of the text
  * "dynamic"   rope scaling that sets in behind the trained context
+ * "mlx_window"   sliding-window layers, and mlx_lm's module has none or cannot be told of them
+ * "mlx_longrope" as "longrope"     "mlx_gelu"  the other GELU is built into mlx_lm's module     "mlx_experts"  a mixture of experts
  * *known is false for other words. */
 bool hone_facts_need(const hone_facts *f, const char *feature, bool *known);
 #endif

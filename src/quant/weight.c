@@ -126,7 +126,11 @@ hone_code hone_weight_read(const hone_source *source, const hone_weight *w, uint
     if (at < end)
         return HONE_FAIL(err, HONE_EBUG, "", "weight %s of layer %d has %" PRIu64 " rows in its slices, needs %" PRIu64,
                          hone_role_name(w->role), (int)w->layer, at, end);
-    if (!hone_weight_is_plain(w))
-        for (uint64_t k = 0; k < elems; k++) out[k] = out[k] * w->scale + w->add;
+    if (!hone_weight_is_plain(w)) hone_weight_finish(w, out, out, (size_t)elems);
     return HONE_OK;
+}
+
+void hone_weight_finish(const hone_weight *w, const float *x, float *y, size_t n)
+{
+    for (size_t k = 0; k < n; k++) y[k] = x[k] * w->scale + w->add;
 }

@@ -1,0 +1,95 @@
+#include "quant/affine.h"
+#include "quant/half.h"
+#include <math.h>
+
+#define GROUP_MAX 128
+
+bool hone_affine_valid(const hone_affine *a)
+{
+    bool bits = a->bits == 2 || a->bits == 3 || a->bits == 4 || a->bits == 5 || a->bits == 6 || a->bits == 8;
+    bool group = a->group == 32 || a->group == 64 || a->group == GROUP_MAX;
+    return bits && group && (a->dtype == HONE_DTYPE_F32 || a->dtype == HONE_DTYPE_F16 || a->dtype == HONE_DTYPE_BF16);
+}
+
+static void store(hone_dtype t, uint8_t *to, size_t i, float v)
+{
+    if (t == HONE_DTYPE_F32) hone_put_le32(to + 4 * i, hone_f32_bits(v));
+    else hone_put_le16(to + 2 * i, t == HONE_DTYPE_F16 ? hone_f16_from_f32(v) : hone_bf16_from_f32(v));
+}
+
+static float load(hone_dtype t, const uint8_t *from, size_t i)
+{
+    if (t == HONE_DTYPE_F32) return hone_f32_of(hone_le32(from + 4 * i));
+    return t == HONE_DTYPE_F16 ? hone_f32_from_f16(hone_le16(from + 2 * i)) : hone_f32_from_bf16(hone_le16(from + 2 * i));
+}
+
+static void round_to(hone_dtype t, const float *restrict x, float *restrict out, size_t n)
+{
+    if (t == HONE_DTYPE_BF16)
+        for (size_t i = 0; i < n; i++) out[i] = hone_f32_from_bf16(hone_bf16_from_f32(x[i]));
+    else if (t == HONE_DTYPE_F16)
+        for (size_t i = 0; i < n; i++) out[i] = hone_f32_from_f16(hone_f16_from_f32(x[i]));
+    else memcpy(out, x, n * sizeof *out);
+}
+
+/* n codes of `bits` bits each, n a multiple of 8. */
+static void pack(const uint8_t *restrict q, size_t n, uint32_t bits, uint8_t *restrict out)
+{
+    for (size_t i = 0; i < n; i += 8, out += bits) {
+        uint64_t word = 0;
+        for (uint32_t k = 0; k < 8; k++) word |= (uint64_t)q[i + k] << (k * bits);
+        for (uint32_t b = 0; b < bits; b++) out[b] = (uint8_t)(word >> (8 * b));
+    }
+}
+
+/* The end of larger magnitude is met exactly (code 0 or, through a negative scale, the top code lands on it), so that outliers survive;
+ * where zero falls on a code it is exact as well. */
+static void encode_group(const hone_affine *a, const float *x, uint8_t *q, float *scale_out, float *bias_out)
+{
+    float n_bins = (float)((1u << a->bits) - 1), low = INFINITY, high = -INFINITY;
+    for (uint32_t i = 0; i < a->group; i++) {
+        high = high < x[i] ? x[i] : high;
+        low = x[i] < low ? x[i] : low;
+    }
+    bool  from_low = fabsf(low) > fabsf(high);
+    float scale = (high - low) / n_bins, bias = 0, edge = from_low ? low : high;
+    scale = scale < 1e-7f ? 1e-7f : scale;
+    scale = from_low ? scale : -scale;
+    float steps = rintf(edge / scale);
+    if (steps != 0) {
+        scale = edge / steps;
+        bias = edge;
+    }
+    for (uint32_t i = 0; i < a->group; i++) {
+        float v = (x[i] - bias) / scale;
+        v = v > 0.0f ? v : 0.0f; /* clamped first: the bounds are integers, so rounding cannot leave them */
+        v = v < n_bins ? v : n_bins;
+        q[i] = (uint8_t)hone_f32_bits(v + 12582912.0f); /* 1.5 * 2^23: the adder rounds to nearest even, the integer is in the low bits */
+    }
+    *scale_out = scale;
+    *bias_out = bias;
+}
+
+void hone_affine_encode_row(const hone_affine *a, const float *x, size_t n_cols, uint8_t *codes, uint8_t *scales, uint8_t *biases)
+{
+    float   seen[GROUP_MAX], scale, bias;
+    uint8_t q[GROUP_MAX];
+    for (size_t g = 0; g < n_cols / a->group; g++) {
+        round_to(a->dtype, x + g * a->group, seen, a->group);
+        encode_group(a, seen, q, &scale, &bias);
+        pack(q, a->group, a->bits, codes + g * (a->group / 8) * a->bits);
+        store(a->dtype, scales, g, scale);
+        store(a->dtype, biases, g, bias);
+    }
+}
+
+void hone_affine_decode_row(const hone_affine *a, const uint8_t *codes, const uint8_t *scales, const uint8_t *biases, float *x, size_t n_cols)
+{
+    for (size_t i = 0; i < n_cols; i++) {
+        size_t   bit = i * a->bits;
+        uint32_t pair = codes[bit / 8];
+        if (bit % 8 + a->bits > 8) pair |= (uint32_t)codes[bit / 8 + 1] << 8;
+        uint32_t q = (pair >> (bit % 8)) & ((1u << a->bits) - 1);
+        x[i] = (float)q * load(a->dtype, scales, i / a->group) + load(a->dtype, biases, i / a->group);
+    }
+}
