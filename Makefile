@@ -51,9 +51,9 @@ judges:
 	@deps/llamacpp.sh --tools
 	@tools/judge --all-light
 
-judges-all: judges
+judges-all: all judges
 	@tools/judge --all
-	@tests/judges/again
+	@BUILD=$(BUILD) tests/judges/again
 
 install: all
 	cmake --install $(BUILD) --prefix $(PREFIX)

@@ -1,20 +1,16 @@
 /* convert.c - the pipeline: read a tile of rows once, encode it for every output, write each at its place.
  * Memory is tiles x threads: no tensor is ever held whole, so peak RSS does not grow with the model. */
 #include "flow/convert.h"
-#include "arch/arch.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/pool.h"
-#include "formats/gguf.h"
-#include "formats/gguf/meta.h"
-#include "formats/gguf/names.h"
+#include "base/text.h"
+#include "flow/convert/output.h"
 #include "hw/hw.h"
-#include "passes/gguf_layout.h"
 #include "passes/limits.h"
-#include "passes/mix.h"
 #include "quant/codec.h"
 #include "quant/weight.h"
-#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -25,177 +21,239 @@
 /* Floats in a tile.  1 MiB of source at two bytes a weight: large enough to keep system calls rare, small enough that two
  * tiles for each thread stay in the outer caches.  Measured flat between 256 Ki and 2 Mi floats. */
 #define TILE_ELEMS (512u * 1024u)
+#define COPY_BYTES (1u << 20)
 
-typedef struct output {
-    const hone_mix *mix;
-    hone_dtype     *types;   /* [n_weights] */
-    uint64_t       *offsets; /* [n_weights] absolute in the file */
-    uint64_t        total;
-    hone_bytes      head;
-    size_t          fallbacks;
-    hone_out        file;
-    const char     *path;
-} output;
+static const hone_format *const formats[] = { &hone_format_gguf, &hone_format_mlx };
 
-typedef struct tiling { uint64_t first, step; } tiling; /* of a weight: its first tile among all, and rows in a full tile */
+/* What one output does with a row that was read: row r of the item becomes row to[r] (NULL: r) of weight `weight` of output `output`. */
+typedef struct use {
+    uint32_t        output, weight;
+    const uint32_t *to;
+    struct use     *next;
+} use;
+
+/* Rows that are read once, in the order in which they are stored, for all outputs that want them in whatever order and scale. */
+typedef struct item {
+    hone_weight w; /* plain */
+    use        *uses;
+    uint64_t    first, step; /* its first tile among all, and rows in a full tile */
+} item;
+
+typedef struct tile { const item *it; uint64_t row0, n_rows; } tile;
 
 typedef struct job {
     const hone_ctx    *ctx;
     const hone_model  *m;
     hone_arena         arena;
-    hone_weight       *weights; /* in output form, in file order */
-    size_t             n_weights;
-    char             (*names)[64];
-    output             outputs[HONE_MAX_OUTPUTS];
+    hone_output        outputs[HONE_MAX_OUTPUTS];
+    hone_folder        folders[HONE_MAX_OUTPUTS]; /* of outputs that are folders */
     size_t             n_outputs;
-    tiling            *tiles;   /* [n_weights] */
-    size_t             n_tiles; /* of all weights */
+    item              *items;
+    size_t             n_items;
+    size_t             n_tiles; /* of all items */
     unsigned           threads; /* no more than there are tiles */
-    uint8_t           *scratch; /* [threads][scratch_each] */
-    size_t             scratch_each, floats_bytes, read_bytes;
+    uint8_t           *scratch; /* [threads][scratch_each]: floats as read, floats as an output wants them, bytes read, order of rows, bytes to write */
+    size_t             scratch_each, floats_bytes, form_bytes, read_bytes, order_bytes;
     uint64_t           source_bytes;
     _Atomic uint64_t   done;
 } job;
 
-static uint64_t row_bytes(hone_dtype t, uint64_t cols)
-{
-    const hone_dtype_info *i = hone_dtype_get(t);
-    return cols / i->block_elems * i->block_bytes;
-}
+/* ---- what is read once ---- */
 
-/* --keep: the last pattern that matches a tensor's output name wins. */
-static hone_code apply_keep(job *j, output *o, const hone_keep *keep, size_t n_keep, hone_err *err)
+static bool same_slices(const hone_weight *a, const hone_weight *b)
 {
-    for (size_t k = 0; k < n_keep; k++) {
-        size_t     hits = 0, fixed = 0;
-        hone_dtype t;
-        if (!hone_dtype_from_name(keep[k].dtype, &t)) return HONE_FAIL(err, HONE_EUSAGE, "", "there is no type '%s'", keep[k].dtype);
-        const hone_codec *codec = hone_codec_find(t);
-        if (!codec || !codec->encode_row || hone_dtype_get(t)->gguf_id < 0)
-            return HONE_FAIL(err, HONE_EUSAGE, "as in f16, q8_0, q6_k", "hone cannot write '%s' tensors", keep[k].dtype);
-        for (size_t i = 0; i < j->n_weights; i++) {
-            if (fnmatch(keep[k].pattern, j->names[i], 0) != 0) continue;
-            if (t != HONE_DTYPE_F32 && !hone_mix_may_quantize(&j->weights[i])) {
-                fixed++;
-                continue;
-            }
-            hits++;
-            uint64_t cols = hone_weight_cols(&j->weights[i]);
-            uint32_t block = hone_dtype_get(t)->block_elems;
-            if (cols % block != 0)
-                return HONE_FAIL(err, HONE_EUSAGE, "choose a type with a smaller block, as q8_0 or f16",
-                                 "tensor '%s' has %" PRIu64 " columns, %s needs a multiple of %u", j->names[i], cols, keep[k].dtype, block);
-            o->types[i] = t;
-        }
-        if (hits == 0 && fixed)
-            return HONE_FAIL(err, HONE_EUSAGE, "give them f32, or name matrices, as in 'blk.*.ffn_down.weight'",
-                             "--keep '%s' matches %zu tensors that llama.cpp takes only as they are, none that could be %s", keep[k].pattern, fixed,
-                             keep[k].dtype);
-        if (hits == 0)
-            return HONE_FAIL(err, HONE_EUSAGE, "--dry-run --json lists the tensor names", "--keep '%s' matches no tensor", keep[k].pattern);
+    if (a->values || b->values || a->n_slices != b->n_slices || a->n_dims != b->n_dims) return false;
+    for (uint32_t d = 0; d < a->n_dims; d++)
+        if (a->dims[d] != b->dims[d]) return false;
+    for (size_t i = 0; i < a->n_slices; i++) {
+        const hone_slice *x = &a->slices[i], *y = &b->slices[i];
+        if (x->tensor != y->tensor || x->row0 != y->row0 || x->n_rows != y->n_rows || x->transposed != y->transposed || x->row_map != y->row_map)
+            return false;
     }
+    return true;
+}
+
+/* A weight whose rows are stored in another order is read in the stored one; to[stored row] is where the row belongs.
+ * Rows that are left out or repeated cannot be told that way: then w stays as it is. */
+static hone_code stored_order(hone_weight *w, const uint32_t **to, hone_arena *a, hone_err *err)
+{
+    const hone_slice *s = w->slices;
+    *to = NULL;
+    if (w->n_dims < 2 || w->n_slices != 1 || s->transposed || !s->row_map || s->n_rows != hone_weight_rows(w)) return HONE_OK;
+    uint32_t *inverse = HONE_ARENA_NEW(a, uint32_t, s->n_rows);
+    if (!inverse) return HONE_NOMEM(err, "a row order");
+    memset(inverse, 0xff, s->n_rows * sizeof *inverse);
+    for (uint64_t i = 0; i < s->n_rows; i++) {
+        uint32_t from = s->row_map[i];
+        if (from >= s->n_rows || inverse[from] != UINT32_MAX) return HONE_OK;
+        inverse[from] = (uint32_t)i;
+    }
+    hone_slice *plain = HONE_ARENA_NEW(a, hone_slice, 1);
+    if (!plain) return HONE_NOMEM(err, "a row order");
+    *plain = *s;
+    plain->row_map = NULL;
+    w->slices = plain;
+    *to = inverse;
     return HONE_OK;
 }
 
-/* The file's name comes from --name or from the folder's; it stays inside the output folder. */
-static hone_code choose_stem(const job *j, const hone_convert_options *opt, const char **stem, hone_err *err)
+static hone_code add_use(job *j, uint32_t output, uint32_t weight, hone_err *err)
 {
-    *stem = opt->name ? opt->name : j->m->facts.name;
-    if (strchr(*stem, '/'))
-        return HONE_FAIL(err, HONE_EUSAGE, "name a folder with -o DIR", "the file name '%s' has a '/'", *stem);
-    if (!**stem) *stem = "model";
+    hone_weight w = j->outputs[output].weights[weight];
+    use        *u = HONE_ARENA_NEW(&j->arena, use, 1);
+    size_t      i = 0;
+    if (!u) return HONE_NOMEM(err, "the plan");
+    *u = (use){ .output = output, .weight = weight };
+    w.scale = 1;
+    w.add = 0;
+    HONE_TRY(stored_order(&w, &u->to, &j->arena, err));
+    while (i < j->n_items && !same_slices(&j->items[i].w, &w)) i++;
+    if (i == j->n_items) j->items[j->n_items++].w = w;
+    use **end = &j->items[i].uses;
+    while (*end) end = &(*end)->next;
+    *end = u;
     return HONE_OK;
 }
 
-static hone_code plan_output(job *j, output *o, const char *quant, const hone_convert_options *opt, hone_err *err)
+static hone_code plan_items(job *j, hone_err *err)
 {
-    hone_arena         *a = &j->arena;
-    const hone_arch    *arch = j->m->arch;
-    const hone_weight **order = HONE_ARENA_NEW(a, const hone_weight *, j->n_weights + 1);
-    hone_gguf_writer   *w;
-    o->mix = hone_mix_find(quant);
-    if (!o->mix) return HONE_FAIL(err, HONE_EUSAGE, "hone convert --help lists them", "gguf has no encoding '%.40s'", quant);
-    o->types = HONE_ARENA_NEW(a, hone_dtype, j->n_weights + 1);
-    o->offsets = HONE_ARENA_NEW(a, uint64_t, j->n_weights + 1);
-    if (!order || !o->types || !o->offsets) return HONE_NOMEM(err, "the plan");
-    for (size_t i = 0; i < j->n_weights; i++) order[i] = &j->weights[i];
-    HONE_TRY(hone_mix_assign(o->mix, &j->m->facts, order, j->n_weights, false, o->types, &o->fallbacks, err));
-    HONE_TRY(apply_keep(j, o, opt->keep, opt->n_keep, err));
-    HONE_TRY(hone_gguf_writer_new(a, &w, err));
-    HONE_TRY(hone_gguf_put_general(w, j->m, arch->gguf.name, o->mix->file_type, err));
-    HONE_TRY(hone_gguf_put_facts(w, &j->m->facts, arch->gguf.name, err));
-    HONE_TRY(hone_gguf_put_tokenizer(w, &j->m->tokenizer, j->m->facts.vocab, err));
-    for (size_t i = 0; i < j->n_weights; i++)
-        HONE_TRY(hone_gguf_put_tensor(w, j->names[i], o->types[i], j->weights[i].n_dims, j->weights[i].dims, err));
-    HONE_TRY(hone_gguf_layout(w, o->offsets, &o->total, &o->head, err));
-    const char *stem = NULL;
-    HONE_TRY(choose_stem(j, opt, &stem, err));
-    o->path = hone_arena_printf(a, "%s/%s-%s.gguf", opt->out_dir, stem, quant);
-    return o->path ? HONE_OK : HONE_NOMEM(err, "a path");
+    size_t most = 0;
+    for (size_t k = 0; k < j->n_outputs; k++) most += j->outputs[k].n_weights;
+    j->items = HONE_ARENA_NEW(&j->arena, item, most + 1);
+    if (!j->items) return HONE_NOMEM(err, "the plan");
+    for (uint32_t k = 0; k < j->n_outputs; k++)
+        for (uint32_t i = 0; i < j->outputs[k].n_weights; i++) HONE_TRY(add_use(j, k, i, err));
+    return HONE_OK;
+}
+
+/* ---- tiles ---- */
+
+static const hone_planned *planned(const job *j, const use *u) { return &j->outputs[u->output].plan[u->weight]; }
+static const hone_weight  *wanted(const job *j, const use *u) { return &j->outputs[u->output].weights[u->weight]; }
+
+static size_t row_bytes_of(const hone_planned *p)
+{
+    uint64_t n = 0;
+    for (uint32_t s = 0; s < p->n_streams; s++) n += p->at[s].stride;
+    return (size_t)n;
 }
 
 static size_t whole_lines(uint64_t n) { return (size_t)((n + 63) & ~(uint64_t)63); }
+static void   at_least(size_t *n, size_t v) { *n = *n < v ? v : *n; }
 
 /* Nothing here wraps: check_size has seen to it. */
-static hone_code plan_tiles(job *j, hone_err *err)
+static void plan_tiles(job *j)
 {
-    j->tiles = HONE_ARENA_NEW(&j->arena, tiling, j->n_weights + 1);
-    if (!j->tiles) return HONE_NOMEM(err, "the plan");
-    for (size_t i = 0; i < j->n_weights; i++) {
-        const hone_weight *w = &j->weights[i];
-        uint64_t           rows = hone_weight_rows(w), cols = hone_weight_cols(w), step = cols && cols < TILE_ELEMS ? TILE_ELEMS / cols : 1;
+    size_t out = 0;
+    for (size_t i = 0; i < j->n_items; i++) {
+        item    *it = &j->items[i];
+        uint64_t rows = hone_weight_rows(&it->w), cols = hone_weight_cols(&it->w), step = cols && cols < TILE_ELEMS ? TILE_ELEMS / cols : 1;
         if (cols == 0) rows = 0;
         if (step > rows) step = rows ? rows : 1;
-        j->tiles[i] = (tiling){ j->n_tiles, step };
+        it->first = j->n_tiles;
+        it->step = step;
         j->n_tiles += (size_t)((rows + step - 1) / step);
         if (rows == 0) continue;
-        size_t raw = whole_lines(hone_weight_scratch(w, step)), floats = whole_lines(step * cols * sizeof(float)), out = 0;
-        for (size_t k = 0; k < j->n_outputs; k++) {
-            size_t n = whole_lines(step * row_bytes(j->outputs[k].types[i], cols));
-            if (n > out) out = n;
+        at_least(&j->floats_bytes, whole_lines(step * cols * sizeof(float)));
+        at_least(&j->read_bytes, whole_lines(hone_weight_scratch(&it->w, step)));
+        for (const use *u = it->uses; u; u = u->next) {
+            if (!hone_weight_is_plain(wanted(j, u))) at_least(&j->form_bytes, whole_lines(step * cols * sizeof(float)));
+            if (u->to) at_least(&j->order_bytes, whole_lines(step * sizeof(uint64_t)));
+            at_least(&out, whole_lines(step * row_bytes_of(planned(j, u)) + 64 * HONE_STREAMS));
         }
-        if (floats > j->floats_bytes) j->floats_bytes = floats;
-        if (raw > j->read_bytes) j->read_bytes = raw;
-        if (out > j->scratch_each) j->scratch_each = out;
     }
-    j->scratch_each += j->floats_bytes + j->read_bytes;
+    j->scratch_each = j->floats_bytes + j->form_bytes + j->read_bytes + j->order_bytes + out;
     j->threads = hone_ctx_threads(j->ctx);
     if (j->threads > j->n_tiles) j->threads = j->n_tiles ? (unsigned)j->n_tiles : 1;
-    return HONE_OK;
 }
 
-/* The weight that tile number index belongs to: the last one that begins at or before it (empty ones begin where the next does). */
-static size_t weight_of_tile(const job *j, uint64_t index)
+/* The item that a tile belongs to is the last one that begins at or before it (empty ones begin where the next does). */
+static tile tile_at(const job *j, uint64_t index)
 {
-    size_t lo = 0, hi = j->n_weights;
+    size_t lo = 0, hi = j->n_items;
     while (hi - lo > 1) {
         size_t mid = lo + (hi - lo) / 2;
-        if (j->tiles[mid].first <= index) lo = mid;
+        if (j->items[mid].first <= index) lo = mid;
         else hi = mid;
     }
-    return lo;
+    const item *it = &j->items[lo];
+    uint64_t    row0 = (index - it->first) * it->step, left = hone_weight_rows(&it->w) - row0;
+    return (tile){ it, row0, left < it->step ? left : it->step };
+}
+
+typedef struct desk { /* one worker's part of the scratch */
+    float    *x, *y;
+    uint8_t  *raw, *enc;
+    uint64_t *order;
+} desk;
+
+static desk desk_of(const job *j, unsigned worker)
+{
+    uint8_t *p = j->scratch + worker * j->scratch_each;
+    uint8_t *raw = p + j->floats_bytes + j->form_bytes, *order = raw + j->read_bytes;
+    return (desk){ (float *)(void *)p, (float *)(void *)(p + j->floats_bytes), raw, order + j->order_bytes, (uint64_t *)(void *)order };
+}
+
+static void encode_row(const hone_planned *p, const float *x, size_t cols, uint8_t *const out[HONE_STREAMS])
+{
+    if (p->affine.bits) hone_affine_encode_row(&p->affine, x, cols, out[0], out[1], out[2]);
+    else hone_codec_find(p->dtype)->encode_row(x, out[0], cols, NULL);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Rows of the tile that follow each other in the output are encoded side by side and written in one go. */
+static hone_code put_rows(job *j, const use *u, const tile *t, const desk *d, const float *x, size_t cols, hone_err *err)
+{
+    hone_output        *o = &j->outputs[u->output];
+    const hone_planned *p = planned(j, u);
+    uint8_t            *base[HONE_STREAMS] = { 0 }, *enc = d->enc;
+    for (uint32_t s = 0; s < p->n_streams; s++) {
+        base[s] = enc;
+        enc += whole_lines(t->n_rows * p->at[s].stride);
+    }
+    /* place in the upper half, row of the tile in the lower */
+    for (uint64_t r = 0; u->to && r < t->n_rows; r++) d->order[r] = (uint64_t)u->to[t->row0 + r] << 32 | r;
+    if (u->to) qsort(d->order, (size_t)t->n_rows, sizeof *d->order, by_place);
+    for (uint64_t begin = 0; begin < t->n_rows;) {
+        uint64_t first = u->to ? d->order[begin] >> 32 : t->row0, n = u->to ? 0 : t->n_rows;
+        while (u->to && begin + n < t->n_rows && d->order[begin + n] >> 32 == first + n) n++;
+        for (uint64_t r = 0; r < n; r++) {
+            uint64_t row = u->to ? d->order[begin + r] & UINT32_MAX : r;
+            uint8_t *out[HONE_STREAMS] = { 0 };
+            for (uint32_t s = 0; s < p->n_streams; s++) out[s] = base[s] + r * p->at[s].stride;
+            encode_row(p, x + row * cols, cols, out);
+        }
+        for (uint32_t s = 0; s < p->n_streams; s++)
+            HONE_TRY(hone_out_write(&o->files[p->at[s].file].out, p->at[s].offset + first * p->at[s].stride, base[s],
+                                    (size_t)(n * p->at[s].stride), err));
+        begin += n;
+    }
+    return HONE_OK;
 }
 
 static hone_code run_tile(void *user, size_t index, unsigned worker, hone_err *err)
 {
     job               *j = user;
-    size_t             i = weight_of_tile(j, index);
-    const hone_weight *w = &j->weights[i];
-    uint8_t           *mine = j->scratch + worker * j->scratch_each;
-    float             *x = (float *)(void *)mine;
-    uint8_t           *raw = mine + j->floats_bytes, *enc = raw + j->read_bytes;
-    uint64_t           cols = hone_weight_cols(w), row0 = (index - j->tiles[i].first) * j->tiles[i].step, left = hone_weight_rows(w) - row0;
-    uint64_t           rows = left < j->tiles[i].step ? left : j->tiles[i].step;
-    HONE_TRY(hone_weight_read(j->m->source, w, row0, rows, x, raw, err));
-    for (size_t k = 0; k < j->n_outputs; k++) {
-        output           *o = &j->outputs[k];
-        hone_dtype        type = o->types[i];
-        const hone_codec *c = hone_codec_find(type);
-        uint64_t          stride = row_bytes(type, cols);
-        for (uint64_t r = 0; r < rows; r++) c->encode_row(x + r * cols, enc + r * stride, (size_t)cols, NULL);
-        HONE_TRY(hone_out_write(&o->file, o->offsets[i] + row0 * stride, enc, (size_t)(rows * stride), err));
+    tile               t = tile_at(j, index);
+    const hone_weight *w = &t.it->w;
+    desk               d = desk_of(j, worker);
+    uint64_t           cols = hone_weight_cols(w);
+    HONE_TRY(hone_weight_read(j->m->source, w, t.row0, t.n_rows, d.x, d.raw, err));
+    for (const use *u = t.it->uses; u; u = u->next) {
+        const hone_weight *form = wanted(j, u);
+        const float       *x = d.x;
+        if (!hone_weight_is_plain(form)) {
+            hone_weight_finish(form, d.x, d.y, (size_t)(t.n_rows * cols));
+            x = d.y;
+        }
+        HONE_TRY(put_rows(j, u, &t, &d, x, (size_t)cols, err));
     }
-    uint64_t done = atomic_fetch_add(&j->done, rows * cols) + rows * cols;
+    uint64_t done = atomic_fetch_add(&j->done, t.n_rows * cols) + t.n_rows * cols;
     /* Source bytes, near enough for a bar: computed weights (rope factors) are a few hundred bytes. */
     uint64_t esize = hone_dtype_get(w->dtype)->block_bytes / hone_dtype_get(w->dtype)->block_elems;
     hone_event_progress(j->ctx, "bytes", done * (esize ? esize : 1) < j->source_bytes ? done * (esize ? esize : 1) : j->source_bytes,
@@ -203,59 +261,50 @@ static hone_code run_tile(void *user, size_t index, unsigned worker, hone_err *e
     return HONE_OK;
 }
 
-/* The reader shares no code with the writer: what it finds in the temporary file must be what was planned. */
-typedef struct expectation { const job *j; const output *o; } expectation;
-static hone_code reread(void *user, const char *tmp, hone_err *err)
+/* ---- the plan ---- */
+
+static bool first_of_its_format(const job *j, size_t k)
 {
-    const expectation *e = user;
-    hone_arena         a = { 0 };
-    hone_gguf          g;
-    hone_code          code = hone_gguf_open(tmp, &a, &g, err);
-    if (code != HONE_OK) {
-        hone_arena_release(&a);
-        hone_err_wrap(err, "the file just written cannot be read back");
-        if (err) err->code = HONE_EBUG;
-        return HONE_EBUG;
-    }
-    if (g.source->n_tensors != e->j->n_weights)
-        code = HONE_FAIL(err, HONE_EBUG, "", "'%s' holds %zu tensors, planned were %zu", tmp, g.source->n_tensors, e->j->n_weights);
-    for (size_t i = 0; code == HONE_OK && i < e->j->n_weights; i++) {
-        const hone_weight *w = &e->j->weights[i];
-        const hone_tensor *t = hone_source_find(g.source, e->j->names[i]);
-        bool               same = t && t->dtype == e->o->types[i] && t->n_dims == w->n_dims && t->offset == e->o->offsets[i];
-        for (uint32_t d = 0; same && d < w->n_dims; d++) same = t->dims[d] == w->dims[d];
-        if (!same) code = HONE_FAIL(err, HONE_EBUG, "", "tensor '%s' of '%s' reads back differently from its plan", e->j->names[i], tmp);
-    }
-    g.source->close(g.source);
-    hone_arena_release(&a);
-    return code;
+    for (size_t i = 0; i < k; i++)
+        if (j->outputs[i].format == j->outputs[k].format) return false;
+    return true;
+}
+
+static bool put_row(const job *j, size_t k, size_t i, json_t *plan)
+{
+    const hone_output *o = &j->outputs[k];
+    const hone_weight *w = &o->weights[i];
+    json_t            *row = json_object(), *dims = json_array(), *enc = json_object();
+    bool               good = row && dims && enc;
+    for (uint32_t d = 0; good && d < w->n_dims; d++) good = json_array_append_new(dims, json_integer((json_int_t)w->dims[d])) == 0;
+    for (size_t q = k; good && q < j->n_outputs; q++)
+        if (j->outputs[q].format == o->format) good = hone_json_put(enc, j->outputs[q].quant, json_string(j->outputs[q].plan[i].encoding));
+    good = good && hone_json_put(row, "format", json_string(o->format->name)) && hone_json_put(row, "name", json_string(o->plan[i].name)) &&
+           hone_json_put(row, "role", json_string(hone_role_name(w->role))) && hone_json_put(row, "dims", json_incref(dims)) &&
+           hone_json_put(row, "encodings", json_incref(enc)) && json_array_append(plan, row) == 0;
+    json_decref(dims);
+    json_decref(enc);
+    json_decref(row);
+    return good;
 }
 
 static bool put_plan(const job *j, json_t *plan)
 {
-    for (size_t i = 0; i < j->n_weights; i++) {
-        const hone_weight *w = &j->weights[i];
-        json_t            *row = json_object(), *dims = json_array(), *enc = json_object();
-        bool               good = row && dims && enc;
-        for (uint32_t d = 0; good && d < w->n_dims; d++) good = json_array_append_new(dims, json_integer((json_int_t)w->dims[d])) == 0;
-        for (size_t k = 0; good && k < j->n_outputs; k++)
-            good = hone_json_put(enc, j->outputs[k].mix->name, json_string(hone_dtype_name(j->outputs[k].types[i])));
-        if (!good || !hone_json_put(row, "name", json_string(j->names[i])) || !hone_json_put(row, "role", json_string(hone_role_name(w->role))) ||
-            !hone_json_put(row, "dims", dims) || !hone_json_put(row, "encodings", enc) || json_array_append_new(plan, row) != 0)
-            return false;
-    }
+    for (size_t k = 0; k < j->n_outputs; k++)
+        for (size_t i = 0; first_of_its_format(j, k) && i < j->outputs[k].n_weights; i++)
+            if (!put_row(j, k, i, plan)) return false;
     return true;
 }
 
 /* What the consumer cannot do with this model: the user hears it before the work, and finds it in the result. */
-static hone_code warn_of_limits(job *j, json_t *warnings, hone_err *err)
+static hone_code warn_of_limits(job *j, const char *consumer, json_t *warnings, hone_err *err)
 {
     const hone_limit *limits = NULL;
     size_t            n = 0;
     if (!j->ctx->data_dir) return HONE_OK;
-    HONE_TRY(hone_limits_for(j->ctx->data_dir, "llama.cpp", &j->m->facts, &j->m->tokenizer, &j->arena, &limits, &n, err));
+    HONE_TRY(hone_limits_for(j->ctx->data_dir, consumer, &j->m->facts, &j->m->tokenizer, &j->arena, &limits, &n, err));
     for (size_t i = 0; i < n; i++) {
-        const char *text = hone_arena_printf(&j->arena, "in llama.cpp: %s: %s (%s)", limits[i].feature, limits[i].consequence, limits[i].cause);
+        const char *text = hone_arena_printf(&j->arena, "in %s: %s: %s (%s)", consumer, limits[i].feature, limits[i].consequence, limits[i].cause);
         if (!text || json_array_append_new(warnings, json_string(text)) != 0) return HONE_NOMEM(err, "the warnings");
         if (limits[i].harmless) hone_event_note(j->ctx, "%s", text);
         else hone_event_warn(j->ctx, NULL, "%s", text);
@@ -263,65 +312,104 @@ static hone_code warn_of_limits(job *j, json_t *warnings, hone_err *err)
     return HONE_OK;
 }
 
-/* Sizes are the file's word (and a file may be mostly holes).  With this many weights at most, no product below wraps: a weight takes at
- * most 8 bytes in a file and 24 in all buffers of a thread, and there are at most 1024 threads. */
-#define MAX_WEIGHTS ((uint64_t)1 << 48)
-static hone_code check_size(const job *j, uint64_t *elems, hone_err *err)
+/* "q4_k_m" and "gguf=q4_k_m" are GGUF, "mlx=int4" is MLX. */
+static hone_code find_format(const char *asked, const hone_format **format, const char **quant, hone_err *err)
 {
-    *elems = 0;
-    for (size_t i = 0; i < j->n_weights; i++) {
-        const hone_weight *w = &j->weights[i];
+    const char *eq = strchr(asked, '=');
+    *format = &hone_format_gguf;
+    *quant = asked;
+    if (!eq) return HONE_OK;
+    for (size_t i = 0; i < HONE_COUNT(formats); i++)
+        if (strlen(formats[i]->name) == (size_t)(eq - asked) && memcmp(asked, formats[i]->name, (size_t)(eq - asked)) == 0) {
+            *format = formats[i];
+            *quant = eq + 1;
+            return HONE_OK;
+        }
+    return HONE_FAIL(err, HONE_EUSAGE, "as in mlx=int4", "hone cannot write the format of '%.60s'", asked);
+}
+
+static hone_code plan_output(job *j, const hone_convert_options *opt, hone_err *err)
+{
+    hone_output       *o = &j->outputs[j->n_outputs];
+    const hone_output *like = NULL;
+    const char        *quant;
+    HONE_TRY(find_format(opt->quants[j->n_outputs], &o->format, &quant, err));
+    for (size_t k = 0; k < j->n_outputs; k++) {
+        if (j->outputs[k].format != o->format) continue;
+        like = &j->outputs[k];
+        if (strcmp(like->quant, quant) == 0)
+            return HONE_FAIL(err, HONE_EUSAGE, "name it once", "encoding '%s' is asked for twice", opt->quants[j->n_outputs]);
+    }
+    HONE_TRY(o->format->plan(j->m, opt, quant, like, &j->arena, o, err));
+    j->n_outputs++;
+    return HONE_OK;
+}
+
+static hone_code describe(const job *j, size_t k, hone_convert_output *r, hone_err *err)
+{
+    const hone_output *o = &j->outputs[k];
+    uint64_t           bytes = 0, elems = 0;
+    (void)snprintf(r->format, sizeof r->format, "%s", o->format->name);
+    (void)snprintf(r->quantization, sizeof r->quantization, "%s", o->quant);
+    if ((size_t)snprintf(r->path, sizeof r->path, "%s", o->path) >= sizeof r->path)
+        return HONE_FAIL(err, HONE_EUSAGE, "use a shorter folder", "output path has %zu bytes, %zu fit", strlen(o->path), sizeof r->path - 1);
+    r->bytes = o->total;
+    for (size_t i = 0; i < o->n_weights; i++) {
+        bytes += hone_weight_rows(&o->weights[i]) * row_bytes_of(&o->plan[i]);
+        elems += hone_weight_elems(&o->weights[i]);
+    }
+    r->bpw = elems ? 8.0 * (double)bytes / (double)elems : 0;
+    if (o->fallbacks)
+        hone_event_note(j->ctx, "%s: %zu tensor%s kept wider, %s", o->quant, o->fallbacks, o->fallbacks == 1 ? "" : "s", o->fallback_reason);
+    return HONE_OK;
+}
+
+/* Sizes are the file's word (and a file may be mostly holes).  With this many weights at most, no product below wraps: a weight takes at
+ * most 8 bytes in a file and 32 in all buffers of a thread, and there are at most 1024 threads. */
+#define MAX_WEIGHTS ((uint64_t)1 << 48)
+static hone_code check_size(const hone_model *m, hone_err *err)
+{
+    uint64_t elems = 0;
+    for (size_t i = 0; i < m->n_weights; i++) {
+        const hone_weight *w = &m->weights[i];
         uint64_t           n = 1;
         bool               fits = true;
         for (uint32_t d = 0; fits && d < w->n_dims; d++) fits = hone_size_mul(n, w->dims[d], &n);
-        if (!fits || n > MAX_WEIGHTS || *elems + n > MAX_WEIGHTS)
-            return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "the model has more than 2^48 weights with tensor '%s'", j->names[i]);
-        *elems += n;
+        if (!fits || n > MAX_WEIGHTS || elems + n > MAX_WEIGHTS)
+            return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "the model has more than 2^48 weights with %s of layer %d", hone_role_name(w->role),
+                             (int)w->layer);
+        elems += n;
     }
     return HONE_OK;
 }
 
-static hone_code prepare(job *j, const hone_convert_options *opt, hone_convert_result *res, hone_err *err)
+/* The file's name comes from --name or from the folder's; it stays inside the output folder. */
+static hone_code choose_stem(const hone_model *m, const hone_convert_options *opt, const char **stem, hone_err *err)
 {
-    hone_arena *a = &j->arena;
-    HONE_TRY(hone_gguf_rewrite(j->m, a, &j->weights, &j->n_weights, err));
-    j->names = hone_arena_calloc(a, j->n_weights + 1, sizeof *j->names);
-    if (!j->names) return HONE_NOMEM(err, "the plan");
-    uint64_t elems = 0;
-    for (size_t i = 0; i < j->n_weights; i++) {
-        const hone_weight *w = &j->weights[i];
-        HONE_TRY(hone_gguf_tensor_name(w->role, w->part, w->layer, j->names[i], sizeof j->names[i], err));
-    }
-    HONE_TRY(check_size(j, &elems, err));
+    *stem = opt->name ? opt->name : m->facts.name;
+    if (strchr(*stem, '/'))
+        return HONE_FAIL(err, HONE_EUSAGE, "name a folder with -o DIR", "the file name '%s' has a '/'", *stem);
+    if (!**stem) *stem = "model";
+    return HONE_OK;
+}
+
+static hone_code prepare(job *j, const hone_convert_options *asked, hone_convert_result *res, hone_err *err)
+{
+    hone_convert_options named = *asked, *opt = &named;
+    HONE_TRY(check_size(j->m, err));
+    HONE_TRY(choose_stem(j->m, asked, &named.name, err));
     for (size_t i = 0; i < j->m->source->n_tensors; i++) j->source_bytes += j->m->source->tensors[i].bytes;
-    for (j->n_outputs = 0; j->n_outputs < opt->n_quants; j->n_outputs++) {
-        for (size_t k = 0; k < j->n_outputs; k++)
-            if (strcmp(opt->quants[k], opt->quants[j->n_outputs]) == 0)
-                return HONE_FAIL(err, HONE_EUSAGE, "name it once", "encoding '%s' is asked for twice", opt->quants[k]);
-        j->outputs[j->n_outputs].file.fd = -1;
-        HONE_TRY(plan_output(j, &j->outputs[j->n_outputs], opt->quants[j->n_outputs], opt, err));
-    }
-    HONE_TRY(plan_tiles(j, err));
+    while (j->n_outputs < opt->n_quants) HONE_TRY(plan_output(j, opt, err));
+    HONE_TRY(plan_items(j, err));
+    plan_tiles(j);
     res->plan = json_array();
     res->warnings = json_array();
     if (!res->plan || !res->warnings || !put_plan(j, res->plan)) return HONE_NOMEM(err, "the plan");
-    HONE_TRY(warn_of_limits(j, res->warnings, err));
+    for (size_t k = 0; k < j->n_outputs; k++)
+        if (first_of_its_format(j, k)) HONE_TRY(warn_of_limits(j, j->outputs[k].format->consumer, res->warnings, err));
     for (size_t k = 0; k < j->n_outputs; k++) {
-        output              *o = &j->outputs[k];
-        hone_convert_output *r = &res->outputs[k];
-        (void)snprintf(r->format, sizeof r->format, "gguf");
-        (void)snprintf(r->quantization, sizeof r->quantization, "%s", o->mix->name);
-        if ((size_t)snprintf(r->path, sizeof r->path, "%s", o->path) >= sizeof r->path)
-            return HONE_FAIL(err, HONE_EUSAGE, "use a shorter folder", "output path has %zu bytes, %zu fit", strlen(o->path), sizeof r->path - 1);
-        r->bytes = o->total;
-        uint64_t weight_bytes = 0;
-        for (size_t i = 0; i < j->n_weights; i++)
-            weight_bytes += hone_weight_rows(&j->weights[i]) * row_bytes(o->types[i], hone_weight_cols(&j->weights[i]));
-        r->bpw = elems ? 8.0 * (double)weight_bytes / (double)elems : 0;
-        res->disk_needed += o->total;
-        if (o->fallbacks)
-            hone_event_note(j->ctx, "%s: %zu tensor%s kept wider, their rows are no multiple of the block", o->mix->name, o->fallbacks,
-                            o->fallbacks == 1 ? "" : "s");
+        HONE_TRY(describe(j, k, &res->outputs[k], err));
+        res->disk_needed += j->outputs[k].total;
     }
     res->n_outputs = j->n_outputs;
     res->ram_needed = j->threads * j->scratch_each + j->arena.total + j->m->arena.total;
@@ -329,34 +417,46 @@ static hone_code prepare(job *j, const hone_convert_options *opt, hone_convert_r
     return HONE_OK;
 }
 
+/* An encoding's cost is that of its codec, whatever the format. */
+static size_t kind_of(const hone_planned *p) { return p->affine.bits ? HONE_DTYPE_COUNT + p->affine.bits : p->dtype; }
+
+static double time_rows(const hone_planned *p, const desk *d, uint64_t rows, uint64_t cols)
+{
+    uint8_t *out[HONE_STREAMS] = { d->enc };
+    for (uint32_t s = 1; s < p->n_streams; s++) out[s] = out[s - 1] + whole_lines(rows * p->at[s - 1].stride);
+    double t0 = hone_now_s();
+    for (uint64_t r = 0; r < rows; r++) encode_row(p, d->x + r * cols, (size_t)cols, out);
+    return hone_now_s() - t0;
+}
+
 /* What --dry-run says about time: one tile of every encoding in use is read and encoded here and now, the rest is arithmetic. */
 static hone_code estimate_time(job *j, double *seconds, hone_err *err)
 {
-    double per_elem[HONE_DTYPE_COUNT] = { 0 }, read_s = 0, read_elems = 0, total = 0;
+    double per_elem[HONE_DTYPE_COUNT + 9] = { 0 }, read_s = 0, read_elems = 0, total = 0;
     *seconds = 0;
     if (j->n_tiles == 0) return HONE_OK;
     j->scratch = aligned_alloc(64, j->scratch_each);
     if (!j->scratch) return HONE_NOMEM(err, "a tile");
-    float   *x = (float *)(void *)j->scratch;
-    uint8_t *raw = j->scratch + j->floats_bytes, *enc = raw + j->read_bytes;
-    for (size_t k = 0; k < j->n_outputs; k++)
-        for (size_t i = 0; i < j->n_weights; i++) {
-            const hone_weight *w = &j->weights[i];
-            hone_dtype         type = j->outputs[k].types[i];
-            uint64_t           cols = hone_weight_cols(w), rows = j->tiles[i].step; /* its first tile */
-            if (per_elem[type] > 0 || hone_weight_elems(w) == 0) continue;
+    desk d = desk_of(j, 0);
+    for (size_t i = 0; i < j->n_items; i++) {
+        const hone_weight *w = &j->items[i].w;
+        uint64_t           cols = hone_weight_cols(w), rows = j->items[i].step; /* its first tile */
+        bool               have = false;
+        for (const use *u = j->items[i].uses; u && hone_weight_elems(w); u = u->next) {
+            double *cost = &per_elem[kind_of(planned(j, u))];
+            if (*cost > 0) continue;
             double t0 = hone_now_s();
-            HONE_TRY(hone_weight_read(j->m->source, w, 0, rows, x, raw, err));
-            double t1 = hone_now_s();
-            for (uint64_t r = 0; r < rows; r++) hone_codec_find(type)->encode_row(x + r * cols, enc, (size_t)cols, NULL);
-            per_elem[type] = (hone_now_s() - t1) / (double)(rows * cols);
-            read_s += t1 - t0;
-            read_elems += (double)(rows * cols);
+            if (!have) HONE_TRY(hone_weight_read(j->m->source, w, 0, rows, d.x, d.raw, err));
+            if (!have) read_elems += (double)(rows * cols);
+            if (!have) read_s += hone_now_s() - t0;
+            have = true;
+            *cost = time_rows(planned(j, u), &d, rows, cols) / (double)(rows * cols);
         }
-    for (size_t i = 0; i < j->n_weights; i++) {
-        double n = (double)hone_weight_elems(&j->weights[i]);
+    }
+    for (size_t i = 0; i < j->n_items; i++) {
+        double n = (double)hone_weight_elems(&j->items[i].w);
         total += read_elems > 0 ? n * read_s / read_elems : 0;
-        for (size_t k = 0; k < j->n_outputs; k++) total += n * per_elem[j->outputs[k].types[i]];
+        for (const use *u = j->items[i].uses; u; u = u->next) total += n * per_elem[kind_of(planned(j, u))];
     }
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     *seconds = total / (cores > 0 && (unsigned long)cores < j->threads ? (double)cores : (double)j->threads);
@@ -377,6 +477,87 @@ static hone_code check_memory(const job *j, uint64_t needed, const char *folder,
     return HONE_OK;
 }
 
+/* ---- writing ---- */
+
+/* Opens one file of output k, takes its bytes on disk, and writes what is not rows of weights. */
+static hone_code begin_file(job *j, size_t k, hone_planned_file *f, hone_err *err)
+{
+    const hone_output *o = &j->outputs[k];
+    const char        *path = f->name ? hone_arena_printf(&j->arena, "%s/%s", j->folders[k].tmp, f->name) : o->path;
+    if (!path) return HONE_NOMEM(err, "a path");
+    HONE_TRY(hone_out_open(path, f->total, &f->out, err));
+    HONE_TRY(hone_out_write(&f->out, 0, f->head.ptr, f->head.len, err));
+    if (!f->copy) return HONE_OK;
+    hone_file in = HONE_FILE_CLOSED;
+    HONE_TRY(hone_file_open(f->copy, &in, err));
+    uint8_t  *buf = malloc(COPY_BYTES);
+    hone_code code = buf ? HONE_OK : HONE_NOMEM(err, "a copy");
+    for (uint64_t at = 0; code == HONE_OK && at < f->total; at += COPY_BYTES) {
+        size_t n = f->total - at < COPY_BYTES ? (size_t)(f->total - at) : COPY_BYTES;
+        code = hone_file_read(&in, at, buf, n, err);
+        if (code == HONE_OK) code = hone_out_write(&f->out, at, buf, n, err);
+    }
+    free(buf);
+    hone_file_close(&in);
+    return code;
+}
+
+static hone_code begin_output(job *j, size_t k, hone_err *err)
+{
+    hone_output *o = &j->outputs[k];
+    if (o->format->folder) HONE_TRY(hone_folder_open(o->path, o->format->owns, &j->folders[k], err));
+    for (size_t i = 0; i < o->n_files; i++) HONE_TRY(begin_file(j, k, &o->files[i], err));
+    return HONE_OK;
+}
+
+/* The reader shares no code with the writer: what it finds under the temporary name must be what was planned. */
+static hone_code reread(void *user, const char *tmp, hone_err *err)
+{
+    const hone_output *o = user;
+    if (o->format->reread(o, tmp, err) == HONE_OK) return HONE_OK;
+    hone_err_wrap(err, "the file just written cannot be read back");
+    if (err) err->code = HONE_EBUG;
+    return HONE_EBUG;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const hone_planned_file *)a)->name, ((const hone_planned_file *)b)->name);
+}
+
+/* A folder's digest is that of its list of digests: `sha256sum * | sha256sum` in the folder, names in byte order. */
+static hone_code digest_folder(hone_output *o, char hex[65], hone_err *err)
+{
+    hone_text list = { 0 };
+    hone_code code = HONE_OK;
+    qsort(o->files, o->n_files, sizeof *o->files, by_name);
+    for (size_t i = 0; code == HONE_OK && i < o->n_files; i++) {
+        char      one[65];
+        hone_text path = { 0 };
+        hone_text_addf(&path, "%s/%s", o->path, o->files[i].name);
+        code = path.failed ? HONE_NOMEM(err, "a path") : hone_sha256_file(path.ptr, one, err);
+        if (code == HONE_OK) hone_text_addf(&list, "%s  %s\n", one, o->files[i].name);
+        hone_text_release(&path);
+    }
+    if (code == HONE_OK && list.failed) code = HONE_NOMEM(err, "a digest");
+    if (code == HONE_OK) code = hone_sha256((hone_bytes){ (const uint8_t *)list.ptr, list.len }, hex, err);
+    hone_text_release(&list);
+    return code;
+}
+
+static hone_code finish_output(job *j, size_t k, char hex[65], hone_err *err)
+{
+    hone_output *o = &j->outputs[k];
+    if (!o->format->folder) {
+        HONE_TRY(hone_out_commit(&o->files->out, reread, o, err));
+        return hone_sha256_file(o->path, hex, err);
+    }
+    for (size_t i = 0; i < o->n_files; i++) HONE_TRY(hone_out_commit(&o->files[i].out, NULL, NULL, err));
+    HONE_TRY(reread(o, j->folders[k].tmp, err));
+    HONE_TRY(hone_folder_commit(&j->folders[k], err));
+    return digest_folder(o, hex, err);
+}
+
 static hone_code write_all(job *j, const hone_convert_options *opt, hone_convert_result *res, hone_err *err)
 {
     uint64_t have;
@@ -388,18 +569,19 @@ static hone_code write_all(job *j, const hone_convert_options *opt, hone_convert
                          "the output needs %" PRIu64 " bytes, '%s' has %" PRIu64 " free", res->disk_needed, opt->out_dir, have);
     j->scratch = aligned_alloc(64, j->threads * j->scratch_each);
     if (!j->scratch) return HONE_NOMEM(err, "tiles");
-    for (size_t k = 0; k < j->n_outputs; k++) {
-        output *o = &j->outputs[k];
-        HONE_TRY(hone_out_open(o->path, o->total, &o->file, err));
-        HONE_TRY(hone_out_write(&o->file, 0, o->head.ptr, o->head.len, err));
-    }
+    for (size_t k = 0; k < j->n_outputs; k++) HONE_TRY(begin_output(j, k, err));
     HONE_TRY(hone_pool_run(j->ctx, j->n_tiles, run_tile, j, err));
-    for (size_t k = 0; k < j->n_outputs; k++) {
-        output *o = &j->outputs[k];
-        HONE_TRY(hone_out_commit(&o->file, reread, &(expectation){ j, o }, err));
-        HONE_TRY(hone_sha256_file(o->path, res->outputs[k].sha256, err));
-    }
+    for (size_t k = 0; k < j->n_outputs; k++) HONE_TRY(finish_output(j, k, res->outputs[k].sha256, err));
     return HONE_OK;
+}
+
+/* What a failed run leaves: nothing under a temporary name. */
+static void discard(job *j)
+{
+    for (size_t k = 0; k < HONE_MAX_OUTPUTS; k++) {
+        for (size_t i = 0; i < j->outputs[k].n_files; i++) hone_out_discard(&j->outputs[k].files[i].out);
+        hone_folder_discard(&j->folders[k]);
+    }
 }
 
 hone_code hone_convert(const hone_ctx *ctx, const hone_model *m, const hone_convert_options *opt, hone_convert_result *res, hone_err *err)
@@ -412,7 +594,7 @@ hone_code hone_convert(const hone_ctx *ctx, const hone_model *m, const hone_conv
     *res = (hone_convert_result){ 0 };
     hone_code code = prepare(j, opt, res, err);
     if (code == HONE_OK) code = opt->dry_run ? estimate_time(j, &res->estimated_s, err) : write_all(j, opt, res, err);
-    for (size_t k = 0; k < HONE_MAX_OUTPUTS; k++) hone_out_discard(&j->outputs[k].file);
+    discard(j);
     free(j->scratch);
     hone_arena_release(&j->arena);
     free(j);

@@ -11,10 +11,11 @@ typedef struct hone_keep { const char *pattern, *dtype; } hone_keep; /* --keep '
 
 #define HONE_MAX_OUTPUTS 16
 typedef struct hone_convert_options {
-    const char *const *quants; size_t n_quants; /* names as --quant: "q4_k_m", ...; one GGUF each, from one read */
+    const char *const *quants; size_t n_quants; /* "q4_k_m" or "gguf=q4_k_m": a GGUF file; "mlx=int4": an MLX folder; all from one read */
+    uint32_t           group;  /* columns that share a scale, for formats that let one choose (MLX: 32, 64, 128); 0: the format's usual */
     const char        *out_dir;
     const char        *name;   /* file stem; NULL: the model's folder name */
-    const hone_keep   *keep; size_t n_keep;
+    const hone_keep   *keep; size_t n_keep; /* GGUF only */
     bool               dry_run;
 } hone_convert_options;
 

@@ -1,0 +1,262 @@
+/* mlx.c - the plan of an MLX folder: modules and how each is quantised, shards, index, config.json, files that are copied. */
+#include "formats/mlx.h"
+#include "arch/arch.h"
+#include "flow/convert/output.h"
+#include "formats/hf.h"
+#include "formats/safetensors.h"
+#include "passes/mlx_layout.h"
+
+typedef struct planner {
+    const hone_model     *m;
+    const hone_mlx_quant *quant;
+    uint32_t              group;
+    hone_arena           *a;
+    hone_output          *o;
+    json_t               *config, *overrides; /* owned */
+    hone_st_entry        *entries; /* [n_entries] tensors of all shards, in order */
+    hone_place          **places;  /* [n_entries] */
+    uint32_t             *shard;   /* [n_entries] */
+    size_t                n_entries, n_shards;
+} planner;
+
+static bool is_affine(const planner *p) { return p->quant->bits != 0; }
+
+/* The type of what is not quantised, and of scales: as mlx_lm.convert, the "torch_dtype" of config.json, else the type it is stored in. */
+static hone_dtype plain_type(const planner *p, const hone_weight *w)
+{
+    hone_dtype t = p->quant->dtype;
+    if (!is_affine(p) || hone_mlx_config_dtype(p->config, &t)) return t;
+    if (w->dtype == HONE_DTYPE_F32 || w->dtype == HONE_DTYPE_F16 || w->dtype == HONE_DTYPE_BF16) return w->dtype;
+    return w->dtype == HONE_DTYPE_F64 ? HONE_DTYPE_F32 : HONE_DTYPE_BF16;
+}
+
+static hone_code choose_encoding(planner *p, const hone_weight *w, hone_planned *plan, hone_err *err)
+{
+    uint64_t cols = hone_weight_cols(w);
+    plan->dtype = plain_type(p, w);
+    plan->encoding = hone_dtype_name(plan->dtype);
+    if (!is_affine(p) || !hone_mlx_is_module(w)) return HONE_OK;
+    if (cols % p->group != 0) {
+        p->o->fallbacks++;
+        return HONE_OK;
+    }
+    hone_affine x = { .bits = p->quant->bits, .group = p->group, .dtype = plan->dtype };
+    if (hone_mlx_wants_eight_bits(&p->m->facts, w->role) && cols % 64 == 0) {
+        x.bits = 8;
+        x.group = 64;
+        const char *path = hone_arena_strndup(p->a, plan->name, strlen(plan->name) - strlen(".weight"));
+        if (!path || !hone_json_put(p->overrides, path, json_pack("{s:i,s:i}", "group_size", 64, "bits", 8))) return HONE_NOMEM(err, "the plan");
+    }
+    plan->affine = x;
+    plan->encoding = hone_arena_printf(p->a, "int%u g%u", x.bits, x.group);
+    return plan->encoding ? HONE_OK : HONE_NOMEM(err, "the plan");
+}
+
+static hone_code add_entry(planner *p, const char *name, hone_dtype t, const hone_weight *w, uint64_t cols, hone_place *at, hone_err *err)
+{
+    hone_st_entry *e = &p->entries[p->n_entries];
+    if (!name) return HONE_NOMEM(err, "the plan");
+    *e = (hone_st_entry){ .name = name, .dtype = t, .n_dims = w->n_dims };
+    for (uint32_t d = 0; d < w->n_dims; d++) e->dims[d] = w->dims[d];
+    e->dims[w->n_dims - 1] = cols;
+    e->bytes = hone_weight_rows(w) * hone_row_bytes(t, cols);
+    at->stride = hone_row_bytes(t, cols);
+    p->places[p->n_entries++] = at;
+    return HONE_OK;
+}
+
+static hone_code plan_weight(planner *p, const hone_weight *w, hone_planned *plan, hone_err *err)
+{
+    char     checkpoint[256], name[256];
+    uint64_t cols = hone_weight_cols(w);
+    HONE_TRY(hone_arch_weight_name(p->m->arch, w->role, w->part, w->layer, checkpoint, sizeof checkpoint, err));
+    HONE_TRY(hone_mlx_name(p->m->facts.mlx, checkpoint, name, sizeof name, err));
+    plan->name = hone_arena_strdup(p->a, name);
+    if (!plan->name) return HONE_NOMEM(err, "the plan");
+    HONE_TRY(choose_encoding(p, w, plan, err));
+    if (!plan->affine.bits) {
+        plan->n_streams = 1;
+        return add_entry(p, plan->name, plan->dtype, w, cols, &plan->at[0], err);
+    }
+    size_t stem = strlen(name) - strlen("weight");
+    plan->n_streams = 3;
+    HONE_TRY(add_entry(p, plan->name, HONE_DTYPE_U32, w, cols / 32 * plan->affine.bits, &plan->at[0], err));
+    HONE_TRY(add_entry(p, hone_arena_printf(p->a, "%.*sscales", (int)stem, name), plan->dtype, w, cols / plan->affine.group, &plan->at[1], err));
+    return add_entry(p, hone_arena_printf(p->a, "%.*sbiases", (int)stem, name), plan->dtype, w, cols / plan->affine.group, &plan->at[2], err);
+}
+
+/* Shards in the order of the modules; inside a shard the format's writer places the tensors. */
+static hone_code place_entries(planner *p, hone_err *err)
+{
+    uint64_t      *bytes = HONE_ARENA_NEW(p->a, uint64_t, p->n_entries + 1);
+    hone_st_entry *part = HONE_ARENA_NEW(p->a, hone_st_entry, p->n_entries + 1);
+    p->shard = HONE_ARENA_NEW(p->a, uint32_t, p->n_entries + 1);
+    if (!bytes || !part || !p->shard) return HONE_NOMEM(err, "the plan");
+    for (size_t i = 0; i < p->n_entries; i++) bytes[i] = p->entries[i].bytes;
+    p->n_shards = hone_mlx_shards(bytes, p->n_entries, HONE_MLX_SHARD_BYTES, p->shard);
+    p->o->files = HONE_ARENA_NEW(p->a, hone_planned_file, p->n_shards + hone_mlx_side_file_count + 2);
+    if (!p->o->files) return HONE_NOMEM(err, "the plan");
+    for (size_t s = 0, begin = 0; s < p->n_shards; s++) {
+        hone_planned_file *f = &p->o->files[p->o->n_files++];
+        size_t             n = 0;
+        while (begin + n < p->n_entries && p->shard[begin + n] == s) n++;
+        memcpy(part, p->entries + begin, n * sizeof *part);
+        f->name = hone_mlx_shard_name(p->a, s, p->n_shards);
+        if (!f->name) return HONE_NOMEM(err, "the plan");
+        HONE_TRY(hone_safetensors_layout(part, n, "mlx", p->a, &f->head, &f->total, err));
+        for (size_t i = 0; i < n; i++) {
+            p->places[begin + i]->file = (uint32_t)s;
+            p->places[begin + i]->offset = part[i].offset;
+        }
+        begin += n;
+    }
+    return HONE_OK;
+}
+
+static hone_code add_document(planner *p, const char *name, const json_t *doc, bool sorted, hone_err *err)
+{
+    hone_planned_file *f = &p->o->files[p->o->n_files++];
+    f->name = name;
+    HONE_TRY(hone_mlx_dump(doc, sorted, p->a, &f->head, err));
+    f->total = f->head.len;
+    return HONE_OK;
+}
+
+static hone_code add_index(planner *p, hone_err *err)
+{
+    uint64_t bytes = 0, params = 0;
+    json_t  *map = json_object();
+    bool     good = map != NULL;
+    for (size_t i = 0; good && i < p->n_entries; i++) {
+        bytes += p->entries[i].bytes;
+        good = hone_json_put(map, p->entries[i].name, json_string(p->o->files[p->shard[i]].name));
+    }
+    for (size_t i = 0; i < p->o->n_weights; i++) params += hone_weight_elems(&p->o->weights[i]);
+    json_t *doc = good ? json_pack("{s:{s:I,s:I},s:O}", "metadata", "total_size", (json_int_t)bytes, "total_parameters", (json_int_t)params,
+                                   "weight_map", map)
+                       : NULL;
+    hone_code code = doc ? add_document(p, "model.safetensors.index.json", doc, true, err) : HONE_NOMEM(err, "the index");
+    json_decref(doc);
+    json_decref(map);
+    return code;
+}
+
+static hone_code add_copies(planner *p, hone_err *err)
+{
+    for (size_t i = 0; i < hone_mlx_side_file_count; i++) {
+        const char *path = hone_arena_printf(p->a, "%s/%s", p->m->path, hone_mlx_side_files[i]);
+        hone_file   file = HONE_FILE_CLOSED;
+        if (!path) return HONE_NOMEM(err, "a path");
+        if (!hone_file_exists(path)) continue;
+        HONE_TRY(hone_file_open(path, &file, err));
+        p->o->files[p->o->n_files++] = (hone_planned_file){ .name = hone_mlx_side_files[i], .copy = path, .total = file.size };
+        hone_file_close(&file);
+    }
+    return HONE_OK;
+}
+
+/* config.json comes last: without it nothing takes the folder for a model. */
+static hone_code add_config(planner *p, hone_err *err)
+{
+    HONE_TRY(hone_mlx_config(p->config, &p->m->facts, err));
+    if (is_affine(p)) HONE_TRY(hone_mlx_config_quantized(p->config, p->quant->bits, p->group, p->overrides, err));
+    else HONE_TRY(hone_mlx_config_set_dtype(p->config, p->quant->dtype, err));
+    return add_document(p, "config.json", p->config, true, err);
+}
+
+static hone_code plan_folder(planner *p, const hone_output *like, const hone_convert_options *opt, hone_err *err)
+{
+    hone_output *o = p->o;
+    hone_weight *weights = NULL;
+    if (like) {
+        o->weights = like->weights;
+        o->n_weights = like->n_weights;
+    } else {
+        HONE_TRY(hone_mlx_rewrite(p->m, p->a, &weights, &o->n_weights, err));
+        o->weights = weights;
+    }
+    o->plan = HONE_ARENA_NEW(p->a, hone_planned, o->n_weights + 1);
+    p->entries = HONE_ARENA_NEW(p->a, hone_st_entry, HONE_STREAMS * o->n_weights + 1);
+    p->places = HONE_ARENA_NEW(p->a, hone_place *, HONE_STREAMS * o->n_weights + 1);
+    if (!o->plan || !p->entries || !p->places) return HONE_NOMEM(err, "the plan");
+    HONE_TRY(hone_hf_config_load(p->m->path, &p->config, err));
+    for (size_t i = 0; i < o->n_weights; i++) HONE_TRY(plan_weight(p, &o->weights[i], &o->plan[i], err));
+    HONE_TRY(place_entries(p, err));
+    HONE_TRY(add_index(p, err));
+    HONE_TRY(add_copies(p, err));
+    HONE_TRY(add_config(p, err));
+    for (size_t i = 0; i < o->n_files; i++) {
+        o->files[i].out.fd = -1;
+        o->total += o->files[i].total;
+    }
+    o->path = hone_arena_printf(p->a, "%s/%s-%s-mlx", opt->out_dir, opt->name, o->quant);
+    return o->path ? HONE_OK : HONE_NOMEM(err, "a path");
+}
+
+static hone_code plan(const hone_model *m, const hone_convert_options *opt, const char *quant, const hone_output *like, hone_arena *a,
+                      hone_output *o, hone_err *err)
+{
+    planner p = { .m = m, .quant = hone_mlx_quant_find(quant), .group = opt->group ? opt->group : 64, .a = a, .o = o, .overrides = json_object() };
+    if (!p.quant) return HONE_FAIL(err, HONE_EUSAGE, "hone convert --help lists them", "mlx has no encoding '%.40s'", quant);
+    if (p.group != 32 && p.group != 64 && p.group != 128)
+        return HONE_FAIL(err, HONE_EUSAGE, "mlx knows 32, 64 and 128", "mlx has no groups of %u", p.group);
+    o->quant = p.quant->name;
+    o->fallback_reason = "their rows are no multiple of the group";
+    hone_code code = p.overrides ? plan_folder(&p, like, opt, err) : HONE_NOMEM(err, "the plan");
+    json_decref(p.overrides);
+    json_decref(p.config);
+    return code;
+}
+
+typedef struct found { const hone_source *s; const char *path; } found;
+
+static hone_code compare(const found *f, const hone_output *o, const hone_place *at, const char *name, hone_dtype dtype, const hone_weight *w,
+                         uint64_t cols, hone_err *err)
+{
+    const hone_tensor *t = hone_source_find(f->s, name);
+    /* The index names shards in sorted order, which is ours. */
+    bool same = t && t->dtype == dtype && t->n_dims == w->n_dims && t->offset == at->offset && t->file == at->file &&
+                t->dims[t->n_dims - 1] == cols && t->bytes == hone_weight_rows(w) * at->stride;
+    for (uint32_t d = 0; same && d + 1 < w->n_dims; d++) same = t->dims[d] == w->dims[d];
+    (void)o;
+    return same ? HONE_OK : HONE_FAIL(err, HONE_EBUG, "", "tensor '%s' of '%s' reads back differently from its plan", name, f->path);
+}
+
+static hone_code check_tensors(const found *f, const hone_output *o, hone_arena *a, hone_err *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < o->n_weights; i++) {
+        const hone_planned *p = &o->plan[i];
+        const hone_weight  *w = &o->weights[i];
+        uint64_t            cols = hone_weight_cols(w);
+        n += p->n_streams;
+        if (!p->affine.bits) {
+            HONE_TRY(compare(f, o, &p->at[0], p->name, p->dtype, w, cols, err));
+            continue;
+        }
+        int         stem = (int)(strlen(p->name) - strlen("weight"));
+        const char *scales = hone_arena_printf(a, "%.*sscales", stem, p->name), *biases = hone_arena_printf(a, "%.*sbiases", stem, p->name);
+        if (!scales || !biases) return HONE_NOMEM(err, "a name");
+        HONE_TRY(compare(f, o, &p->at[0], p->name, HONE_DTYPE_U32, w, cols * p->affine.bits / 32, err));
+        HONE_TRY(compare(f, o, &p->at[1], scales, p->dtype, w, cols / p->affine.group, err));
+        HONE_TRY(compare(f, o, &p->at[2], biases, p->dtype, w, cols / p->affine.group, err));
+    }
+    if (n != f->s->n_tensors) return HONE_FAIL(err, HONE_EBUG, "", "'%s' holds %zu tensors, planned were %zu", f->path, f->s->n_tensors, n);
+    return HONE_OK;
+}
+
+static hone_code reread(const hone_output *o, const char *path, hone_err *err)
+{
+    hone_arena   a = { 0 };
+    hone_source *s = NULL;
+    json_t      *config = NULL;
+    hone_code    code = hone_safetensors_open(path, &a, &s, err);
+    if (code == HONE_OK) code = check_tensors(&(found){ s, path }, o, &a, err);
+    if (code == HONE_OK) code = hone_hf_config_load(path, &config, err);
+    json_decref(config);
+    if (s) s->close(s);
+    hone_arena_release(&a);
+    return code;
+}
+
+const hone_format hone_format_mlx = { .name = "mlx", .consumer = "mlx_lm", .folder = true, .plan = plan, .reread = reread, .owns = hone_mlx_owns };

@@ -1,0 +1,67 @@
+/* output.h - what the pipeline of convert.c asks of a format: a plan of files and of the rows in them; and the plan itself.
+ * A format is one file here and one row in convert.c. */
+#ifndef HONE_FLOW_CONVERT_OUTPUT_H
+#define HONE_FLOW_CONVERT_OUTPUT_H
+#include "base/file.h"
+#include "flow/convert.h"
+#include "quant/affine.h"
+
+#define HONE_STREAMS 3 /* codes, scales, biases */
+
+typedef struct hone_place { /* where the rows of one weight go: row r to offset + r * stride */
+    uint32_t file;
+    uint64_t offset, stride;
+} hone_place;
+
+typedef struct hone_planned { /* one weight of one output */
+    const char *name;     /* as the format spells it */
+    const char *encoding; /* for people: "q4_k", "int4 g64" */
+    hone_dtype  dtype;    /* of the elements when affine.bits is 0 */
+    hone_affine affine;
+    uint32_t    n_streams;
+    hone_place  at[HONE_STREAMS];
+} hone_planned;
+
+typedef struct hone_planned_file {
+    const char *name;  /* inside the folder; NULL: the output is this one file */
+    const char *copy;  /* a file to copy as it is, or NULL */
+    hone_bytes  head;  /* bytes from 0 on: a header, or the whole file */
+    uint64_t    total; /* bytes */
+    hone_out    out;
+} hone_planned_file;
+
+struct hone_format;
+typedef struct hone_output {
+    const struct hone_format *format;
+    const char         *quant;     /* the format's own word */
+    const char         *path;      /* the file, or the folder */
+    const hone_weight  *weights;   /* [n_weights] in output form */
+    size_t              n_weights;
+    hone_planned       *plan;      /* [n_weights] */
+    hone_planned_file  *files;     /* [n_files] */
+    size_t              n_files;
+    uint64_t            total;     /* bytes of all files */
+    size_t              fallbacks; /* weights kept wider than asked */
+    const char         *fallback_reason;
+} hone_output;
+
+typedef struct hone_format {
+    const char *name, *consumer; /* "gguf"; consumer of data/limits.json */
+    bool        folder;          /* the output is a folder of files */
+    /* Fills o but for format: everything lives in the arena.  opt->name is the stem of names.  like: an output of the same format that is planned already, or NULL. */
+    hone_code (*plan)(const hone_model *m, const hone_convert_options *opt, const char *quant, const hone_output *like, hone_arena *a,
+                      hone_output *o, hone_err *err);
+    /* What lies at path must be what was planned; read by code that shares nothing with the writer. */
+    hone_code (*reread)(const hone_output *o, const char *path, hone_err *err);
+    bool (*owns)(const char *file); /* folder: true for names of files that such a folder holds */
+} hone_format;
+
+extern const hone_format hone_format_gguf, hone_format_mlx;
+
+/* Bytes of a row of n_cols elements. */
+static inline uint64_t hone_row_bytes(hone_dtype t, uint64_t n_cols)
+{
+    const hone_dtype_info *i = hone_dtype_get(t);
+    return n_cols / i->block_elems * i->block_bytes;
+}
+#endif
