@@ -17,7 +17,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     if (hone_dir_exists(given) && !(path = hone_arena_printf(&c->arena, "%s/history.db", given))) return HONE_NOMEM(err, "a path");
     if (!hone_file_exists(path))
         return HONE_FAIL(err, HONE_EINPUT, "name the -o folder of hone optimize", "there is no history at '%s'", path);
-    HONE_TRY(hone_history_open(path, &h, err));
+    HONE_TRY(hone_history_read(path, &h, err));
     hone_code code = hone_history_list(h, hone_cli_count(c, "last", 20), hone_cli_has(c, "full"), &list, err);
     hone_history_close(h);
     if (code == HONE_OK && json_object_update(doc, list) != 0) code = HONE_NOMEM(err, "the history");

@@ -45,7 +45,7 @@ static hone_code pragma_int(hone_history *h, const char *sql, int *out, hone_err
     return code;
 }
 
-static hone_code prepare_file(hone_history *h, hone_err *err)
+static hone_code prepare_file(hone_history *h, bool write, hone_err *err)
 {
     int app = 0, version = 0, tables = 0;
     (void)sqlite3_busy_timeout(h->db, 10000);
@@ -57,6 +57,9 @@ static hone_code prepare_file(hone_history *h, hone_err *err)
     if (app == APPLICATION_ID && version != SCHEMA_VERSION)
         return HONE_FAIL(err, HONE_EUNSUPPORTED, "use the hone that wrote it, or move it away", "history '%s' has version %d, this hone reads %d",
                          h->path, version, SCHEMA_VERSION);
+    if (!write && app != APPLICATION_ID)
+        return HONE_FAIL(err, HONE_EINPUT, "name the -o folder of hone optimize", "'%s' is empty: no run was stored there", h->path);
+    if (!write) return HONE_OK;
     HONE_TRY(run_sql(h, "PRAGMA journal_mode=DELETE; PRAGMA synchronous=EXTRA; PRAGMA foreign_keys=ON", "setting it up", err));
     if (app == APPLICATION_ID) return HONE_OK;
     HONE_TRY(run_sql(h, "BEGIN IMMEDIATE", "beginning it", err));
@@ -67,7 +70,7 @@ static hone_code prepare_file(hone_history *h, hone_err *err)
     return code;
 }
 
-hone_code hone_history_open(const char *path, hone_history **out, hone_err *err)
+static hone_code open_as(const char *path, bool write, hone_history **out, hone_err *err)
 {
     _Static_assert(APPLICATION_ID == 1752133221, "the number in the SQL text above");
     hone_history *h = calloc(1, sizeof *h);
@@ -78,9 +81,9 @@ hone_code hone_history_open(const char *path, hone_history **out, hone_err *err)
     }
     memcpy(h->path, path, strlen(path) + 1);
     hone_code code = HONE_OK;
-    if (sqlite3_open_v2(path, &h->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) != SQLITE_OK)
+    if (sqlite3_open_v2(path, &h->db, write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY, NULL) != SQLITE_OK)
         code = h->db ? db_fail(h, err, "opening it") : HONE_NOMEM(err, "the history");
-    if (code == HONE_OK) code = prepare_file(h, err);
+    if (code == HONE_OK) code = prepare_file(h, write, err);
     if (code != HONE_OK) {
         hone_history_close(h);
         return code;
@@ -88,6 +91,9 @@ hone_code hone_history_open(const char *path, hone_history **out, hone_err *err)
     *out = h;
     return HONE_OK;
 }
+
+hone_code hone_history_open(const char *path, hone_history **out, hone_err *err) { return open_as(path, true, out, err); }
+hone_code hone_history_read(const char *path, hone_history **out, hone_err *err) { return open_as(path, false, out, err); }
 
 void hone_history_close(hone_history *h)
 {

@@ -8,6 +8,8 @@ typedef struct hone_history hone_history;
 /* Opens or makes the database file (rollback journal, synchronous=EXTRA: a row that was added survives kill -9 and a power cut, and the
  * file can be copied and read where nothing can be written).  HONE_EINPUT when the file is no database of ours, or a damaged one. */
 hone_code hone_history_open(const char *path, hone_history **out, hone_err *err);
+/* Opens an existing one for reading: nothing is made or changed.  HONE_EINPUT also when it is empty. */
+hone_code hone_history_read(const char *path, hone_history **out, hone_err *err);
 void      hone_history_close(hone_history *h);
 /* A run: one command on one source.  *run_id is its row. */
 hone_code hone_history_begin(hone_history *h, const char *command, const char *source, const char *target, const json_t *machine, int64_t *run_id,

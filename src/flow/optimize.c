@@ -36,10 +36,11 @@ static hone_code add_candidate(hone_opt_state *s, const char *quant, hone_opt_ro
 static hone_code accelerate(hone_opt_state *s, hone_err *err)
 {
     unsigned most = hone_ctx_threads(s->ctx);
+    uint32_t rounds = s->opt->repeat > 6 ? s->opt->repeat / 2 : 3; /* to find the peak; stage 5 measures it */
     s->threads = 1;
     for (unsigned t = 1; t <= most; t = t * 2 > most && t < most ? most : t * 2) {
         json_t *r = NULL;
-        HONE_TRY(hone_opt_bench(s, (hone_candidate *[]){ s->chosen }, 1, t, s->opt->repeat, "threads", &r, err));
+        HONE_TRY(hone_opt_bench(s, (hone_candidate *[]){ s->chosen }, 1, t, rounds, "threads", &r, err));
         double decode = hone_doc_number(r, "decode_tok_s", 0), best = hone_doc_number(s->sweep_best, "decode_tok_s", 0);
         hone_event_note(s->ctx, "%u thread%s  decode %.0f tokens/s", t, t == 1 ? " " : "s", decode);
         json_t *row = json_pack("{s:I,s:O}", "threads", (json_int_t)t, "bench", r);

@@ -110,6 +110,10 @@ static hone_code loads(bench *b, candidate *c)
         close_child(c);
         HONE_TRY(open_child(b, c, i > 0));
     }
+    uint32_t trained = c->child.info.n_ctx_train;
+    if (trained && b->prompt + b->gen > trained)
+        hone_event_warn(b->ctx, "the speed is as measured, but the model knows no text of that length", "%u + %u tokens are more than the %u that '%s' was trained for",
+                        b->prompt, b->gen, trained, c->res->path);
     if (b->reopen) close_child(c);
     return HONE_OK;
 }

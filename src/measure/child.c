@@ -1,4 +1,5 @@
 #include "measure/child.h"
+#include "base/file.h"
 #include "base/text.h"
 #include <string.h>
 
@@ -6,6 +7,10 @@ hone_code hone_child_backend(const char *path, const char **out, hone_err *err)
 {
     static const struct { const char *ending, *backend; } known[] = { { ".gguf", "llamacpp" } };
     size_t len = strlen(path);
+    char   shown[200];
+    if (!hone_file_exists(path))
+        return HONE_FAIL(err, HONE_EINPUT, "check the path", hone_dir_exists(path) ? "'%s' is a folder, not an artefact" : "there is no '%s'",
+                         hone_text_show(path, len, shown, sizeof shown));
     for (size_t i = 0; i < HONE_COUNT(known); i++) {
         size_t n = strlen(known[i].ending);
         if (len > n && strcmp(path + len - n, known[i].ending) == 0) {
@@ -13,7 +18,6 @@ hone_code hone_child_backend(const char *path, const char **out, hone_err *err)
             return HONE_OK;
         }
     }
-    char shown[200];
     return HONE_FAIL(err, HONE_EUNSUPPORTED, "give a .gguf file, as `hone convert` writes it", "no runtime opens '%s'",
                      hone_text_show(path, len, shown, sizeof shown));
 }

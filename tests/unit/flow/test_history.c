@@ -230,6 +230,25 @@ static void a_folder_that_cannot_be_written_is_a_matter_of_resources(void **stat
     assert_non_null(strstr(err.cause, "'/proc/history.db'"));
 }
 
+static void reading_makes_and_changes_nothing(void **state)
+{
+    hone_err      err = { 0 };
+    hone_history *h = NULL;
+    (void)state;
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(hone_history_read(path, &h, &err), HONE_EINPUT);
+    assert_non_null(strstr(err.cause, "is empty: no run was stored there"));
+    f = fopen(path, "rb");
+    assert_int_equal(fgetc(f), EOF);
+    assert_int_equal(fclose(f), 0);
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(hone_history_read(path, &h, &err), HONE_ERESOURCE);
+    assert_null(h);
+    assert_null(fopen(path, "rb"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +260,7 @@ int main(void)
         cmocka_unit_test_setup(a_history_of_another_version_is_refused, fresh),
         cmocka_unit_test_setup(a_row_that_is_no_json_is_bad_input, fresh),
         cmocka_unit_test_setup(a_folder_that_cannot_be_written_is_a_matter_of_resources, fresh),
+        cmocka_unit_test_setup(reading_makes_and_changes_nothing, fresh),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
