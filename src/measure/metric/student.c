@@ -24,11 +24,18 @@ static double beta_fraction(double a, double b, double x)
     return f;
 }
 
+/* lgamma() writes the global signgam; candidates are summed up on several threads. */
+static double ln_gamma(double x)
+{
+    int sign;
+    return lgamma_r(x, &sign);
+}
+
 static double beta_share(double a, double b, double x)
 {
     if (x <= 0) return 0;
     if (x >= 1) return 1;
-    double front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x));
+    double front = exp(ln_gamma(a + b) - ln_gamma(a) - ln_gamma(b) + a * log(x) + b * log1p(-x));
     return x < (a + 1) / (a + b + 2) ? front * beta_fraction(a, b, x) / a : 1 - front * beta_fraction(b, a, 1 - x) / b;
 }
 

@@ -1,4 +1,5 @@
-/* A group of artefacts measured against one pass of the reference gives each the numbers that it gets alone; who fails, fails alone. */
+/* A group of artefacts measured against one pass of the reference gives each the numbers that it gets alone; who fails, fails alone.
+ * ctest: threads */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
