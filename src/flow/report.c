@@ -308,8 +308,9 @@ static void evidence(hone_text *t, const json_t *doc)
     pair(t, "measured on", line);
     (void)snprintf(line, sizeof line, "%s %s", str(bench, "runtime"), str(bench, "version"));
     pair(t, "runtime", line);
-    (void)snprintf(line, sizeof line, "prompt %.0f tokens, %.0f generated, %.0f rounds after a warm-up, seed %.0f", hone_doc_number(set, "prompt", 0),
-                   hone_doc_number(set, "gen", 0), hone_doc_number(set, "repeat", 0), hone_doc_number(set, "seed", 0));
+    (void)snprintf(line, sizeof line, "prompt %.0f tokens, %.0f generated, %.0f rounds after a warm-up, KV cache of %.0f tokens, seed %.0f",
+                   hone_doc_number(set, "prompt", 0), hone_doc_number(set, "gen", 0), hone_doc_number(set, "repeat", 0), hone_doc_number(set, "context", 0),
+                   hone_doc_number(set, "seed", 0));
     pair(t, "speed protocol", line);
     pair(t, "quality protocol", str(json_object_get(base, "eval"), "protocol"));
     pair(t, "source digest", str(json_object_get(doc, "source"), "sha256"));

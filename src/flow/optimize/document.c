@@ -193,7 +193,7 @@ static bool say_device(json_t *l, const hone_opt_state *s)
         const char *name = json_string_value(json_object_get(d, "name"));
         if (name) hone_text_addf(&t, "%s%s", t.len ? ", " : "", name);
     }
-    if (t.len) good = say(l, "the target's %s stays unused: these figures are of the CPU", t.ptr);
+    if (t.len) good = say(l, "unused on the target: %s; hone drives its CPU only", t.ptr);
     hone_text_release(&t);
     if (power && strcmp(power, "battery") == 0) {
         const char *no_energy = json_string_value(json_object_get(json_object_get(json_object_get(s->final_chosen, "states"), "energy_j_per_token"), "reason"));
