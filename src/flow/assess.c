@@ -6,17 +6,26 @@
 #include "flow/probe.h"
 #include "hw/hw.h"
 #include "hw/target.h"
+#include "passes/gguf_layout.h"
 #include "passes/limits.h"
 #include "passes/mix.h"
+#include "passes/mlx_layout.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Formats that later versions of hone write; until then their rows say so.  Encodings: the names DESIGN's --quant uses for them. */
-static const struct { const char *format, *encoding; } not_yet[] = {
+/* Formats beside GGUF, which is assessed in full.  Encodings: the names DESIGN's --quant uses for them. */
+static const struct { const char *format, *encoding; } others[] = {
     { "onnx", "int8" }, { "onnx", "int4" }, { "openvino", "int8" }, { "openvino", "int4" }, { "mlx", "int8" }, { "mlx", "int4" },
 };
-static bool can_write(const char *format) { return strcmp(format, "gguf") == 0; }
+
+/* Whether hone can write this model in this format; err says why not. */
+static hone_code can_write(const char *format, const hone_model *m, hone_err *err)
+{
+    if (strcmp(format, "gguf") == 0) return hone_gguf_can(&m->facts, err);
+    if (strcmp(format, "mlx") == 0) return hone_mlx_can(&m->facts, err);
+    return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "hone cannot write %s yet", format);
+}
 
 static const char *tok_name(hone_tok_kind k)
 {
@@ -76,7 +85,7 @@ static hone_code put_model(const hone_model *m, const hone_counts *n, json_t *do
 
 /* --- compatibility and fit -------------------------------------------------------------------------------------- */
 
-static hone_code put_compatibility(const hone_fit *fits, size_t n, json_t *doc, hone_err *err)
+static hone_code put_compatibility(const hone_model *m, const hone_fit *fits, size_t n, json_t *doc, hone_err *err)
 {
     json_t *list = json_array();
     bool    ok = list != NULL;
@@ -90,10 +99,16 @@ static hone_code put_compatibility(const hone_fit *fits, size_t n, json_t *doc, 
         ok = json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s, s:I, s:I}", "format", "gguf", "encoding", f->mix->name, "ok", f->ok, "reason",
                                                    reason, "matrices", (json_int_t)f->n_matrices, "fallbacks", (json_int_t)f->fallbacks)) == 0;
     }
-    for (size_t i = 0; ok && i < HONE_COUNT(not_yet); i++) {
-        (void)snprintf(reason, sizeof reason, "hone cannot write %s yet", not_yet[i].format);
-        ok = json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s}", "format", not_yet[i].format, "encoding", not_yet[i].encoding, "ok", 0,
-                                                   "reason", reason)) == 0;
+    for (size_t i = 0; ok && i < HONE_COUNT(others); i++) {
+        hone_err  why = { 0 };
+        hone_code code = can_write(others[i].format, m, &why);
+        if (code != HONE_OK && code != HONE_EUNSUPPORTED) {
+            json_decref(list);
+            if (err) *err = why;
+            return code;
+        }
+        ok = json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s}", "format", others[i].format, "encoding", others[i].encoding, "ok",
+                                                   code == HONE_OK, "reason", why.cause)) == 0;
     }
     if (!ok || !hone_json_put(doc, "compatibility", list)) return HONE_NOMEM(err, "the compatibility");
     return HONE_OK;
@@ -190,11 +205,13 @@ static void because_of_target(reasons *r, const hone_decision *d, const hone_tar
     because(r, "%s", d->quantization_because);
 }
 
-static void because_of_fit(reasons *r, const hone_decision *d, const hone_fit *f, const hone_fit *wish, const hone_target *t, uint64_t ram,
-                           uint32_t context)
+static void because_of_fit(reasons *r, const hone_decision *d, const hone_err *why, const hone_fit *f, const hone_fit *wish, const hone_target *t,
+                           uint64_t ram, uint32_t context)
 {
     char a[32], b[32];
-    if (!can_write(d->format)) because(r, "hone cannot write %s yet: what it can do now is GGUF for llama.cpp", d->format);
+    if (why->cause[0]) because(r, "%s: what it can do now is GGUF for llama.cpp", why->cause);
+    else if (strcmp(d->format, "gguf") != 0)
+        because(r, "hone convert --to %s writes it; what hone can measure now is GGUF in llama.cpp", d->format);
     if (strcmp(f->mix->name, d->gguf_quantization) == 0) {
         if (d->gguf_because != d->quantization_because) because(r, "%s", d->gguf_because); /* else it was said above */
     } else if (!wish) because(r, "%s is not possible for this model", d->gguf_quantization);
@@ -212,16 +229,18 @@ static void because_of_fit(reasons *r, const hone_decision *d, const hone_fit *f
     because(r, "hone optimize measures the candidates; what is measured overrules this");
 }
 
-static hone_code put_recommendation(const hone_fit *fits, size_t n, const hone_decision *d, const hone_target *t, const json_t *data, uint64_t ram,
-                                    uint32_t context, json_t *doc, hone_err *err)
+static hone_code put_recommendation(const hone_model *m, const hone_fit *fits, size_t n, const hone_decision *d, const hone_target *t, const json_t *data,
+                                    uint64_t ram, uint32_t context, json_t *doc, hone_err *err)
 {
+    hone_err        why = { 0 };
+    bool            writable = can_write(d->format, m, &why) == HONE_OK, gguf = strcmp(d->format, "gguf") == 0;
     reasons         r = { .list = json_array() };
     const hone_fit *f = pick(fits, n, d->gguf_quantization), *wish = NULL;
     json_t         *o = json_object(), *compare = json_array(), *now = NULL;
     for (size_t i = 0; i < n; i++)
         if (fits[i].ok && strcmp(fits[i].mix->name, d->gguf_quantization) == 0) wish = &fits[i];
     because_of_target(&r, d, t, data);
-    if (f) because_of_fit(&r, d, f, wish, t, ram, context);
+    if (f) because_of_fit(&r, d, &why, f, wish, t, ram, context);
     else if (n) because(&r, "llama.cpp cannot run this model: %s", fits[0].why);
     bool ok = o && compare;
     for (size_t i = 0; ok && i < d->n_compare; i++) ok = json_array_append_new(compare, json_string(d->compare[i])) == 0;
@@ -231,12 +250,11 @@ static hone_code put_recommendation(const hone_fit *fits, size_t n, const hone_d
         ok = ok && now;
     }
     /* Where the tree's framework is the one hone drives, its encoding is the one that fits. */
-    bool        writable = can_write(d->format);
-    const char *quantization = writable && f ? f->mix->name : d->quantization;
+    const char *quantization = gguf && f ? f->mix->name : d->quantization;
     ok = ok && hone_json_put(o, "framework", json_string(d->framework)) &&
          hone_json_put(o, "framework_title", json_string(title_of(data, d->framework))) && hone_json_put(o, "format", json_string(d->format)) &&
          hone_json_put(o, "quantization", json_string(quantization)) &&
-         hone_json_put(o, "group", d->group && !writable ? json_integer(d->group) : json_null()) && hone_json_put(o, "writable", json_boolean(writable)) &&
+         hone_json_put(o, "group", d->group && !gguf ? json_integer(d->group) : json_null()) && hone_json_put(o, "writable", json_boolean(writable)) &&
          hone_json_put(o, "now", now ? json_incref(now) : json_null()) &&
          hone_json_put(o, "strategy", json_pack("{s:s, s:s}", "name", d->strategy, "framework", d->strategy_framework)) &&
          hone_json_put(o, "platform",
@@ -347,9 +365,9 @@ static hone_code assess(const hone_ctx *ctx, const hone_model *m, const hone_ass
     HONE_TRY(put_target(probe, &t, ram, doc, err));
     HONE_TRY(put_model(m, &in.counts, doc, err));
     if (!hone_json_put(doc, "context", json_integer(context))) return HONE_NOMEM(err, "the assessment");
-    HONE_TRY(put_compatibility(fits, n, doc, err));
+    HONE_TRY(put_compatibility(m, fits, n, doc, err));
     HONE_TRY(put_fit(fits, n, doc, err));
-    HONE_TRY(put_recommendation(fits, n, &d, &t, data, ram, context, doc, err));
+    HONE_TRY(put_recommendation(m, fits, n, &d, &t, data, ram, context, doc, err));
     HONE_TRY(put_warnings(ctx, m, a, doc, err));
     HONE_TRY(put_estimates(m, &t, &e, &in, doc, err));
     if (!opt->explain) return HONE_OK;

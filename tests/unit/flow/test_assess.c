@@ -160,6 +160,33 @@ static void a_framework_that_hone_cannot_write_yet_is_said_beside_what_it_can_do
     json_decref(doc);
 }
 
+static void an_apple_target_is_told_that_mlx_can_be_written(void **state)
+{
+    (void)state;
+    json_t       *doc = assess(TALE, (hone_assess_options){ .target = "apple-m-series" }), *v;
+    const json_t *r = json_object_get(doc, "recommendation");
+    size_t        i, said = 0, rows = 0;
+    assert_string_equal(str(r, "format"), "mlx");
+    assert_string_equal(str(r, "quantization"), "int4");
+    assert_int_equal((int)num(r, "group"), 64);
+    assert_true(json_is_true(json_object_get(r, "writable")));
+    json_array_foreach(json_object_get(r, "because"), i, v)
+        said += strcmp(json_string_value(v), "hone convert --to mlx writes it; what hone can measure now is GGUF in llama.cpp") == 0;
+    assert_int_equal(said, 1);
+    json_array_foreach(json_object_get(doc, "compatibility"), i, v) {
+        if (strcmp(str(v, "format"), "mlx") != 0) continue;
+        assert_true(json_is_true(json_object_get(v, "ok")));
+        assert_string_equal(str(v, "reason"), "");
+        rows++;
+    }
+    assert_int_equal(rows, 2);
+    json_decref(doc);
+    doc = assess(TINY "bert", (hone_assess_options){ .target = "apple-m-series" });
+    json_array_foreach(json_object_get(doc, "compatibility"), i, v)
+        if (strcmp(str(v, "format"), "mlx") == 0) assert_true(json_is_false(json_object_get(v, "ok")) && str(v, "reason")[0]);
+    json_decref(doc);
+}
+
 static void fallbacks_of_odd_widths_are_counted(void **state)
 {
     (void)state;
@@ -230,8 +257,8 @@ static void a_model_that_llamacpp_cannot_run_has_no_encoding_and_says_why(void *
     json_t *doc = assess_changed("llama", "config.json", with_gelu), *v;
     size_t  i, n = 0;
     json_array_foreach(json_object_get(doc, "compatibility"), i, v) {
-        assert_true(json_is_false(json_object_get(v, "ok")));
         if (strcmp(str(v, "format"), "gguf") != 0) continue;
+        assert_true(json_is_false(json_object_get(v, "ok")));
         assert_string_equal(str(v, "reason"), why);
         n++;
     }
@@ -298,6 +325,7 @@ int main(void)
         cmocka_unit_test(only_the_experts_that_are_used_count_for_a_token),
         cmocka_unit_test(the_widest_encoding_that_fits_is_taken_when_the_default_does_not),
         cmocka_unit_test(a_framework_that_hone_cannot_write_yet_is_said_beside_what_it_can_do),
+        cmocka_unit_test(an_apple_target_is_told_that_mlx_can_be_written),
         cmocka_unit_test(fallbacks_of_odd_widths_are_counted),
         cmocka_unit_test(a_model_that_llamacpp_cannot_run_has_no_encoding_and_says_why),
         cmocka_unit_test(a_tokenizer_that_a_file_cannot_hold_is_a_reason_too),
