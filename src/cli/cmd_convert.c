@@ -14,6 +14,8 @@ static const hone_opt opts[] = {
     { "output", 'o', HONE_OPT_TEXT, "DIR", NULL, "folder for the files (made when missing)" },
     { "name", 0, HONE_OPT_TEXT, "STEM", NULL, "file name before -Q.gguf (default: the model folder's name)" },
     { "keep", 0, HONE_OPT_LIST, "GLOB=TYPE", NULL, "give output tensors that match GLOB this type: --keep 'blk.*.ffn_down.weight=f16'" },
+    { "split-bytes", 0, HONE_OPT_BYTES, "SIZE", NULL, "gguf: no file longer than SIZE (as 2G): what would be becomes a folder of parts, all of "
+                                                     "which a runtime finds by the first" },
     { "dry-run", 'n', HONE_OPT_FLAG, NULL, NULL, "show the plan and its cost in bytes, memory and disk; write nothing" },
 };
 
@@ -137,6 +139,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     if (hone_cli_has(c, "group") && !mlx) return HONE_FAIL(err, HONE_EUSAGE, "add --to mlx", "--group says nothing about gguf, whose blocks are fixed");
     if (hone_cli_has(c, "group") && group != 32 && group != 64 && group != 128)
         return HONE_FAIL(err, HONE_EUSAGE, "mlx knows 32, 64 and 128", "--group is %u", group);
+    if (hone_cli_has(c, "split-bytes") && !gguf) return HONE_FAIL(err, HONE_EUSAGE, "add --to gguf", "--split-bytes is about gguf files");
     if (n_keep && !gguf) return HONE_FAIL(err, HONE_EUSAGE, "add --to gguf", "--keep names gguf tensors");
     hone_keep *keep = hone_arena_calloc(&c->arena, n_keep + 1, sizeof *keep);
     if (!keep) return HONE_NOMEM(err, "the command line");
@@ -160,6 +163,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
         code = hone_convert(&c->ctx, &m,
                             &(hone_convert_options){ .quants = t.quants, .n_quants = t.n, .group = group, .out_dir = out_dir,
                                                      .name = hone_cli_text(c, "name", NULL), .keep = keep, .n_keep = n_keep,
+                                                     .split_bytes = hone_cli_bytes(c, "split-bytes", 0),
                                                      .dry_run = dry },
                             &res, err);
     if (code == HONE_OK) {
@@ -167,8 +171,8 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
         json_t *outputs = json_array();
         for (size_t i = 0; outputs && i < res.n_outputs; i++) {
             const hone_convert_output *o = &res.outputs[i];
-            json_t                    *j = json_pack("{s:s,s:s,s:s,s:I,s:f,s:s?}", "format", o->format, "quantization", o->quantization, "path",
-                                                     o->path, "bytes", (json_int_t)o->bytes, "bpw", o->bpw, "sha256", o->sha256[0] ? o->sha256 : NULL);
+            json_t                    *j = json_pack("{s:s,s:s,s:s,s:I,s:i,s:f,s:s?}", "format", o->format, "quantization", o->quantization, "path",
+                                                     o->path, "bytes", (json_int_t)o->bytes, "parts", (int)o->parts, "bpw", o->bpw, "sha256", o->sha256[0] ? o->sha256 : NULL);
             good = good && j && json_array_append_new(outputs, j) == 0;
         }
         good = good && hone_json_put(doc, "source", json_string(c->args[0])) && hone_json_put(doc, "outputs", outputs) &&
@@ -200,7 +204,9 @@ static void print(hone_cli *c, const json_t *doc)
         hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_doc_str(o, "quantization", ""));
         hone_table_cell(t, i, 1, HONE_PLAIN, "%s", hone_text_bytes((uint64_t)hone_doc_num(o, "bytes", 0), a, sizeof a));
         hone_table_cell(t, i, 2, HONE_PLAIN, "%.2f", hone_doc_num(o, "bpw", 0));
-        hone_table_cell(t, i, 3, HONE_PLAIN, "%s", hone_doc_str(o, "path", ""));
+        double more = hone_doc_num(o, "parts", 1) - 1;
+        if (more > 0) hone_table_cell(t, i, 3, HONE_PLAIN, "%s and %.0f more", hone_doc_str(o, "path", ""), more);
+        else hone_table_cell(t, i, 3, HONE_PLAIN, "%s", hone_doc_str(o, "path", ""));
     }
     hone_table_print(c, t);
     double s = hone_doc_num(doc, "seconds", 0), read = hone_doc_num(doc, "read_bytes", 0);

@@ -351,8 +351,10 @@ static hone_code describe(const job *j, size_t k, hone_convert_output *r, hone_e
     uint64_t           bytes = 0, elems = 0;
     (void)snprintf(r->format, sizeof r->format, "%s", o->format->name);
     (void)snprintf(r->quantization, sizeof r->quantization, "%s", o->quant);
-    if ((size_t)snprintf(r->path, sizeof r->path, "%s", o->path) >= sizeof r->path)
-        return HONE_FAIL(err, HONE_EUSAGE, "use a shorter folder", "output path has %zu bytes, %zu fit", strlen(o->path), sizeof r->path - 1);
+    const char *path = o->opened ? o->opened : o->path;
+    if ((size_t)snprintf(r->path, sizeof r->path, "%s", path) >= sizeof r->path)
+        return HONE_FAIL(err, HONE_EUSAGE, "use a shorter folder", "output path has %zu bytes, %zu fit", strlen(path), sizeof r->path - 1);
+    r->parts = o->opened ? (uint32_t)o->n_files : 1;
     r->bytes = o->total;
     for (size_t i = 0; i < o->n_weights; i++) {
         bytes += hone_weight_rows(&o->weights[i]) * row_bytes_of(&o->plan[i]);
@@ -505,7 +507,7 @@ static hone_code begin_file(job *j, size_t k, hone_planned_file *f, hone_err *er
 static hone_code begin_output(job *j, size_t k, hone_err *err)
 {
     hone_output *o = &j->outputs[k];
-    if (o->format->folder) HONE_TRY(hone_folder_open(o->path, o->format->owns, &j->folders[k], err));
+    if (o->folder) HONE_TRY(hone_folder_open(o->path, o->format->owns, &j->folders[k], err));
     for (size_t i = 0; i < o->n_files; i++) HONE_TRY(begin_file(j, k, &o->files[i], err));
     return HONE_OK;
 }
@@ -548,7 +550,7 @@ static hone_code digest_folder(hone_output *o, char hex[65], hone_err *err)
 static hone_code finish_output(job *j, size_t k, char hex[65], hone_err *err)
 {
     hone_output *o = &j->outputs[k];
-    if (!o->format->folder) {
+    if (!o->folder) {
         HONE_TRY(hone_out_commit(&o->files->out, reread, o, err));
         return hone_sha256_file(o->path, hex, err);
     }

@@ -16,11 +16,13 @@ typedef struct hone_convert_options {
     const char        *out_dir;
     const char        *name;   /* file stem; NULL: the model's folder name */
     const hone_keep   *keep; size_t n_keep; /* GGUF only */
+    uint64_t           split_bytes; /* GGUF: no file longer than this, an artefact that would be becomes a folder of parts; 0: one file */
     bool               dry_run;
 } hone_convert_options;
 
 typedef struct hone_convert_output {
-    char     format[16], quantization[32], path[1024], sha256[65];
+    char     format[16], quantization[32], path[1024], sha256[65]; /* path: what a runtime is given; of parts the first */
+    uint32_t parts; /* files that belong together as parts; 1: none do */
     uint64_t bytes; double bpw; /* bits per weight over all tensors */
 } hone_convert_output;
 typedef struct hone_convert_result {

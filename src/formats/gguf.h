@@ -39,6 +39,7 @@ hone_code hone_gguf_writer_new(hone_arena *a, hone_gguf_writer **out, hone_err *
 /* Keys in call order; a second use of a key replaces the first.  All return HONE_ERESOURCE only. */
 hone_code hone_gguf_put_str(hone_gguf_writer *w, const char *key, const char *value, hone_err *err);
 hone_code hone_gguf_put_strn(hone_gguf_writer *w, const char *key, const char *value, size_t len, hone_err *err);
+hone_code hone_gguf_put_u16(hone_gguf_writer *w, const char *key, uint16_t v, hone_err *err);
 hone_code hone_gguf_put_u32(hone_gguf_writer *w, const char *key, uint32_t v, hone_err *err);
 hone_code hone_gguf_put_u64(hone_gguf_writer *w, const char *key, uint64_t v, hone_err *err);
 hone_code hone_gguf_put_i32(hone_gguf_writer *w, const char *key, int32_t v, hone_err *err);

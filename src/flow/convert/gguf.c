@@ -1,4 +1,4 @@
-/* gguf.c - the plan of a GGUF file: names, types, places, header. */
+/* gguf.c - the plan of a GGUF file, or of the parts of one: names, types, places, headers. */
 #include "arch/arch.h"
 #include "flow/convert/output.h"
 #include "formats/gguf.h"
@@ -83,55 +83,138 @@ static hone_code choose_types(const hone_model *m, const hone_mix *mix, const ho
     return HONE_OK;
 }
 
+/* ---- files ---- */
+
+static hone_code put_metadata(hone_gguf_writer *w, const hone_model *m, const hone_mix *mix, hone_err *err)
+{
+    HONE_TRY(hone_gguf_put_general(w, m, m->arch->gguf.name, mix->file_type, err));
+    HONE_TRY(hone_gguf_put_facts(w, &m->facts, m->arch->gguf.name, err));
+    return hone_gguf_put_tokenizer(w, &m->tokenizer, m->facts.vocab, err);
+}
+
+/* With the types that llama.cpp's tools/gguf-split gives them. */
+static hone_code put_split_keys(hone_gguf_writer *w, size_t no, size_t count, size_t n_tensors, hone_err *err)
+{
+    HONE_TRY(hone_gguf_put_u16(w, "split.no", (uint16_t)no, err));
+    HONE_TRY(hone_gguf_put_u16(w, "split.count", (uint16_t)count, err));
+    return hone_gguf_put_i32(w, "split.tensors.count", (int32_t)n_tensors, err);
+}
+
+/* Weights [from, to) become file no of count; count 1: the file is whole. */
+static hone_code plan_file(const hone_model *m, const hone_mix *mix, hone_output *o, size_t no, size_t count, size_t from, size_t to, hone_arena *a,
+                           hone_err *err)
+{
+    hone_planned_file *f = &o->files[no];
+    hone_gguf_writer  *w;
+    uint64_t          *offsets = HONE_ARENA_NEW(a, uint64_t, to - from + 1);
+    if (!offsets) return HONE_NOMEM(err, "the plan");
+    HONE_TRY(hone_gguf_writer_new(a, &w, err));
+    if (no == 0) HONE_TRY(put_metadata(w, m, mix, err));
+    if (count > 1) HONE_TRY(put_split_keys(w, no, count, o->n_weights, err));
+    for (size_t i = from; i < to; i++)
+        HONE_TRY(hone_gguf_put_tensor(w, o->plan[i].name, o->plan[i].dtype, o->weights[i].n_dims, o->weights[i].dims, err));
+    HONE_TRY(hone_gguf_layout(w, offsets, &f->total, &f->head, err));
+    for (size_t i = from; i < to; i++) {
+        hone_planned *p = &o->plan[i];
+        p->n_streams = 1;
+        p->at[0] = (hone_place){ .file = (uint32_t)no, .offset = offsets[i - from],
+                                 .stride = hone_row_bytes(p->dtype, hone_weight_cols(&o->weights[i])) };
+    }
+    o->total += f->total;
+    return HONE_OK;
+}
+
+#define MAX_PARTS 999u /* our reader and five digits hold more; who wants more has asked for the wrong size */
+#define ALIGN     32u  /* of data in GGUF */
+typedef struct parts { size_t n, end[MAX_PARTS]; } parts; /* part i ends before weight end[i] */
+
+/* Where to cut so that no file is longer than limit: a file is its keys, 24 bytes and name and dimensions for each tensor, and their data. */
+static hone_code cut(const hone_model *m, const hone_mix *mix, const hone_output *o, uint64_t limit, hone_arena *a, parts *out, hone_err *err)
+{
+    const uint64_t    bare = 24 + 3 * 40 /* split keys */ + ALIGN;
+    uint64_t          used;
+    hone_bytes        head;
+    hone_gguf_writer *w;
+    HONE_TRY(hone_gguf_writer_new(a, &w, err));
+    HONE_TRY(put_metadata(w, m, mix, err));
+    HONE_TRY(hone_gguf_layout(w, NULL, &used, &head, err));
+    used += bare;
+    if (used > limit)
+        return HONE_FAIL(err, HONE_EUSAGE, "allow longer files", "the metadata of the model needs a file of %" PRIu64 " bytes, --split-bytes is %" PRIu64,
+                         used, limit);
+    out->n = 1;
+    for (size_t i = 0; i < o->n_weights; i++) {
+        const hone_weight *x = &o->weights[i];
+        uint64_t           data = hone_weight_rows(x) * hone_row_bytes(o->plan[i].dtype, hone_weight_cols(x));
+        uint64_t           need = 24 + strlen(o->plan[i].name) + 8 * (uint64_t)x->n_dims + (data + ALIGN - 1) / ALIGN * ALIGN;
+        if (need > limit - bare)
+            return HONE_FAIL(err, HONE_EUSAGE, "allow longer files, or give it a smaller type with --keep",
+                             "tensor '%s' alone needs a file of %" PRIu64 " bytes, --split-bytes is %" PRIu64, o->plan[i].name, need + bare, limit);
+        if (need > limit - used) {
+            if (out->n == MAX_PARTS)
+                return HONE_FAIL(err, HONE_EUSAGE, "allow longer files", "with --split-bytes %" PRIu64 " there would be more than %u files", limit, MAX_PARTS);
+            out->end[out->n++] = i;
+            used = bare;
+        }
+        used += need;
+        out->end[out->n - 1] = i + 1;
+    }
+    return HONE_OK;
+}
+
+static hone_code plan_parts(const hone_model *m, const hone_mix *mix, const hone_convert_options *opt, hone_output *o, const parts *p, hone_arena *a,
+                            hone_err *err)
+{
+    o->folder = true;
+    o->path = hone_arena_printf(a, "%s/%s-%s-gguf", opt->out_dir, opt->name, o->quant);
+    for (size_t i = 0, from = 0; i < p->n; from = p->end[i++]) {
+        /* llama.cpp finds the parts by these names (llama_split_path). */
+        o->files[i].name = hone_arena_printf(a, "%s-%s-%05zu-of-%05zu.gguf", opt->name, o->quant, i + 1, p->n);
+        if (!o->files[i].name) return HONE_NOMEM(err, "a path");
+        HONE_TRY(plan_file(m, mix, o, i, p->n, from, p->end[i], a, err));
+    }
+    o->opened = o->path ? hone_arena_printf(a, "%s/%s", o->path, o->files[0].name) : NULL;
+    return o->opened ? HONE_OK : HONE_NOMEM(err, "a path");
+}
+
 static hone_code plan(const hone_model *m, const hone_convert_options *opt, const char *quant, const hone_output *like, hone_arena *a,
                       hone_output *o, hone_err *err)
 {
-    const char       *arch = m->arch->gguf.name;
-    hone_gguf_writer *w;
-    const hone_mix   *mix = hone_mix_find(quant);
+    const hone_mix *mix = hone_mix_find(quant);
+    parts           p = { .n = 1 };
     if (!mix) return HONE_FAIL(err, HONE_EUSAGE, "hone convert --help lists them", "gguf has no encoding '%.40s'", quant);
     o->quant = mix->name;
     o->fallback_reason = "their rows are no multiple of the block";
     HONE_TRY(list_weights(m, like, a, o, err));
     HONE_TRY(choose_types(m, mix, opt, a, o, err));
-    uint64_t *offsets = HONE_ARENA_NEW(a, uint64_t, o->n_weights + 1);
-    o->files = HONE_ARENA_NEW(a, hone_planned_file, 1);
-    if (!offsets || !o->files) return HONE_NOMEM(err, "the plan");
-    o->n_files = 1;
-    o->files->out.fd = -1;
-    HONE_TRY(hone_gguf_writer_new(a, &w, err));
-    HONE_TRY(hone_gguf_put_general(w, m, arch, mix->file_type, err));
-    HONE_TRY(hone_gguf_put_facts(w, &m->facts, arch, err));
-    HONE_TRY(hone_gguf_put_tokenizer(w, &m->tokenizer, m->facts.vocab, err));
-    for (size_t i = 0; i < o->n_weights; i++)
-        HONE_TRY(hone_gguf_put_tensor(w, o->plan[i].name, o->plan[i].dtype, o->weights[i].n_dims, o->weights[i].dims, err));
-    HONE_TRY(hone_gguf_layout(w, offsets, &o->total, &o->files->head, err));
-    o->files->total = o->total;
-    for (size_t i = 0; i < o->n_weights; i++) {
-        hone_planned *p = &o->plan[i];
-        p->n_streams = 1;
-        p->at[0] = (hone_place){ .offset = offsets[i], .stride = hone_row_bytes(p->dtype, hone_weight_cols(&o->weights[i])) };
-    }
+    if (opt->split_bytes) HONE_TRY(cut(m, mix, o, opt->split_bytes, a, &p, err));
+    o->files = HONE_ARENA_NEW(a, hone_planned_file, p.n);
+    if (!o->files) return HONE_NOMEM(err, "the plan");
+    o->n_files = p.n;
+    for (size_t i = 0; i < p.n; i++) o->files[i].out.fd = -1;
+    if (p.n > 1) return plan_parts(m, mix, opt, o, &p, a, err);
     o->path = hone_arena_printf(a, "%s/%s-%s.gguf", opt->out_dir, opt->name, quant);
-    return o->path ? HONE_OK : HONE_NOMEM(err, "a path");
+    return o->path ? plan_file(m, mix, o, 0, 1, 0, o->n_weights, a, err) : HONE_NOMEM(err, "a path");
 }
 
 static hone_code reread(const hone_output *o, const char *path, hone_err *err)
 {
-    hone_arena a = { 0 };
-    hone_gguf  g;
-    hone_code  code = hone_gguf_open(path, &a, &g, err);
+    hone_arena  a = { 0 };
+    hone_gguf   g;
+    const char *file = o->folder ? hone_arena_printf(&a, "%s/%s", path, o->files[0].name) : path;
+    hone_code   code = file ? hone_gguf_open(file, &a, &g, err) : HONE_NOMEM(err, "a path");
     if (code != HONE_OK) {
         hone_arena_release(&a);
         return code;
     }
-    if (g.source->n_tensors != o->n_weights)
-        code = HONE_FAIL(err, HONE_EBUG, "", "'%s' holds %zu tensors, planned were %zu", path, g.source->n_tensors, o->n_weights);
+    if (g.source->n_tensors != o->n_weights || g.source->n_files != o->n_files)
+        code = HONE_FAIL(err, HONE_EBUG, "", "'%s' holds %zu tensors in %zu files, planned were %zu in %zu", path, g.source->n_tensors, g.source->n_files,
+                         o->n_weights, o->n_files);
     for (size_t i = 0; code == HONE_OK && i < o->n_weights; i++) {
         const hone_weight  *w = &o->weights[i];
         const hone_planned *p = &o->plan[i];
         const hone_tensor  *t = hone_source_find(g.source, p->name);
-        bool                same = t && t->dtype == p->dtype && t->n_dims == w->n_dims && t->offset == p->at[0].offset;
+        bool                same = t && t->dtype == p->dtype && t->n_dims == w->n_dims && t->file == p->at[0].file && t->offset == p->at[0].offset;
         for (uint32_t d = 0; same && d < w->n_dims; d++) same = t->dims[d] == w->dims[d];
         if (!same) code = HONE_FAIL(err, HONE_EBUG, "", "tensor '%s' of '%s' reads back differently from its plan", p->name, path);
     }
@@ -140,4 +223,7 @@ static hone_code reread(const hone_output *o, const char *path, hone_err *err)
     return code;
 }
 
-const hone_format hone_format_gguf = { .name = "gguf", .consumer = "llama.cpp", .plan = plan, .reread = reread };
+/* A folder of ours holds parts and nothing else. */
+static bool owns(const char *file) { return fnmatch("*-[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9].gguf", file, 0) == 0; }
+
+const hone_format hone_format_gguf = { .name = "gguf", .consumer = "llama.cpp", .plan = plan, .reread = reread, .owns = owns };

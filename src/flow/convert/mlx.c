@@ -168,6 +168,7 @@ static hone_code plan_folder(planner *p, const hone_output *like, const hone_con
 {
     hone_output *o = p->o;
     hone_weight *weights = NULL;
+    o->folder = true;
     if (like) {
         o->weights = like->weights;
         o->n_weights = like->n_weights;
@@ -259,4 +260,4 @@ static hone_code reread(const hone_output *o, const char *path, hone_err *err)
     return code;
 }
 
-const hone_format hone_format_mlx = { .name = "mlx", .consumer = "mlx_lm", .folder = true, .plan = plan, .reread = reread, .owns = hone_mlx_owns };
+const hone_format hone_format_mlx = { .name = "mlx", .consumer = "mlx_lm", .plan = plan, .reread = reread, .owns = hone_mlx_owns };

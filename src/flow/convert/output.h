@@ -35,6 +35,8 @@ typedef struct hone_output {
     const struct hone_format *format;
     const char         *quant;     /* the format's own word */
     const char         *path;      /* the file, or the folder */
+    bool                folder;    /* a folder of files */
+    const char         *opened;    /* what a runtime opens when that is not path; NULL: path */
     const hone_weight  *weights;   /* [n_weights] in output form */
     size_t              n_weights;
     hone_planned       *plan;      /* [n_weights] */
@@ -47,13 +49,12 @@ typedef struct hone_output {
 
 typedef struct hone_format {
     const char *name, *consumer; /* "gguf"; consumer of data/limits.json */
-    bool        folder;          /* the output is a folder of files */
     /* Fills o but for format: everything lives in the arena.  opt->name is the stem of names.  like: an output of the same format that is planned already, or NULL. */
     hone_code (*plan)(const hone_model *m, const hone_convert_options *opt, const char *quant, const hone_output *like, hone_arena *a,
                       hone_output *o, hone_err *err);
     /* What lies at path must be what was planned; read by code that shares nothing with the writer. */
     hone_code (*reread)(const hone_output *o, const char *path, hone_err *err);
-    bool (*owns)(const char *file); /* folder: true for names of files that such a folder holds */
+    bool (*owns)(const char *file); /* true for names of files that a folder of this format holds */
 } hone_format;
 
 extern const hone_format hone_format_gguf, hone_format_mlx;

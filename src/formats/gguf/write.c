@@ -98,6 +98,8 @@ hone_code hone_gguf_put_str(hone_gguf_writer *w, const char *key, const char *va
     return hone_gguf_put_strn(w, key, value, strlen(value), err);
 }
 
+hone_code hone_gguf_put_u16(hone_gguf_writer *w, const char *key, uint16_t v, hone_err *err) { return put_scalar(w, key, HONE_GGUF_U16, v, 2, err); }
+
 hone_code hone_gguf_put_u32(hone_gguf_writer *w, const char *key, uint32_t v, hone_err *err) { return put_scalar(w, key, HONE_GGUF_U32, v, 4, err); }
 
 hone_code hone_gguf_put_u64(hone_gguf_writer *w, const char *key, uint64_t v, hone_err *err) { return put_scalar(w, key, HONE_GGUF_U64, v, 8, err); }
