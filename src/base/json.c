@@ -31,7 +31,7 @@ hone_code hone_json_parse(hone_bytes text, const char *what, json_t **out, hone_
     static const char AGAIN[] = "download the file again or repair the JSON";
     if (too_deep(text))
         return HONE_FAIL(err, HONE_EINPUT, AGAIN, "%s: JSON is nested more than %d levels deep", what, MAX_DEPTH);
-    json_error_t je;
+    json_error_t je = { .line = -1 }; /* jansson leaves it alone when memory runs out, and its last byte would be read as a code */
     size_t       flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
     errno = 0; /* jansson reports some failed allocations as bad tokens; malloc tells them apart */
     json_t      *j = json_loadb((const char *)text.ptr, text.len, flags, &je);
