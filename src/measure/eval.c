@@ -1,6 +1,7 @@
 #include "measure/measure.h"
 #include "base/file.h"
 #include "base/pool.h"
+#include "base/text.h"
 #include "measure/eval/parts.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -60,6 +61,19 @@ static hone_code open_artefact(work *w, hone_eval_side *s, hone_err *err)
     return HONE_OK;
 }
 
+/* Bytes that are no text would be read by each runtime in its own way. */
+static hone_code check_text(hone_bytes text, const char *path, hone_err *err)
+{
+    const char *p = (const char *)text.ptr, *end = p + text.len;
+    for (size_t line = 1; p < end; line++) {
+        const char *nl = memchr(p, '\n', (size_t)(end - p)), *to = nl ? nl + 1 : end;
+        if (!hone_utf8_valid(p, (size_t)(to - p)))
+            return HONE_FAIL(err, HONE_EINPUT, "give a text in UTF-8", "line %zu of '%s' is no UTF-8", line, path);
+        p = to;
+    }
+    return HONE_OK;
+}
+
 /* The first artefact's ids are the group's; the others must read the text in the same way. */
 static hone_code prepare_text(work *w, hone_eval_side *s, hone_err *err)
 {
@@ -71,6 +85,7 @@ static hone_code prepare_text(work *w, hone_eval_side *s, hone_err *err)
     hone_window             *windows;
     hone_event_step(w->ctx, "tokenising %s", opt->text);
     HONE_TRY(hone_file_slurp(opt->text, MAX_TEXT, a, &bytes, err));
+    HONE_TRY(check_text(bytes, opt->text, err));
     HONE_TRY(hone_runner_tokenize(s->child.runner, (const char *)bytes.ptr, bytes.len, false, true, a, &ids, &n, err));
     if (n == 0) return HONE_FAIL(err, HONE_EINPUT, "give a text that is not empty", "'%s' becomes no token", opt->text);
     if (opt->max_tokens && n > opt->max_tokens) n = opt->max_tokens;

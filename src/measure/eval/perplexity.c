@@ -60,6 +60,7 @@ static hone_code plain(const hone_ctx *ctx, hone_child *c, const hone_eval_text 
         code = hone_ctx_cancelled(ctx) ? HONE_INTERRUPTED(err) : hone_runner_nll(c->runner, input, n, nll, err);
         if (code != HONE_OK) break;
         for (size_t k = w->skip; k < w->len; k++) t->nll[i] += (double)nll[k + head - 1];
+        if (!isfinite(t->nll[i])) code = HONE_FAIL(err, HONE_ERUNTIME, "run `hone check` on the artefact", "the artefact gives logits that are NaN or infinite");
         t->sizes[i] = w->len - w->skip;
         done += t->sizes[i];
         hone_event_progress(ctx, "tokens", done, x->n_ids);

@@ -5,11 +5,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include "base/file.h"
 #include "measure/measure.h"
 #include "runner/fixture.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define TALE "examples/models/tale-8m"
@@ -137,6 +139,7 @@ static void what_cannot_be_evaluated_is_refused_with_its_reason(void **state)
           "the distance from a reference is measured over a text, and there is none" },
         { { .artefact = f32, .text = EVAL "heldout.txt", .window = 1000 }, HONE_EUSAGE, "windows of 1000 ids are too long: the model was trained with 512" },
         { { .artefact = f32, .text = "/dev/null/x" }, HONE_EINPUT, NULL },
+        { { .artefact = f32, .text = TALE "/model.safetensors" }, HONE_EINPUT, "line 1 of '" TALE "/model.safetensors' is no UTF-8" },
         { { .artefact = f32, .tasks = EVAL "heldout.txt" }, HONE_EINPUT, NULL },
     };
     (void)state;
@@ -150,6 +153,30 @@ static void what_cannot_be_evaluated_is_refused_with_its_reason(void **state)
     }
 }
 
+static void weights_that_are_no_numbers_give_no_result(void **state)
+{
+    (void)state;
+    char       path[512];
+    hone_arena a = { 0 };
+    hone_bytes b;
+    hone_err   err = { 0 };
+    (void)snprintf(path, sizeof path, "%s.nan.gguf", bf16);
+    assert_int_equal(hone_file_slurp(bf16, 1 << 24, &a, &b, NULL), HONE_OK);
+    memset((uint8_t *)(uintptr_t)b.ptr + b.len - 200000, 0xff, 100000);
+    assert_int_equal(hone_out_put(path, b.ptr, b.len, NULL), HONE_OK);
+    hone_arena_release(&a);
+    const hone_eval_options tried[] = { { .artefact = path, .text = EVAL "heldout.txt", .max_tokens = 600 },
+                                        { .artefact = path, .text = EVAL "heldout.txt", .max_tokens = 600, .reference = bf16 },
+                                        { .artefact = path, .tasks = EVAL "tasks.jsonl", .max_items = 1 } };
+    for (size_t i = 0; i < HONE_COUNT(tried); i++) {
+        hone_eval_result r = { .tokens = 77 };
+        assert_int_equal(hone_eval(&f.ctx, &tried[i], &r, &err), HONE_ERUNTIME);
+        assert_non_null(strstr(err.cause, "gives logits that are NaN or infinite"));
+        assert_int_equal(r.tokens, 77);
+    }
+    (void)unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +187,7 @@ int main(void)
         cmocka_unit_test(overlapping_windows_lower_the_perplexity),
         cmocka_unit_test(items_can_be_limited_and_repeat_to_the_bit),
         cmocka_unit_test(what_cannot_be_evaluated_is_refused_with_its_reason),
+        cmocka_unit_test(weights_that_are_no_numbers_give_no_result),
     };
     fixture_open(&f);
     f.ctx.data_dir = HONE_TEST_SOURCE_DIR;
