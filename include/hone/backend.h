@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-#define HONE_BACKEND_ABI 1 /* raised by any change below that an old plug-in would not survive */
+#define HONE_BACKEND_ABI 2 /* raised by any change below that an old plug-in would not survive */
 
 /* 0 ok; else the numbers of hone_code (1 the answer is no, 3 bad input, 4 unsupported, 5 runtime failed, 6 resources).
  * why: caller's buffer, filled on failure: a cause as in base/err.h (what happened to which object, no full stop). */
@@ -35,6 +35,8 @@ typedef struct hone_backend_info { /* filled by open; bytes as the runtime itsel
     char     runtime[64], version[64], device[64], description[128];
     int32_t  bos, eos, eot; /* -1: none */
     bool     add_bos, add_eos; /* what tokenize with add_special puts around the text */
+    char     fallback[160];    /* why device is not the one that was asked for ("no GPU plug-in: ..."), or "" */
+    bool     text;             /* tokenize, detokenize and render work for this artefact; false: the caller takes them from elsewhere */
 } hone_backend_info;
 
 typedef struct hone_backend_model hone_backend_model; /* the plug-in's own */
@@ -46,7 +48,8 @@ typedef struct hone_backend {
     int (*probe)(char *version, size_t version_cap, char *devices, size_t devices_cap, hone_backend_error *e);
     int (*open)(const hone_backend_open *how, hone_backend_model **out, hone_backend_info *info, hone_backend_error *e);
     void (*close)(hone_backend_model *m);
-    /* Text -> ids. add_special: BOS/EOS as the model wants; parse_special: names of control tokens in the text become those tokens.
+    /* The three text functions may be NULL in a runtime without a tokenizer (info.text is then false).
+     * Text -> ids. add_special: BOS/EOS as the model wants; parse_special: names of control tokens in the text become those tokens.
      * Returns the count through *n; when *n > cap nothing is written and the call is repeated with room. */
     int (*tokenize)(hone_backend_model *m, const char *text, size_t len, bool add_special, bool parse_special, int32_t *ids, size_t cap,
                     size_t *n, hone_backend_error *e);
@@ -68,6 +71,10 @@ typedef struct hone_backend {
     int (*capture)(hone_backend_model *m, const int32_t *ids, size_t n,
                    void (*sink)(void *user, const char *name, const float *sum_sq, size_t n_mats, size_t n_cols, const uint64_t *counts),
                    void *user, hone_backend_error *e);
+    /* (may be NULL) The residual stream behind every layer, at position 0 with an empty cache (which it leaves empty): sink once per layer, in
+     * order, values [n, n_embd].  4 when this artefact does not let one see it. */
+    int (*layers)(hone_backend_model *m, const int32_t *ids, size_t n,
+                  void (*sink)(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd), void *user, hone_backend_error *e);
 } hone_backend;
 
 /* The one symbol a plug-in exports. */
