@@ -105,7 +105,8 @@ const char *hone_op_name(hone_op op);
 hone_code hone_graph_build(const hone_model *m, hone_arena *a, hone_graph *out, hone_err *err);
 
 /* Inverse frequencies of rope in float32 (out, and out_long where the scaling has a second table: then *has_long), and the factor of
- * cos and sin.  local: the table of sliding-window layers, which have a base of their own and no scaling (Gemma 3).  out: [dim/2].
+ * cos and sin.  local: the table of sliding-window layers, which have a base of their own and no scaling (Gemma 3).  out, out_long: [dim/2].
+ * Dynamic scaling begins behind the model's context; up to there the table is the unscaled one.
  * Source: transformers modeling_rope_utils.py. */
-hone_code hone_rope_table(const hone_rope *r, uint32_t context, bool local, float *out, float *out_long, bool *has_long, float *scale, hone_err *err);
+void hone_rope_table(const hone_rope *r, bool local, float *out, float *out_long, bool *has_long, float *scale);
 #endif
