@@ -1,0 +1,451 @@
+#include "formats/openvino/ir.h"
+#include "base/text.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+/* Weights begin at a multiple of this in the .bin, so that a mapped file gives aligned loads. */
+#define WEIGHT_ALIGN 64u
+
+typedef struct layer {
+    const char    *name, *type, *version;
+    hone_ov_attr  *attrs, *info;
+    size_t         n_attrs, n_info;
+    hone_ov_port  *in;
+    size_t         n_in;
+    hone_ov_shape *out;
+    size_t         n_out;
+    const uint8_t *bytes;        /* of a constant that is known */
+    uint64_t       offset, size; /* of a constant; offset of a weight counts from the first weight until hone_ov_finish */
+    bool           constant, later;
+} layer;
+
+typedef struct info {
+    const char  *name, *value;
+    struct info *next, *child, *last;
+} info;
+
+struct hone_ov_ir {
+    hone_arena *a;
+    const char *name;
+    layer      *layers; /* [n] */
+    size_t      n, cap;
+    uint64_t    known, later; /* bytes of constants */
+    info        root;
+    hone_code   trouble;
+    hone_err    err; /* of the first trouble */
+};
+
+static const struct { const char *attribute, *precision; uint32_t bits; } types[] = {
+#define HONE_X(e, attribute, precision, bits) { attribute, precision, bits },
+    HONE_OV_TYPES(HONE_X)
+#undef HONE_X
+};
+
+const char *hone_ov_type_name(hone_ov_type t) { return types[t].attribute; }
+
+hone_ov_ir *hone_ov_new(hone_arena *a, const char *name)
+{
+    hone_ov_ir *ir = HONE_ARENA_NEW(a, hone_ov_ir, 1);
+    if (!ir) return NULL;
+    ir->a = a;
+    ir->name = hone_arena_strdup(a, name);
+    return ir->name ? ir : NULL;
+}
+
+static void lost(hone_ov_ir *ir)
+{
+    if (ir->trouble == HONE_OK) ir->trouble = HONE_NOMEM(&ir->err, "the OpenVINO graph");
+}
+
+static const char *copy(hone_ov_ir *ir, const char *s)
+{
+    char *c = s ? hone_arena_strdup(ir->a, s) : NULL;
+    if (s && !c) lost(ir);
+    return c;
+}
+
+static hone_ov_attr *copy_attrs(hone_ov_ir *ir, const hone_ov_attr *from, size_t n)
+{
+    hone_ov_attr *to = HONE_ARENA_NEW(ir->a, hone_ov_attr, n);
+    if (!to) lost(ir);
+    for (size_t i = 0; to && i < n; i++) to[i] = (hone_ov_attr){ copy(ir, from[i].key), copy(ir, from[i].value) };
+    return to;
+}
+
+static layer *new_layer(hone_ov_ir *ir)
+{
+    if (ir->n == ir->cap) {
+        size_t cap = ir->cap ? 2 * ir->cap : 256;
+        layer *more = HONE_ARENA_NEW(ir->a, layer, cap);
+        if (!more) return NULL;
+        if (ir->n) memcpy(more, ir->layers, ir->n * sizeof *more);
+        ir->layers = more;
+        ir->cap = cap;
+    }
+    return &ir->layers[ir->n++];
+}
+
+uint32_t hone_ov_add(hone_ov_ir *ir, const hone_ov_layer *l)
+{
+    for (size_t i = 0; i < l->n_in && ir->trouble == HONE_OK; i++)
+        if (l->in[i].layer >= ir->n || l->in[i].output >= ir->layers[l->in[i].layer].n_out)
+            ir->trouble = HONE_FAIL(&ir->err, HONE_EBUG, "", "%s '%s' takes output %" PRIu32 " of layer %" PRIu32 ", which is not there", l->type,
+                                    l->name ? l->name : "", l->in[i].output, l->in[i].layer);
+    layer *n = ir->trouble == HONE_OK ? new_layer(ir) : NULL;
+    if (!n) {
+        lost(ir);
+        return 0;
+    }
+    uint32_t number = (uint32_t)(ir->n - 1);
+    n->name = l->name ? copy(ir, l->name) : hone_arena_printf(ir->a, "%s_%" PRIu32, l->type, number);
+    n->type = copy(ir, l->type);
+    n->version = copy(ir, l->version);
+    n->attrs = copy_attrs(ir, l->attrs, n->n_attrs = l->n_attrs);
+    n->info = copy_attrs(ir, l->info, n->n_info = l->n_info);
+    n->in = HONE_ARENA_NEW(ir->a, hone_ov_port, n->n_in = l->n_in);
+    n->out = HONE_ARENA_NEW(ir->a, hone_ov_shape, n->n_out = l->n_out);
+    if (!n->name || !n->in || !n->out) {
+        lost(ir);
+        return number;
+    }
+    if (l->n_in) memcpy(n->in, l->in, l->n_in * sizeof *n->in);
+    for (size_t i = 0; i < l->n_out; i++) {
+        n->out[i] = l->out[i];
+        n->out[i].names = copy(ir, l->out[i].names);
+    }
+    return number;
+}
+
+const hone_ov_shape *hone_ov_shape_of(const hone_ov_ir *ir, hone_ov_port p)
+{
+    static const hone_ov_shape none = { 0 };
+    return p.layer < ir->n && p.output < ir->layers[p.layer].n_out ? &ir->layers[p.layer].out[p.output] : &none;
+}
+
+static void put_dims(hone_text *t, const hone_ov_shape *s)
+{
+    for (uint32_t d = 0; d < s->n_dims; d++) hone_text_addf(t, "%s%" PRId64, d ? "," : "", s->dims[d]);
+}
+
+/* "2,?,64": how attributes spell a shape, partly unknown or not. */
+static const char *spell_dims(hone_ov_ir *ir, const hone_ov_shape *s)
+{
+    hone_text t = { 0 };
+    for (uint32_t d = 0; d < s->n_dims; d++)
+        if (s->dims[d] < 0) hone_text_addf(&t, "%s?", d ? "," : "");
+        else hone_text_addf(&t, "%s%" PRId64, d ? "," : "", s->dims[d]);
+    const char *c = t.failed ? NULL : hone_arena_strndup(ir->a, t.ptr ? t.ptr : "", t.len);
+    hone_text_release(&t);
+    if (!c) lost(ir);
+    return c ? c : "";
+}
+
+hone_ov_port hone_ov_parameter(hone_ov_ir *ir, const char *name, const hone_ov_shape *shape)
+{
+    hone_ov_shape out = *shape;
+    if (!out.names) out.names = name;
+    const hone_ov_attr attrs[] = { { "shape", spell_dims(ir, shape) }, { "element_type", types[shape->type].attribute } };
+    return (hone_ov_port){ hone_ov_add(ir, &(hone_ov_layer){ .name = name, .type = "Parameter", .version = "opset1", .attrs = attrs,
+                                                             .n_attrs = HONE_COUNT(attrs), .out = &out, .n_out = 1 }), 0 };
+}
+
+uint32_t hone_ov_result(hone_ov_ir *ir, const char *name, hone_ov_port p)
+{
+    return hone_ov_add(ir, &(hone_ov_layer){ .name = name, .type = "Result", .version = "opset1", .in = &p, .n_in = 1 });
+}
+
+hone_ov_port hone_ov_op(hone_ov_ir *ir, const char *name, const char *type, const char *version, const hone_ov_port *in, size_t n_in,
+                        const hone_ov_shape *out, ...)
+{
+    hone_ov_attr attrs[24];
+    size_t       n = 0;
+    va_list      ap;
+    va_start(ap, out);
+    for (const char *key; n < HONE_COUNT(attrs) && (key = va_arg(ap, const char *)) != NULL; n++) {
+        attrs[n].key = key;
+        attrs[n].value = va_arg(ap, const char *);
+    }
+    va_end(ap);
+    return (hone_ov_port){ hone_ov_add(ir, &(hone_ov_layer){ .name = name, .type = type, .version = version, .attrs = attrs, .n_attrs = n, .in = in,
+                                                             .n_in = n_in, .out = out, .n_out = 1 }), 0 };
+}
+
+/* Bytes of a shape whose dimensions are all known. */
+static bool bytes_of(const hone_ov_shape *s, uint64_t *bytes)
+{
+    uint64_t bits = types[s->type].bits;
+    for (uint32_t d = 0; d < s->n_dims; d++)
+        if (s->dims[d] < 0 || !hone_size_mul(bits, (uint64_t)s->dims[d], &bits)) return false;
+    *bytes = bits / 8 + (bits % 8 != 0);
+    return true;
+}
+
+static layer *add_const(hone_ov_ir *ir, const char *name, const hone_ov_shape *shape)
+{
+    size_t before = ir->n;
+    (void)hone_ov_add(ir, &(hone_ov_layer){ .name = name, .type = "Const", .version = "opset1", .out = shape, .n_out = 1 });
+    if (ir->n == before) return NULL;
+    ir->layers[before].constant = true;
+    return &ir->layers[before];
+}
+
+hone_ov_port hone_ov_const(hone_ov_ir *ir, const char *name, const hone_ov_shape *shape, const void *bytes, size_t n)
+{
+    layer   *l = add_const(ir, name, shape);
+    uint64_t size;
+    if (!l) return (hone_ov_port){ 0, 0 };
+    uint8_t *c = hone_arena_alloc(ir->a, n);
+    if (!c) lost(ir);
+    else if (n) memcpy(c, bytes, n);
+    if (shape->type != HONE_OV_STRING && (!bytes_of(shape, &size) || size != n) && ir->trouble == HONE_OK)
+        ir->trouble = HONE_FAIL(&ir->err, HONE_EBUG, "", "constant '%s' has %zu bytes, not those of its shape", l->name, n);
+    l->bytes = c;
+    l->size = n;
+    l->offset = ir->known;
+    if (!hone_size_add(ir->known, n, &ir->known)) lost(ir);
+    return (hone_ov_port){ (uint32_t)(ir->n - 1), 0 };
+}
+
+hone_ov_port hone_ov_i64(hone_ov_ir *ir, const int64_t *values, size_t n)
+{
+    return hone_ov_const(ir, NULL, &(hone_ov_shape){ .type = HONE_OV_I64, .n_dims = 1, .dims = { (int64_t)n } }, values, n * sizeof *values);
+}
+
+hone_ov_port hone_ov_scalar_i64(hone_ov_ir *ir, int64_t v)
+{
+    return hone_ov_const(ir, NULL, &(hone_ov_shape){ .type = HONE_OV_I64 }, &v, sizeof v);
+}
+
+hone_ov_port hone_ov_scalar_i32(hone_ov_ir *ir, int32_t v)
+{
+    return hone_ov_const(ir, NULL, &(hone_ov_shape){ .type = HONE_OV_I32 }, &v, sizeof v);
+}
+
+hone_ov_port hone_ov_scalar_f32(hone_ov_ir *ir, float v)
+{
+    return hone_ov_const(ir, NULL, &(hone_ov_shape){ .type = HONE_OV_F32 }, &v, sizeof v);
+}
+
+hone_ov_port hone_ov_weight(hone_ov_ir *ir, const char *name, const hone_ov_shape *shape)
+{
+    layer *l = add_const(ir, name, shape);
+    if (!l) return (hone_ov_port){ 0, 0 };
+    l->later = true;
+    l->offset = ir->later;
+    if ((!bytes_of(shape, &l->size) || !hone_size_add(ir->later, l->size, &ir->later) || !hone_size_align(ir->later, WEIGHT_ALIGN, &ir->later)) &&
+        ir->trouble == HONE_OK)
+        ir->trouble = HONE_FAIL(&ir->err, HONE_EUNSUPPORTED, "", "the weights up to '%s' have more bytes than 64 bits can count", l->name);
+    return (hone_ov_port){ (uint32_t)(ir->n - 1), 0 };
+}
+
+static info *find_info(hone_ov_ir *ir, info *parent, const char *name, size_t len)
+{
+    for (info *c = parent->child; c; c = c->next)
+        if (strlen(c->name) == len && memcmp(c->name, name, len) == 0) return c;
+    info *c = HONE_ARENA_NEW(ir->a, info, 1);
+    if (c) c->name = hone_arena_strndup(ir->a, name, len);
+    if (!c || !c->name) {
+        lost(ir);
+        return NULL;
+    }
+    if (parent->last) parent->last->next = c;
+    else parent->child = c;
+    return parent->last = c;
+}
+
+void hone_ov_info(hone_ov_ir *ir, const char *path, const char *value)
+{
+    info *at = &ir->root;
+    for (const char *p = path; at && *p; p += *p == '/') {
+        size_t n = strcspn(p, "/");
+        at = find_info(ir, at, p, n);
+        p += n;
+    }
+    if (at) at->value = copy(ir, value);
+}
+
+/* ---- writing ---- */
+
+/* Attribute text: what XML keeps for itself, and white space that a reader would turn into blanks, as references (XML 1.0, 3.3.3). */
+static void put_escaped(hone_text *t, const char *s)
+{
+    for (size_t n; *s; s += n) {
+        n = strcspn(s, "&<>\"\n\r\t\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f");
+        hone_text_add_bytes(t, s, n);
+        if (!s[n]) return;
+        unsigned char c = (unsigned char)s[n++];
+        if (c == '&') hone_text_add(t, "&amp;");
+        else if (c == '<') hone_text_add(t, "&lt;");
+        else if (c == '>') hone_text_add(t, "&gt;");
+        else if (c == '"') hone_text_add(t, "&quot;");
+        else hone_text_addf(t, "&#%u;", c);
+    }
+}
+
+static void put_attr(hone_text *t, const char *key, const char *value)
+{
+    hone_text_addf(t, " %s=\"", key);
+    put_escaped(t, value);
+    hone_text_add(t, "\"");
+}
+
+static void put_port(hone_text *t, size_t id, const hone_ov_shape *s, bool out)
+{
+    hone_text_addf(t, "\t\t\t\t<port id=\"%zu\" precision=\"%s\"", id, types[s->type].precision);
+    if (out && s->names) put_attr(t, "names", s->names);
+    if (s->n_dims == 0) {
+        hone_text_add(t, " />\n");
+        return;
+    }
+    hone_text_add(t, ">\n");
+    for (uint32_t d = 0; d < s->n_dims; d++) hone_text_addf(t, "\t\t\t\t\t<dim>%" PRId64 "</dim>\n", s->dims[d]);
+    hone_text_add(t, "\t\t\t\t</port>\n");
+}
+
+static void put_data(hone_text *t, const layer *l)
+{
+    if (!l->constant && l->n_attrs == 0) return;
+    hone_text_add(t, "\t\t\t<data");
+    for (size_t i = 0; i < l->n_attrs; i++) put_attr(t, l->attrs[i].key, l->attrs[i].value);
+    if (l->constant) {
+        hone_text_addf(t, " element_type=\"%s\" shape=\"", types[l->out->type].attribute);
+        put_dims(t, l->out);
+        hone_text_addf(t, "\" offset=\"%" PRIu64 "\" size=\"%" PRIu64 "\"", l->offset, l->size);
+    }
+    hone_text_add(t, " />\n");
+}
+
+static void put_layer_info(hone_text *t, const layer *l)
+{
+    if (l->n_info == 0) return;
+    hone_text_add(t, "\t\t\t<rt_info>\n");
+    for (size_t i = 0; i < l->n_info; i++) {
+        hone_text_addf(t, "\t\t\t\t<attribute name=\"%s\" version=\"0\"", l->info[i].key);
+        if (l->info[i].value) put_attr(t, "value", l->info[i].value);
+        hone_text_add(t, " />\n");
+    }
+    hone_text_add(t, "\t\t\t</rt_info>\n");
+}
+
+static void put_layer(hone_text *t, const hone_ov_ir *ir, size_t number)
+{
+    const layer *l = &ir->layers[number];
+    hone_text_addf(t, "\t\t<layer id=\"%zu\"", number);
+    put_attr(t, "name", l->name);
+    put_attr(t, "type", l->type);
+    put_attr(t, "version", l->version);
+    hone_text_add(t, ">\n");
+    put_data(t, l);
+    put_layer_info(t, l);
+    if (l->n_in) {
+        hone_text_add(t, "\t\t\t<input>\n");
+        for (size_t i = 0; i < l->n_in; i++) put_port(t, i, hone_ov_shape_of(ir, l->in[i]), false);
+        hone_text_add(t, "\t\t\t</input>\n");
+    }
+    if (l->n_out) {
+        hone_text_add(t, "\t\t\t<output>\n");
+        for (size_t i = 0; i < l->n_out; i++) put_port(t, l->n_in + i, &l->out[i], true);
+        hone_text_add(t, "\t\t\t</output>\n");
+    }
+    hone_text_add(t, "\t\t</layer>\n");
+}
+
+static void put_edges(hone_text *t, const hone_ov_ir *ir)
+{
+    hone_text_add(t, "\t<edges>\n");
+    for (size_t i = 0; i < ir->n; i++)
+        for (size_t k = 0; k < ir->layers[i].n_in; k++) {
+            hone_ov_port from = ir->layers[i].in[k];
+            hone_text_addf(t, "\t\t<edge from-layer=\"%" PRIu32 "\" from-port=\"%zu\" to-layer=\"%zu\" to-port=\"%zu\" />\n", from.layer,
+                           ir->layers[from.layer].n_in + from.output, i, k);
+        }
+    hone_text_add(t, "\t</edges>\n");
+}
+
+#define MAX_NESTING 8 /* of information: ours is 3 deep */
+static void put_info(hone_text *t, const info *at, int depth)
+{
+    static const char tabs[] = "\t\t\t\t\t\t\t\t\t\t";
+    for (const info *c = at->child; c; c = c->next) {
+        hone_text_addf(t, "%.*s<%s", depth, tabs, c->name);
+        if (c->value) put_attr(t, "value", c->value);
+        if (!c->child || depth >= MAX_NESTING) {
+            hone_text_add(t, " />\n");
+            continue;
+        }
+        hone_text_add(t, ">\n");
+        put_info(t, c, depth + 1);
+        hone_text_addf(t, "%.*s</%s>\n", depth, tabs, c->name);
+    }
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const char *const *x = a, *const *y = b;
+    return strcmp(*x, *y);
+}
+
+static hone_code check_names(hone_ov_ir *ir, hone_err *err)
+{
+    const char **names = HONE_ARENA_NEW(ir->a, const char *, ir->n);
+    if (!names) return HONE_NOMEM(err, "the OpenVINO graph");
+    for (size_t i = 0; i < ir->n; i++) names[i] = ir->layers[i].name;
+    qsort(names, ir->n, sizeof *names, by_name);
+    for (size_t i = 1; i < ir->n; i++)
+        if (strcmp(names[i - 1], names[i]) == 0) return HONE_FAIL(err, HONE_EBUG, "", "two layers are called '%s'", names[i]);
+    return HONE_OK;
+}
+
+static hone_code place(hone_ov_ir *ir, hone_bytes *bin, uint64_t *total, hone_err *err)
+{
+    uint64_t base = ir->known;
+    if (ir->later && !hone_size_align(base, WEIGHT_ALIGN, &base)) return HONE_NOMEM(err, "constants");
+    uint8_t *b = hone_arena_alloc(ir->a, (size_t)base);
+    if (!b) return HONE_NOMEM(err, "constants");
+    *total = base;
+    for (size_t i = 0; i < ir->n; i++) {
+        layer *l = &ir->layers[i];
+        if (!l->constant) continue;
+        if (!l->later) {
+            if (l->size) memcpy(b + l->offset, l->bytes, (size_t)l->size);
+            continue;
+        }
+        l->offset += base;
+        if (l->offset + l->size > *total) *total = l->offset + l->size;
+    }
+    *bin = (hone_bytes){ b, (size_t)base };
+    return HONE_OK;
+}
+
+hone_code hone_ov_finish(hone_ov_ir *ir, hone_bytes *xml, hone_bytes *bin, uint64_t *bin_total, hone_err *err)
+{
+    hone_bytes front = { 0 };
+    uint64_t   total = 0;
+    hone_text  t = { 0 };
+    if (ir->trouble != HONE_OK) {
+        if (err) *err = ir->err;
+        return ir->trouble;
+    }
+    HONE_TRY(check_names(ir, err));
+    HONE_TRY(place(ir, &front, &total, err));
+    hone_text_add(&t, "<?xml version=\"1.0\"?>\n<net");
+    put_attr(&t, "name", ir->name);
+    hone_text_add(&t, " version=\"11\">\n\t<layers>\n");
+    for (size_t i = 0; i < ir->n; i++) put_layer(&t, ir, i);
+    hone_text_add(&t, "\t</layers>\n");
+    put_edges(&t, ir);
+    hone_text_add(&t, "\t<rt_info>\n");
+    put_info(&t, &ir->root, 2);
+    hone_text_add(&t, "\t</rt_info>\n</net>\n");
+    char *text = t.failed ? NULL : hone_arena_strndup(ir->a, t.ptr, t.len);
+    size_t len = t.len;
+    hone_text_release(&t);
+    if (!text) return HONE_NOMEM(err, "the OpenVINO graph");
+    *xml = (hone_bytes){ (const uint8_t *)text, len };
+    *bin = front;
+    *bin_total = total;
+    return HONE_OK;
+}
+
+uint64_t hone_ov_const_offset(const hone_ov_ir *ir, hone_ov_port p) { return ir->layers[p.layer].offset; }
