@@ -17,6 +17,7 @@ setup:
 
 deps:
 	@deps/llamacpp.sh
+	@deps/mlx.sh || echo 'mlx: left out; everything else works without it' >&2
 
 build:
 	@test -f $(BUILD)/build.ninja || $(generate) --log-level=WARNING
