@@ -58,6 +58,26 @@ typedef struct job {
     _Atomic uint64_t   done;
 } job;
 
+/* ---- rows in streams ---- */
+
+/* Bytes that n_rows rows take in a stream. */
+static size_t stream_bytes(const hone_planned *p, uint32_t stream, uint64_t n_rows) { return (size_t)((n_rows * p->at[stream].row_bits + 7) / 8); }
+
+static uint64_t bytes_of(const hone_planned *p, uint64_t n_rows)
+{
+    uint64_t n = 0;
+    for (uint32_t s = 0; s < p->n_streams; s++) n += stream_bytes(p, s, n_rows);
+    return n;
+}
+
+/* Runs of rows begin at multiples of this: at a whole byte in every stream.  Rows are whole nibbles or larger. */
+static uint64_t align_of(const hone_planned *p)
+{
+    for (uint32_t s = 0; s < p->n_streams; s++)
+        if (p->at[s].row_bits % 8) return 2;
+    return 1;
+}
+
 /* ---- what is read once ---- */
 
 static bool same_slices(const hone_weight *a, const hone_weight *b)
@@ -106,7 +126,8 @@ static hone_code add_use(job *j, uint32_t output, uint32_t weight, hone_err *err
     *u = (use){ .output = output, .weight = weight };
     w.scale = 1;
     w.add = 0;
-    HONE_TRY(stored_order(&w, &u->to, &j->arena, err));
+    /* Rows that share a byte with their neighbours are read in the order in which they are wanted. */
+    if (align_of(&j->outputs[output].plan[weight]) == 1) HONE_TRY(stored_order(&w, &u->to, &j->arena, err));
     while (i < j->n_items && !same_slices(&j->items[i].w, &w)) i++;
     if (i == j->n_items) j->items[j->n_items++].w = w;
     use **end = &j->items[i].uses;
@@ -131,13 +152,6 @@ static hone_code plan_items(job *j, hone_err *err)
 static const hone_planned *planned(const job *j, const use *u) { return &j->outputs[u->output].plan[u->weight]; }
 static const hone_weight  *wanted(const job *j, const use *u) { return &j->outputs[u->output].weights[u->weight]; }
 
-static size_t row_bytes_of(const hone_planned *p)
-{
-    uint64_t n = 0;
-    for (uint32_t s = 0; s < p->n_streams; s++) n += p->at[s].stride;
-    return (size_t)n;
-}
-
 static size_t whole_lines(uint64_t n) { return (size_t)((n + 63) & ~(uint64_t)63); }
 static void   at_least(size_t *n, size_t v) { *n = *n < v ? v : *n; }
 
@@ -149,6 +163,8 @@ static void plan_tiles(job *j)
         item    *it = &j->items[i];
         uint64_t rows = hone_weight_rows(&it->w), cols = hone_weight_cols(&it->w), step = cols && cols < TILE_ELEMS ? TILE_ELEMS / cols : 1;
         if (cols == 0) rows = 0;
+        for (const use *u = it->uses; u; u = u->next)
+            if (align_of(planned(j, u)) > 1) step = (step + 1) / 2 * 2;
         if (step > rows) step = rows ? rows : 1;
         it->first = j->n_tiles;
         it->step = step;
@@ -159,7 +175,7 @@ static void plan_tiles(job *j)
         for (const use *u = it->uses; u; u = u->next) {
             if (!hone_weight_is_plain(wanted(j, u))) at_least(&j->form_bytes, whole_lines(step * cols * sizeof(float)));
             if (u->to) at_least(&j->order_bytes, whole_lines(step * sizeof(uint64_t)));
-            at_least(&out, whole_lines(step * row_bytes_of(planned(j, u)) + 64 * HONE_STREAMS));
+            at_least(&out, whole_lines(bytes_of(planned(j, u), step) + 64 * HONE_STREAMS));
         }
     }
     j->scratch_each = j->floats_bytes + j->form_bytes + j->read_bytes + j->order_bytes + out;
@@ -194,10 +210,15 @@ static desk desk_of(const job *j, unsigned worker)
     return (desk){ (float *)(void *)p, (float *)(void *)(p + j->floats_bytes), raw, order + j->order_bytes, (uint64_t *)(void *)order };
 }
 
-static void encode_row(const hone_planned *p, const float *x, size_t cols, uint8_t *const out[HONE_STREAMS])
+/* Rows that follow each other in x and in every stream. */
+static void encode_rows(const hone_planned *p, const float *x, uint64_t rows, size_t cols, uint8_t *const out[HONE_STREAMS])
 {
-    if (p->affine.bits) hone_affine_encode_row(&p->affine, x, cols, out[0], out[1], out[2]);
-    else hone_codec_find(p->dtype)->encode_row(x, out[0], cols, NULL);
+    if (p->grouped.scheme != HONE_SCHEME_NONE) {
+        hone_grouped_encode(&p->grouped, x, rows, cols, out);
+        return;
+    }
+    const hone_codec *codec = hone_codec_find(p->dtype);
+    for (uint64_t r = 0; r < rows; r++) codec->encode_row(x + r * cols, out[0] + r * (p->at[0].row_bits / 8), cols, NULL);
 }
 
 static int by_place(const void *a, const void *b)
@@ -214,7 +235,7 @@ static hone_code put_rows(job *j, const use *u, const tile *t, const desk *d, co
     uint8_t            *base[HONE_STREAMS] = { 0 }, *enc = d->enc;
     for (uint32_t s = 0; s < p->n_streams; s++) {
         base[s] = enc;
-        enc += whole_lines(t->n_rows * p->at[s].stride);
+        enc += whole_lines(stream_bytes(p, s, t->n_rows));
     }
     /* place in the upper half, row of the tile in the lower */
     for (uint64_t r = 0; u->to && r < t->n_rows; r++) d->order[r] = (uint64_t)u->to[t->row0 + r] << 32 | r;
@@ -222,15 +243,14 @@ static hone_code put_rows(job *j, const use *u, const tile *t, const desk *d, co
     for (uint64_t begin = 0; begin < t->n_rows;) {
         uint64_t first = u->to ? d->order[begin] >> 32 : t->row0, n = u->to ? 0 : t->n_rows;
         while (u->to && begin + n < t->n_rows && d->order[begin + n] >> 32 == first + n) n++;
-        for (uint64_t r = 0; r < n; r++) {
-            uint64_t row = u->to ? d->order[begin + r] & UINT32_MAX : r;
+        for (uint64_t r = 0; u->to && r < n; r++) {
             uint8_t *out[HONE_STREAMS] = { 0 };
-            for (uint32_t s = 0; s < p->n_streams; s++) out[s] = base[s] + r * p->at[s].stride;
-            encode_row(p, x + row * cols, cols, out);
+            for (uint32_t s = 0; s < p->n_streams; s++) out[s] = base[s] + r * (p->at[s].row_bits / 8);
+            encode_rows(p, x + (d->order[begin + r] & UINT32_MAX) * cols, 1, cols, out);
         }
+        if (!u->to) encode_rows(p, x, n, cols, base);
         for (uint32_t s = 0; s < p->n_streams; s++)
-            HONE_TRY(hone_out_write(&o->files[p->at[s].file].out, p->at[s].offset + first * p->at[s].stride, base[s],
-                                    (size_t)(n * p->at[s].stride), err));
+            HONE_TRY(hone_out_write(&o->files[p->at[s].file].out, p->at[s].offset + first * p->at[s].row_bits / 8, base[s], stream_bytes(p, s, n), err));
         begin += n;
     }
     return HONE_OK;
@@ -357,7 +377,7 @@ static hone_code describe(const job *j, size_t k, hone_convert_output *r, hone_e
     r->parts = o->opened ? (uint32_t)o->n_files : 1;
     r->bytes = o->total;
     for (size_t i = 0; i < o->n_weights; i++) {
-        bytes += hone_weight_rows(&o->weights[i]) * row_bytes_of(&o->plan[i]);
+        bytes += bytes_of(&o->plan[i], hone_weight_rows(&o->weights[i]));
         elems += hone_weight_elems(&o->weights[i]);
     }
     r->bpw = elems ? 8.0 * (double)bytes / (double)elems : 0;
@@ -420,21 +440,25 @@ static hone_code prepare(job *j, const hone_convert_options *asked, hone_convert
 }
 
 /* An encoding's cost is that of its codec, whatever the format. */
-static size_t kind_of(const hone_planned *p) { return p->affine.bits ? HONE_DTYPE_COUNT + p->affine.bits : p->dtype; }
+#define N_KINDS (HONE_DTYPE_COUNT + 8 * 9)
+static size_t kind_of(const hone_planned *p)
+{
+    return p->grouped.scheme == HONE_SCHEME_NONE ? p->dtype : (size_t)HONE_DTYPE_COUNT + 9 * ((size_t)p->grouped.scheme - 1) + p->grouped.bits;
+}
 
 static double time_rows(const hone_planned *p, const desk *d, uint64_t rows, uint64_t cols)
 {
     uint8_t *out[HONE_STREAMS] = { d->enc };
-    for (uint32_t s = 1; s < p->n_streams; s++) out[s] = out[s - 1] + whole_lines(rows * p->at[s - 1].stride);
+    for (uint32_t s = 1; s < p->n_streams; s++) out[s] = out[s - 1] + whole_lines(stream_bytes(p, s - 1, rows));
     double t0 = hone_now_s();
-    for (uint64_t r = 0; r < rows; r++) encode_row(p, d->x + r * cols, (size_t)cols, out);
+    encode_rows(p, d->x, rows, (size_t)cols, out);
     return hone_now_s() - t0;
 }
 
 /* What --dry-run says about time: one tile of every encoding in use is read and encoded here and now, the rest is arithmetic. */
 static hone_code estimate_time(job *j, double *seconds, hone_err *err)
 {
-    double per_elem[HONE_DTYPE_COUNT + 9] = { 0 }, read_s = 0, read_elems = 0, total = 0;
+    double per_elem[N_KINDS] = { 0 }, read_s = 0, read_elems = 0, total = 0;
     *seconds = 0;
     if (j->n_tiles == 0) return HONE_OK;
     j->scratch = aligned_alloc(64, j->scratch_each);

@@ -12,7 +12,11 @@ typedef struct hone_keep { const char *pattern, *dtype; } hone_keep; /* --keep '
 #define HONE_MAX_OUTPUTS 16
 typedef struct hone_convert_options {
     const char *const *quants; size_t n_quants; /* "q4_k_m" or "gguf=q4_k_m": a GGUF file; "mlx=int4": an MLX folder; all from one read */
-    uint32_t           group;  /* columns that share a scale, for formats that let one choose (MLX: 32, 64, 128); 0: the format's usual */
+    uint32_t           group;  /* columns that share a scale, for formats that let one choose (MLX: 32, 64, 128; ONNX: 16..256); 0: the format's usual */
+    bool               per_row; /* OpenVINO: a whole row shares a scale (--group row) */
+    bool               sym;    /* ONNX, OpenVINO: no zero points */
+    double             ratio;  /* OpenVINO int4: the part of the weights that gets 4 bits, the rest 8; 0: all that may (1.0) */
+    bool               onnx_standard; /* ONNX: operators of the standard's own domain only (--onnx-ops standard) */
     const char        *out_dir;
     const char        *name;   /* file stem; NULL: the model's folder name */
     const hone_keep   *keep; size_t n_keep; /* GGUF only */

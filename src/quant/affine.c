@@ -1,6 +1,5 @@
 #include "quant/affine.h"
-#include "quant/half.h"
-#include <math.h>
+#include "quant/grouped/scheme.h"
 
 #define GROUP_MAX 128
 
@@ -9,27 +8,6 @@ bool hone_affine_valid(const hone_affine *a)
     bool bits = a->bits == 2 || a->bits == 3 || a->bits == 4 || a->bits == 5 || a->bits == 6 || a->bits == 8;
     bool group = a->group == 32 || a->group == 64 || a->group == GROUP_MAX;
     return bits && group && (a->dtype == HONE_DTYPE_F32 || a->dtype == HONE_DTYPE_F16 || a->dtype == HONE_DTYPE_BF16);
-}
-
-static void store(hone_dtype t, uint8_t *to, size_t i, float v)
-{
-    if (t == HONE_DTYPE_F32) hone_put_le32(to + 4 * i, hone_f32_bits(v));
-    else hone_put_le16(to + 2 * i, t == HONE_DTYPE_F16 ? hone_f16_from_f32(v) : hone_bf16_from_f32(v));
-}
-
-static float load(hone_dtype t, const uint8_t *from, size_t i)
-{
-    if (t == HONE_DTYPE_F32) return hone_f32_of(hone_le32(from + 4 * i));
-    return t == HONE_DTYPE_F16 ? hone_f32_from_f16(hone_le16(from + 2 * i)) : hone_f32_from_bf16(hone_le16(from + 2 * i));
-}
-
-static void round_to(hone_dtype t, const float *restrict x, float *restrict out, size_t n)
-{
-    if (t == HONE_DTYPE_BF16)
-        for (size_t i = 0; i < n; i++) out[i] = hone_f32_from_bf16(hone_bf16_from_f32(x[i]));
-    else if (t == HONE_DTYPE_F16)
-        for (size_t i = 0; i < n; i++) out[i] = hone_f32_from_f16(hone_f16_from_f32(x[i]));
-    else memcpy(out, x, n * sizeof *out);
 }
 
 /* n codes of `bits` bits each, n a multiple of 8. */
@@ -75,11 +53,11 @@ void hone_affine_encode_row(const hone_affine *a, const float *x, size_t n_cols,
     float   seen[GROUP_MAX], scale, bias;
     uint8_t q[GROUP_MAX];
     for (size_t g = 0; g < n_cols / a->group; g++) {
-        round_to(a->dtype, x + g * a->group, seen, a->group);
+        hone_scale_round(a->dtype, x + g * a->group, seen, a->group);
         encode_group(a, seen, q, &scale, &bias);
         pack(q, a->group, a->bits, codes + g * (a->group / 8) * a->bits);
-        store(a->dtype, scales, g, scale);
-        store(a->dtype, biases, g, bias);
+        hone_scale_store(a->dtype, scales, g, scale);
+        hone_scale_store(a->dtype, biases, g, bias);
     }
 }
 
@@ -90,6 +68,6 @@ void hone_affine_decode_row(const hone_affine *a, const uint8_t *codes, const ui
         uint32_t pair = codes[bit / 8];
         if (bit % 8 + a->bits > 8) pair |= (uint32_t)codes[bit / 8 + 1] << 8;
         uint32_t q = (pair >> (bit % 8)) & ((1u << a->bits) - 1);
-        x[i] = (float)q * load(a->dtype, scales, i / a->group) + load(a->dtype, biases, i / a->group);
+        x[i] = (float)q * hone_scale_load(a->dtype, scales, i / a->group) + hone_scale_load(a->dtype, biases, i / a->group);
     }
 }

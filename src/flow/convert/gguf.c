@@ -118,7 +118,7 @@ static hone_code plan_file(const hone_model *m, const hone_mix *mix, hone_output
         hone_planned *p = &o->plan[i];
         p->n_streams = 1;
         p->at[0] = (hone_place){ .file = (uint32_t)no, .offset = offsets[i - from],
-                                 .stride = hone_row_bytes(p->dtype, hone_weight_cols(&o->weights[i])) };
+                                 .row_bits = 8 * hone_row_bytes(p->dtype, hone_weight_cols(&o->weights[i])) };
     }
     o->total += f->total;
     return HONE_OK;

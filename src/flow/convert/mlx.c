@@ -40,14 +40,14 @@ static hone_code choose_encoding(planner *p, const hone_weight *w, hone_planned 
         p->o->fallbacks++;
         return HONE_OK;
     }
-    hone_affine x = { .bits = p->quant->bits, .group = p->group, .dtype = plan->dtype };
+    hone_grouped x = { .scheme = HONE_SCHEME_MLX_AFFINE, .bits = p->quant->bits, .group = p->group, .scale = plan->dtype };
     if (hone_mlx_wants_eight_bits(&p->m->facts, w->role) && cols % 64 == 0) {
         x.bits = 8;
         x.group = 64;
         const char *path = hone_arena_strndup(p->a, plan->name, strlen(plan->name) - strlen(".weight"));
         if (!path || !hone_json_put(p->overrides, path, json_pack("{s:i,s:i}", "group_size", 64, "bits", 8))) return HONE_NOMEM(err, "the plan");
     }
-    plan->affine = x;
+    plan->grouped = x;
     plan->encoding = hone_arena_printf(p->a, "int%u g%u", x.bits, x.group);
     return plan->encoding ? HONE_OK : HONE_NOMEM(err, "the plan");
 }
@@ -60,7 +60,7 @@ static hone_code add_entry(planner *p, const char *name, hone_dtype t, const hon
     for (uint32_t d = 0; d < w->n_dims; d++) e->dims[d] = w->dims[d];
     e->dims[w->n_dims - 1] = cols;
     e->bytes = hone_weight_rows(w) * hone_row_bytes(t, cols);
-    at->stride = hone_row_bytes(t, cols);
+    at->row_bits = 8 * hone_row_bytes(t, cols);
     p->places[p->n_entries++] = at;
     return HONE_OK;
 }
@@ -74,15 +74,15 @@ static hone_code plan_weight(planner *p, const hone_weight *w, hone_planned *pla
     plan->name = hone_arena_strdup(p->a, name);
     if (!plan->name) return HONE_NOMEM(err, "the plan");
     HONE_TRY(choose_encoding(p, w, plan, err));
-    if (!plan->affine.bits) {
+    if (plan->grouped.scheme == HONE_SCHEME_NONE) {
         plan->n_streams = 1;
         return add_entry(p, plan->name, plan->dtype, w, cols, &plan->at[0], err);
     }
     size_t stem = strlen(name) - strlen("weight");
     plan->n_streams = 3;
-    HONE_TRY(add_entry(p, plan->name, HONE_DTYPE_U32, w, cols / 32 * plan->affine.bits, &plan->at[0], err));
-    HONE_TRY(add_entry(p, hone_arena_printf(p->a, "%.*sscales", (int)stem, name), plan->dtype, w, cols / plan->affine.group, &plan->at[1], err));
-    return add_entry(p, hone_arena_printf(p->a, "%.*sbiases", (int)stem, name), plan->dtype, w, cols / plan->affine.group, &plan->at[2], err);
+    HONE_TRY(add_entry(p, plan->name, HONE_DTYPE_U32, w, cols / 32 * plan->grouped.bits, &plan->at[0], err));
+    HONE_TRY(add_entry(p, hone_arena_printf(p->a, "%.*sscales", (int)stem, name), plan->dtype, w, cols / plan->grouped.group, &plan->at[1], err));
+    return add_entry(p, hone_arena_printf(p->a, "%.*sbiases", (int)stem, name), plan->dtype, w, cols / plan->grouped.group, &plan->at[2], err);
 }
 
 /* Shards in the order of the modules; inside a shard the format's writer places the tensors. */
@@ -217,7 +217,7 @@ static hone_code compare(const found *f, const hone_output *o, const hone_place 
     const hone_tensor *t = hone_source_find(f->s, name);
     /* The index names shards in sorted order, which is ours. */
     bool same = t && t->dtype == dtype && t->n_dims == w->n_dims && t->offset == at->offset && t->file == at->file &&
-                t->dims[t->n_dims - 1] == cols && t->bytes == hone_weight_rows(w) * at->stride;
+                t->dims[t->n_dims - 1] == cols && t->bytes == hone_weight_rows(w) * at->row_bits / 8;
     for (uint32_t d = 0; same && d + 1 < w->n_dims; d++) same = t->dims[d] == w->dims[d];
     (void)o;
     return same ? HONE_OK : HONE_FAIL(err, HONE_EBUG, "", "tensor '%s' of '%s' reads back differently from its plan", name, f->path);
@@ -231,16 +231,16 @@ static hone_code check_tensors(const found *f, const hone_output *o, hone_arena 
         const hone_weight  *w = &o->weights[i];
         uint64_t            cols = hone_weight_cols(w);
         n += p->n_streams;
-        if (!p->affine.bits) {
+        if (p->grouped.scheme == HONE_SCHEME_NONE) {
             HONE_TRY(compare(f, o, &p->at[0], p->name, p->dtype, w, cols, err));
             continue;
         }
         int         stem = (int)(strlen(p->name) - strlen("weight"));
         const char *scales = hone_arena_printf(a, "%.*sscales", stem, p->name), *biases = hone_arena_printf(a, "%.*sbiases", stem, p->name);
         if (!scales || !biases) return HONE_NOMEM(err, "a name");
-        HONE_TRY(compare(f, o, &p->at[0], p->name, HONE_DTYPE_U32, w, cols * p->affine.bits / 32, err));
-        HONE_TRY(compare(f, o, &p->at[1], scales, p->dtype, w, cols / p->affine.group, err));
-        HONE_TRY(compare(f, o, &p->at[2], biases, p->dtype, w, cols / p->affine.group, err));
+        HONE_TRY(compare(f, o, &p->at[0], p->name, HONE_DTYPE_U32, w, cols * p->grouped.bits / 32, err));
+        HONE_TRY(compare(f, o, &p->at[1], scales, p->dtype, w, cols / p->grouped.group, err));
+        HONE_TRY(compare(f, o, &p->at[2], biases, p->dtype, w, cols / p->grouped.group, err));
     }
     if (n != f->s->n_tensors) return HONE_FAIL(err, HONE_EBUG, "", "'%s' holds %zu tensors, planned were %zu", f->path, f->s->n_tensors, n);
     return HONE_OK;

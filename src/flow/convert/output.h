@@ -4,22 +4,20 @@
 #define HONE_FLOW_CONVERT_OUTPUT_H
 #include "base/file.h"
 #include "flow/convert.h"
-#include "quant/affine.h"
+#include "quant/grouped.h"
 
-#define HONE_STREAMS 3 /* codes, scales, biases */
-
-typedef struct hone_place { /* where the rows of one weight go: row r to offset + r * stride */
+typedef struct hone_place { /* where the rows of one weight go: row r to bit r * row_bits from byte offset on */
     uint32_t file;
-    uint64_t offset, stride;
+    uint64_t offset, row_bits;
 } hone_place;
 
 typedef struct hone_planned { /* one weight of one output */
-    const char *name;     /* as the format spells it */
-    const char *encoding; /* for people: "q4_k", "int4 g64" */
-    hone_dtype  dtype;    /* of the elements when affine.bits is 0 */
-    hone_affine affine;
-    uint32_t    n_streams;
-    hone_place  at[HONE_STREAMS];
+    const char  *name;     /* as the format spells it */
+    const char  *encoding; /* for people: "q4_k", "int4 g64" */
+    hone_dtype   dtype;    /* of the elements when grouped.scheme is HONE_SCHEME_NONE */
+    hone_grouped grouped;
+    uint32_t     n_streams; /* hone_grouped_streams(), or 1 */
+    hone_place   at[HONE_STREAMS]; /* row_bits: hone_grouped_row_bits(), or those of dtype */
 } hone_planned;
 
 typedef struct hone_planned_file {

@@ -1,0 +1,64 @@
+/* nbits.c - the codes of ONNX Runtime's block-wise quantiser, for MatMulNBits and GatherBlockQuantized.
+ * Source: onnxruntime 1.31, onnxruntime/core/mlas/lib/q4_dq.cpp, range2scale(), range2scalezp(), BlockwiseQuantizer; and
+ * python/tools/quantization/matmul_nbits_quantizer.py, DefaultWeightOnlyQuantizer (bfloat16: quantised in float32, then the scales rounded).
+ * Columns beyond the row's end have code 0, a zero point that fills the last byte is 8, as there. */
+#include "quant/grouped/scheme.h"
+
+enum { BLOCK_MAX = 256 };
+
+typedef struct fit { float scale, inverse, zero; } fit;
+
+static fit fit_of(const hone_grouped *g, const float *x, size_t n)
+{
+    float lo, hi, top = (float)((1u << g->bits) - 1), half = (float)(1u << (g->bits - 1));
+    fit   f = { .zero = half };
+    hone_range(x, n, &lo, &hi);
+    if (g->sym) f.scale = -(fabsf(hi) > fabsf(lo) ? hi : lo) / half;
+    else {
+        lo = lo < 0 ? lo : 0;
+        hi = hi > 0 ? hi : 0;
+        f.scale = (hi - lo) / top;
+        f.zero = f.scale != 0 ? (float)hone_round(0.0f - lo / f.scale) : 0;
+        f.zero = f.zero > top ? top : f.zero;
+    }
+    if (g->scale == HONE_DTYPE_F16) f.scale = hone_scale_seen(HONE_DTYPE_F16, f.scale);
+    f.inverse = f.scale != 0 ? 1.0f / f.scale : 0;
+    return f;
+}
+
+/* Halves away from zero; the bounds are whole numbers, so clamping first changes nothing. */
+static void codes_of(const float *restrict x, size_t n, fit f, float top, uint8_t *restrict q)
+{
+    for (size_t i = 0; i < n; i++) {
+        float v = x[i] * f.inverse + f.zero;
+        v = v > 0.0f ? v : 0.0f;
+        v = v < top ? v : top;
+        int32_t whole = (int32_t)v;
+        q[i] = (uint8_t)(whole + (v - (float)whole >= 0.5f));
+    }
+}
+
+void hone_nbits_encode(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
+{
+    uint64_t groups = hone_grouped_groups(g, n_cols), row = hone_grouped_row_bits(g, HONE_STREAM_CODES, n_cols) / g->bits;
+    uint64_t zeros = g->sym ? 0 : hone_grouped_row_bits(g, HONE_STREAM_ZEROS, n_cols) / g->bits;
+    float    top = (float)((1u << g->bits) - 1), seen[BLOCK_MAX];
+    uint8_t  q[BLOCK_MAX], unused = 8, sign = g->sym && g->flat ? (uint8_t)(1u << (g->bits - 1)) : 0;
+    for (uint64_t k = 0; k < groups; k++) {
+        size_t       left = (size_t)(n_cols - k * g->group), n = left < g->group ? left : g->group, whole = g->flat ? n : g->group;
+        const float *from = x + k * g->group;
+        if (g->scale == HONE_DTYPE_F16) {
+            hone_scale_round(HONE_DTYPE_F16, from, seen, n);
+            from = seen;
+        }
+        fit f = fit_of(g, from, n);
+        codes_of(from, n, f, top, q);
+        for (size_t i = 0; sign && i < n; i++) q[i] ^= sign; /* q - half, in two's complement */
+        memset(q + n, 0, whole - n);
+        hone_codes_put(out[HONE_STREAM_CODES], r * row + k * g->group, q, whole, g->bits);
+        hone_scale_store(g->scale, out[HONE_STREAM_SCALES], r * groups + k, f.scale);
+        uint8_t zero = (uint8_t)f.zero;
+        if (!g->sym) hone_codes_put(out[HONE_STREAM_ZEROS], r * zeros + k, &zero, 1, g->bits);
+        if (!g->sym && k + 1 == groups && zeros > groups) hone_codes_put(out[HONE_STREAM_ZEROS], r * zeros + groups, &unused, 1, g->bits);
+    }
+}

@@ -1,0 +1,82 @@
+/* scheme.h - what the schemes of grouped.c share: scales as bytes, codes packed at any place.  Knows no tensor name, no file. */
+#ifndef HONE_QUANT_GROUPED_SCHEME_H
+#define HONE_QUANT_GROUPED_SCHEME_H
+#include "quant/grouped.h"
+#include "quant/round.h"
+
+/* Scale i of a stream, little-endian. */
+static inline void hone_scale_store(hone_dtype t, uint8_t *to, uint64_t i, float v)
+{
+    if (t == HONE_DTYPE_F32) hone_put_le32(to + 4 * i, hone_f32_bits(v));
+    else hone_put_le16(to + 2 * i, t == HONE_DTYPE_F16 ? hone_f16_from_f32(v) : hone_bf16_from_f32(v));
+}
+static inline float hone_scale_load(hone_dtype t, const uint8_t *from, uint64_t i)
+{
+    if (t == HONE_DTYPE_F32) return hone_f32_of(hone_le32(from + 4 * i));
+    return t == HONE_DTYPE_F16 ? hone_f32_from_f16(hone_le16(from + 2 * i)) : hone_f32_from_bf16(hone_le16(from + 2 * i));
+}
+/* The number that is left of v in type t. */
+static inline float hone_scale_seen(hone_dtype t, float v)
+{
+    if (t == HONE_DTYPE_F32) return v;
+    return t == HONE_DTYPE_F16 ? hone_f32_from_f16(hone_f16_from_f32(v)) : hone_f32_from_bf16(hone_bf16_from_f32(v));
+}
+static inline void hone_scale_round(hone_dtype t, const float *restrict x, float *restrict out, size_t n)
+{
+    if (t == HONE_DTYPE_BF16)
+        for (size_t i = 0; i < n; i++) out[i] = hone_f32_from_bf16(hone_bf16_from_f32(x[i]));
+    else if (t == HONE_DTYPE_F16)
+        for (size_t i = 0; i < n; i++) out[i] = hone_f32_from_f16(hone_f16_from_f32(x[i]));
+    else memcpy(out, x, n * sizeof *out);
+}
+
+/* Codes of 4 or 8 bits go to place `at` (in codes) and the following ones.  Writing goes upwards: the first code of a byte clears the rest. */
+static inline void hone_codes_put(uint8_t *restrict out, uint64_t at, const uint8_t *restrict q, size_t n, uint32_t bits)
+{
+    if (bits == 8) {
+        memcpy(out + at, q, n);
+        return;
+    }
+    size_t i = 0;
+    if (n && at % 2) out[at / 2] = (uint8_t)((out[at / 2] & 15) | (q[i++] & 15) << 4);
+    uint8_t *restrict to = out + (at + i) / 2;
+    size_t pairs = (n - i) / 2;
+    for (size_t k = 0; k < pairs; k++) to[k] = (uint8_t)((q[i + 2 * k] & 15) | (q[i + 2 * k + 1] & 15) << 4);
+    if ((n - i) % 2) to[pairs] = q[n - 1] & 15;
+}
+static inline uint32_t hone_code_get(const uint8_t *in, uint64_t at, uint32_t bits)
+{
+    return bits == 8 ? in[at] : in[at / 2] >> (at % 2 * 4) & 15u;
+}
+
+/* Smallest and largest of n numbers, n > 0; of zeros of two signs any. */
+static inline void hone_range(const float *x, size_t n, float *lo, float *hi)
+{
+    float low[8], high[8];
+    for (size_t k = 0; k < 8; k++) low[k] = high[k] = x[0];
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (size_t k = 0; k < 8; k++) {
+            low[k] = x[i + k] < low[k] ? x[i + k] : low[k];
+            high[k] = x[i + k] > high[k] ? x[i + k] : high[k];
+        }
+    for (; i < n; i++) {
+        low[0] = x[i] < low[0] ? x[i] : low[0];
+        high[0] = x[i] > high[0] ? x[i] : high[0];
+    }
+    *lo = low[0];
+    *hi = high[0];
+    for (size_t k = 1; k < 8; k++) {
+        *lo = low[k] < *lo ? low[k] : *lo;
+        *hi = high[k] > *hi ? high[k] : *hi;
+    }
+}
+
+enum { HONE_CODES_AT_ONCE = 256 };
+
+/* One row, number r of a run: out and in are where the run begins in each stream. */
+void hone_nbits_encode(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS]);
+void hone_nncf_encode(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS]);
+void hone_mlx_float_encode(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS]);
+void hone_mlx_float_decode(const hone_grouped *g, const uint8_t *const in[HONE_STREAMS], uint64_t r, uint64_t n_cols, float *x);
+#endif
