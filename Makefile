@@ -15,9 +15,11 @@ all: setup deps build
 setup:
 	@tools/setup
 
+# llama.cpp must be had; a runtime of the others that cannot be had is left out, and hone says so where it is asked for.
 deps:
 	@deps/llamacpp.sh
-	@deps/mlx.sh || echo 'mlx: left out; everything else works without it' >&2
+	@for name in onnxruntime openvino mlx; do \
+	    [ ! -x deps/$$name.sh ] || deps/$$name.sh || echo "$$name: could not be had; hone is built without it" >&2; done
 
 build:
 	@test -f $(BUILD)/build.ninja || $(generate) --log-level=WARNING

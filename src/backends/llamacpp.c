@@ -169,6 +169,7 @@ static void fill_info(const hone_backend_model *m, bool gpu, hone_backend_info *
     info->eot = llama_vocab_eot(m->vocab);
     info->add_bos = llama_vocab_get_add_bos(m->vocab);
     info->add_eos = llama_vocab_get_add_eos(m->vocab);
+    info->text = true;
     (void)snprintf(info->runtime, sizeof info->runtime, "llama.cpp");
     (void)snprintf(info->version, sizeof info->version, "%s", llama_version());
     (void)snprintf(info->device, sizeof info->device, "%s", gpu ? "gpu" : "cpu");
@@ -182,12 +183,21 @@ static void fill_info(const hone_backend_model *m, bool gpu, hone_backend_info *
     info->compute_bytes = mem.compute;
 }
 
-static int open_model(const hone_backend_open *how, hone_backend_model **out, hone_backend_info *info, hone_backend_error *e)
+/* Whether to use a GPU.  why: what stands in the way of the device that was asked for, "" when nothing does. */
+static int choose_device(const char *device, bool *gpu, char *why, size_t cap, hone_backend_error *e)
 {
-    start_llama();
-    bool gpu = have_gpu() && (strcmp(how->device, "gpu") == 0 || strcmp(how->device, "auto") == 0);
-    if (!gpu && strcmp(how->device, "cpu") != 0 && strcmp(how->device, "auto") != 0)
-        return fail(e, UNSUPPORTED, "llama.cpp was built here without a device '%s'", how->device);
+    bool wants_gpu = strcmp(device, "gpu") == 0, wants_npu = strcmp(device, "npu") == 0, any = strcmp(device, "auto") == 0;
+    if (!wants_gpu && !wants_npu && !any && strcmp(device, "cpu") != 0)
+        return fail(e, UNSUPPORTED, "llama.cpp has no device '%s': known are cpu, gpu, npu and auto", device);
+    *gpu = (wants_gpu || any) && have_gpu();
+    why[0] = '\0';
+    if (wants_gpu && !*gpu) (void)snprintf(why, cap, "this build of llama.cpp has found no GPU");
+    if (wants_npu) (void)snprintf(why, cap, "llama.cpp drives no NPU");
+    return OK;
+}
+
+static int open_on(const hone_backend_open *how, bool gpu, hone_backend_model **out, hone_backend_error *e)
+{
     hone_backend_model *m = calloc(1, sizeof *m);
     if (!m) return fail(e, RESOURCE, "out of memory");
     int rc = load_weights(m, how, gpu, e);
@@ -202,8 +212,25 @@ static int open_model(const hone_backend_open *how, hone_backend_model **out, ho
         close_model(m);
         return rc;
     }
-    fill_info(m, gpu, info);
     *out = m;
+    return OK;
+}
+
+static int open_model(const hone_backend_open *how, hone_backend_model **out, hone_backend_info *info, hone_backend_error *e)
+{
+    start_llama();
+    bool gpu = false;
+    char why[sizeof info->fallback];
+    int  rc = choose_device(how->device, &gpu, why, sizeof why, e);
+    if (rc == OK) rc = open_on(how, gpu, out, e);
+    if (rc >= RUNTIME && gpu) { /* the GPU's driver or memory: the processor may still do */
+        (void)snprintf(why, sizeof why, "the GPU did not: %s", e->why);
+        gpu = false;
+        rc = open_on(how, gpu, out, e);
+    }
+    if (rc != OK) return rc;
+    fill_info(*out, gpu, info);
+    (void)snprintf(info->fallback, sizeof info->fallback, "%s", why);
     return OK;
 }
 
@@ -538,28 +565,44 @@ static int emit_matrix(const matrix *m, void (*sink)(void *, const char *, const
     return OK;
 }
 
-static int capture(hone_backend_model *m, const int32_t *ids, size_t n,
-                   void (*sink)(void *user, const char *name, const float *sum_sq, size_t n_mats, size_t n_cols, const uint64_t *counts),
-                   void *user, hone_backend_error *e)
+/* Evaluates ids in a context of its own, made with p, from position 0 on. */
+static int evaluate_aside(hone_backend_model *m, struct llama_context_params p, const int32_t *ids, size_t n, size_t *at, hone_backend_error *e)
 {
-    if (!m->ctx) return fail(e, BUG, "the model is open for its vocabulary only");
-    if (n > m->params.n_ctx) return fail(e, INPUT, "%zu tokens do not fit the context of %u", n, m->params.n_ctx);
-    if (m->embeddings && n > m->n_batch) return fail(e, INPUT, "%zu tokens do not fit the batch of %u", n, m->n_batch);
-    /* A context of its own: with a callback the scheduler runs node by node, which the other requests should not pay for. */
-    capture_state               c = { .code = OK };
-    struct llama_context_params p = m->params;
-    p.cb_eval = on_node;
-    p.cb_eval_user_data = &c;
     clear_log();
     struct llama_context *ctx = llama_init_from_model(m->model, p);
     if (!ctx) return fail(e, RESOURCE, "llama.cpp cannot make a second context of %u tokens", p.n_ctx);
     int rc = OK;
-    for (size_t at = 0; at < n && rc == OK;) {
+    for (*at = 0; *at < n && rc == OK;) {
         /* All rows are asked for: else the last layer is computed for those only that are (llama-graph.cpp, inp_out_ids). */
-        size_t k = m->embeddings ? n : next_piece(m, NULL, n - at);
-        rc = decode(m, ctx, ids + at, k, (uint32_t)at, NULL, e);
-        at += k;
+        size_t k = m->embeddings ? n : next_piece(m, NULL, n - *at);
+        rc = decode(m, ctx, ids + *at, k, (uint32_t)*at, NULL, e);
+        *at += k;
     }
+    llama_free(ctx);
+    return rc;
+}
+
+static int fits_aside(const hone_backend_model *m, size_t n, hone_backend_error *e)
+{
+    if (!m->ctx) return fail(e, BUG, "the model is open for its vocabulary only");
+    if (n > m->params.n_ctx) return fail(e, INPUT, "%zu tokens do not fit the context of %u", n, m->params.n_ctx);
+    if (m->embeddings && n > m->n_batch) return fail(e, INPUT, "%zu tokens do not fit the batch of %u", n, m->n_batch);
+    return OK;
+}
+
+static int capture(hone_backend_model *m, const int32_t *ids, size_t n,
+                   void (*sink)(void *user, const char *name, const float *sum_sq, size_t n_mats, size_t n_cols, const uint64_t *counts),
+                   void *user, hone_backend_error *e)
+{
+    int rc = fits_aside(m, n, e);
+    if (rc != OK) return rc;
+    /* A context of its own: with a callback the scheduler runs node by node, which the other requests should not pay for. */
+    capture_state               c = { .code = OK };
+    struct llama_context_params p = m->params;
+    size_t                      at = 0;
+    p.cb_eval = on_node;
+    p.cb_eval_user_data = &c;
+    rc = evaluate_aside(m, p, ids, n, &at, e);
     if (c.code != OK) rc = fail(e, c.code, "%s", c.why);
     for (size_t i = 0; i < c.n; i++) {
         if (rc == OK) rc = emit_matrix(&c.list[i], sink, user, e);
@@ -568,7 +611,78 @@ static int capture(hone_backend_model *m, const int32_t *ids, size_t n,
         free(c.list[i].counts);
     }
     free(c.list);
-    llama_free(ctx);
+    return rc;
+}
+
+/* --- behind every layer ------------------------------------------------------------------------------------------------------------ */
+typedef struct layer_state {
+    float   *values; /* [n_layers, n, n_embd] */
+    size_t   n, at;  /* tokens in all, and before the batch that runs */
+    int64_t  n_embd;
+    uint32_t n_layers;
+    size_t  *seen;   /* [n_layers]: rows */
+    char     why[200];
+    int      code;
+} layer_state;
+
+/* The number of the layer whose result t is, or -1.  Decoders call it "l_out-N" (src/models: cb(cur, "l_out", il)); BERT's last step
+ * has no name, but adds a bias that has one (src/models/bert.cpp, layer_out_norm). */
+static int32_t layer_of(const struct ggml_tensor *t)
+{
+    static const char tail[] = ".layer_output_norm.bias";
+    char              name[GGML_MAX_NAME], *end = NULL;
+    long              n = -1;
+    if (strncmp(t->name, "l_out-", 6) == 0) {
+        n = strtol(t->name + 6, &end, 10);
+        return *end == '\0' && n <= INT32_MAX ? (int32_t)n : -1;
+    }
+    if (t->op != GGML_OP_ADD || !t->src[1]) return -1;
+    plain_name(t->src[1]->name, name, sizeof name);
+    if (strncmp(name, "blk.", 4) != 0) return -1;
+    n = strtol(name + 4, &end, 10);
+    return strcmp(end, tail) == 0 && n <= INT32_MAX ? (int32_t)n : -1;
+}
+
+static bool on_layer(struct ggml_tensor *t, bool ask, void *user)
+{
+    layer_state *s = user;
+    int32_t      layer = layer_of(t);
+    if (ask || layer < 0) return ask ? layer >= 0 : true;
+    if ((uint32_t)layer >= s->n_layers || t->type != GGML_TYPE_F32 || t->ne[0] != s->n_embd || !ggml_is_contiguous(t) || t->ne[1] < 1 ||
+        (size_t)t->ne[1] > s->n - s->at || ggml_nrows(t) != t->ne[1]) {
+        s->code = RUNTIME;
+        (void)snprintf(s->why, sizeof s->why, "llama.cpp's '%s' has %lld values in %lld rows, not %lld in at most %zu", t->name,
+                       (long long)t->ne[0], (long long)ggml_nrows(t), (long long)s->n_embd, s->n - s->at);
+        return false;
+    }
+    ggml_backend_tensor_get(t, s->values + ((size_t)layer * s->n + s->at) * (size_t)s->n_embd, 0, ggml_nbytes(t));
+    s->seen[layer] += (size_t)t->ne[1];
+    return true;
+}
+
+static int layers(hone_backend_model *m, const int32_t *ids, size_t n,
+                  void (*sink)(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd), void *user, hone_backend_error *e)
+{
+    int rc = fits_aside(m, n, e);
+    if (rc != OK) return rc;
+    forget_all(m, m->ctx);
+    layer_state s = { .n = n, .n_embd = llama_model_n_embd(m->model), .n_layers = (uint32_t)llama_model_n_layer(m->model) };
+    s.values = calloc((size_t)s.n_layers * n, (size_t)s.n_embd * sizeof *s.values);
+    s.seen = calloc(s.n_layers, sizeof *s.seen);
+    if (!s.values || !s.seen) {
+        rc = fail(e, RESOURCE, "out of memory for %zu tokens behind %u layers", n, s.n_layers);
+    } else {
+        struct llama_context_params p = m->params;
+        p.cb_eval = on_layer;
+        p.cb_eval_user_data = &s;
+        rc = evaluate_aside(m, p, ids, n, &s.at, e);
+    }
+    if (s.code != OK) rc = fail(e, s.code, "%s", s.why);
+    for (uint32_t i = 0; rc == OK && i < s.n_layers; i++)
+        if (s.seen[i] != n) rc = fail(e, UNSUPPORTED, "llama.cpp does not name what is behind layer %u of this model", i);
+    for (uint32_t i = 0; rc == OK && i < s.n_layers; i++) sink(user, i, s.values + (size_t)i * n * (size_t)s.n_embd, n, (size_t)s.n_embd);
+    free(s.values);
+    free(s.seen);
     return rc;
 }
 
@@ -586,6 +700,7 @@ __attribute__((visibility("default"))) const hone_backend *hone_backend_entry(vo
         .rewind = rewind_to,
         .render = render,
         .capture = capture,
+        .layers = layers,
     };
     return &table;
 }

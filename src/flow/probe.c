@@ -12,11 +12,11 @@
 #include <unistd.h>
 
 /* The four frameworks of the mission, and the plug-in through which hone drives each. */
-static const struct { const char *name, *backend, *install; } runtimes[] = {
-    { "llama.cpp", "llamacpp", "run deps/llamacpp.sh and build again" },
-    { "onnxruntime", "onnxruntime", "this version of hone has no plug-in for it yet" },
-    { "openvino", "openvino", "this version of hone has no plug-in for it yet" },
-    { "mlx", "mlx", "this version of hone has no plug-in for it yet" },
+static const struct { const char *name, *backend; } runtimes[] = {
+    { "llama.cpp", "llamacpp" },
+    { "onnxruntime", "onnxruntime" },
+    { "openvino", "openvino" },
+    { "mlx", "mlx" },
 };
 
 /* "CPU: AMD EPYC; CUDA0: ...": as the plug-in gives them. */
@@ -37,6 +37,14 @@ static json_t *devices_of(const char *text)
     return list;
 }
 
+/* One that cannot be used: what is wrong, and what helps. */
+static json_t *unavailable(const char *name, const char *cause, const char *remedy)
+{
+    char reason[sizeof((hone_err *)0)->cause + sizeof((hone_err *)0)->remedy + 4];
+    (void)snprintf(reason, sizeof reason, remedy[0] ? "%s: %s" : "%s%s", cause, remedy);
+    return json_pack("{s:s, s:n, s:b, s:[], s:s}", "name", name, "version", "available", 0, "devices", "reason", reason);
+}
+
 static json_t *runtime_of(const hone_ctx *ctx, size_t i)
 {
     char         version[128] = "", devices[1024] = "", path[4096];
@@ -44,15 +52,15 @@ static json_t *runtime_of(const hone_ctx *ctx, size_t i)
     hone_runner *r = NULL;
     int          n = snprintf(path, sizeof path, "%s/hone-backend-%s.so", ctx->libexec_dir ? ctx->libexec_dir : "", runtimes[i].backend);
     if (!ctx->libexec_dir || n < 0 || (size_t)n >= sizeof path || !hone_file_exists(path)) {
-        char reason[512];
-        (void)snprintf(reason, sizeof reason, "hone-backend-%s.so is not installed: %s", runtimes[i].backend, runtimes[i].install);
-        return json_pack("{s:s, s:n, s:b, s:[], s:s}", "name", runtimes[i].name, "version", "available", 0, "devices", "reason", reason);
+        char cause[80];
+        (void)snprintf(cause, sizeof cause, "hone-backend-%s.so is not installed", runtimes[i].backend);
+        return unavailable(runtimes[i].name, cause, hone_runner_install(runtimes[i].backend));
     }
     hone_code code = hone_runner_start(ctx, &(hone_runner_options){ .backend = runtimes[i].backend, .timeout_s = 30 }, &r, &why);
     if (code == HONE_OK) code = hone_runner_probe(r, version, sizeof version, devices, sizeof devices, &why);
     hone_runner_stop(r);
     if (code != HONE_OK)
-        return json_pack("{s:s, s:n, s:b, s:[], s:s}", "name", runtimes[i].name, "version", "available", 0, "devices", "reason", why.cause);
+        return unavailable(runtimes[i].name, why.cause, why.remedy);
     char shown[sizeof version];
     return json_pack("{s:s, s:s, s:b, s:o, s:s}", "name", runtimes[i].name, "version", hone_text_show(version, strlen(version), shown, sizeof shown), "available", 1, "devices", devices_of(devices),
                      "reason", "");

@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-#define HONE_PROTOCOL_VERSION 1u
+#define HONE_PROTOCOL_VERSION 2u
 #define HONE_FRAME_HEAD       16u
 #define HONE_FRAME_MAX        (64u << 20) /* bytes of payload: a row of 16 M floats, a prompt of 64 MiB */
 
@@ -23,12 +23,14 @@ typedef enum hone_msg {
     HONE_MSG_RENDER = 9,     /* bytes messages, bytes options (empty: none) */
     HONE_MSG_CAPTURE = 10,   /* ids */
     HONE_MSG_USAGE = 11,     /* - */
+    HONE_MSG_LAYERS = 12,    /* ids */
 
     /* Events. */
     HONE_MSG_ROW = 64,   /* u64 index, f32... to the end */
     HONE_MSG_TOKEN = 65, /* u32 id, f64 ms */
     HONE_MSG_STAT = 66,  /* bytes name, u64 n_mats, u64 n_cols, f32[n_mats*n_cols], u64[n_mats] */
     HONE_MSG_BEAT = 67,  /* -: still working */
+    HONE_MSG_LAYER = 68, /* u32 layer, u64 first row, u64 n_embd, f32... to the end: rows of one layer, in order */
 
     /* Answers. */
     HONE_MSG_HELLO = 128, /* u32 HONE_PROTOCOL_VERSION, bytes name of the plug-in: the first frame, id 0 (or FAIL) */

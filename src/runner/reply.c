@@ -82,6 +82,29 @@ static hone_code take_stat(hone_reply *r, hone_unpacker *u, hone_err *err)
     return HONE_OK;
 }
 
+/* Rows of one layer; the sink sees it when all of them are there. */
+static hone_code take_layer(hone_reply *r, hone_unpacker *u, hone_err *err)
+{
+    uint32_t layer = hone_unpack_u32(u);
+    uint64_t first = hone_unpack_u64(u), width = hone_unpack_u64(u), total;
+    if (r->op != HONE_MSG_LAYERS || u->bad) return broken(err, "a layer nobody asked for");
+    if (layer != r->next_layer || first != r->next_row) return broken(err, "a layer out of order");
+    if (width == 0 || width > HONE_FRAME_MAX || (r->row_len && width != r->row_len) || u->left == 0 || u->left % (4 * width) != 0 ||
+        u->left / (4 * width) > r->n - first || !hone_size_mul(r->n, width, &total) || total > SIZE_MAX / sizeof(float))
+        return broken(err, "a layer of an impossible shape");
+    r->row_len = (size_t)width;
+    float *v = scratch(r, (size_t)total);
+    if (!v) return HONE_NOMEM(err, "the values behind a layer");
+    size_t rows = u->left / (4 * (size_t)width);
+    hone_get_f32s(hone_unpack_array(u, rows * width, 4), v + first * width);
+    r->next_row += rows;
+    if (r->next_row < r->n) return HONE_OK;
+    r->next_row = 0;
+    r->next_layer++;
+    if (r->layer) r->layer(r->user, layer, v, r->n, r->row_len);
+    return HONE_OK;
+}
+
 static hone_code take_info(hone_reply *r, hone_unpacker *u, hone_err *err)
 {
     hone_backend_info i = { 0 };
@@ -101,6 +124,8 @@ static hone_code take_info(hone_reply *r, hone_unpacker *u, hone_err *err)
     put_text(hone_unpack_bytes(u), i.version, sizeof i.version);
     put_text(hone_unpack_bytes(u), i.device, sizeof i.device);
     put_text(hone_unpack_bytes(u), i.description, sizeof i.description);
+    put_text(hone_unpack_bytes(u), i.fallback, sizeof i.fallback);
+    i.text = hone_unpack_u8(u);
     if (!hone_unpack_done(u) || !isfinite(ms) || ms < 0 || i.n_vocab > INT32_MAX)
         return broken(err, "facts of a model that do not fit their frame");
     r->info = i;
@@ -177,6 +202,8 @@ static hone_code take_done(hone_reply *r, hone_unpacker *u, hone_err *err)
         r->sys_s = sys;
         return HONE_OK;
     }
+    case HONE_MSG_LAYERS:
+        return hone_unpack_done(u) && r->next_row == 0 && r->next_layer > 0 ? HONE_OK : broken(err, "layers that are not whole");
     case HONE_MSG_REWIND:
     case HONE_MSG_CAPTURE: return hone_unpack_done(u) ? HONE_OK : broken(err, "an answer that is too long");
     default: return broken(err, "an answer nobody asked for");
@@ -211,6 +238,7 @@ hone_code hone_reply_take(hone_reply *r, const hone_frame *f, hone_err *err)
     case HONE_MSG_ROW: return take_row(r, &u, err);
     case HONE_MSG_TOKEN: return take_token(r, &u, err);
     case HONE_MSG_STAT: return take_stat(r, &u, err);
+    case HONE_MSG_LAYER: return take_layer(r, &u, err);
     case HONE_MSG_BEAT: return hone_unpack_done(&u) ? HONE_OK : broken(err, "a sign of life with a load");
     case HONE_MSG_FAIL: return take_fail(r, &u, err);
     case HONE_MSG_HELLO: {

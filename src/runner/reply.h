@@ -10,10 +10,11 @@ typedef struct hone_reply { /* what one request expects; the fields its op needs
     uint64_t    id;
     hone_arena *arena;   /* TOKENIZE, DETOKENIZE, RENDER: where the answer goes */
     size_t      n;       /* ids in the request */
-    size_t      row_len; /* FORWARD: values per row */
+    size_t      row_len; /* FORWARD: values per row; LAYERS: per token */
     void (*row)(void *user, size_t index, const float *values, size_t n_values);
     void (*sink)(void *user, const char *name, const float *sum_sq, size_t n_mats, size_t n_cols, const uint64_t *counts);
-    void          *user;  /* of row and sink */
+    void (*layer)(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd);
+    void          *user;  /* of row, sink and layer */
     hone_generate *gen;   /* GENERATE */
     float         *nll;   /* NLL: [n-1] */
     char          *version, *devices; /* PROBE */
@@ -29,7 +30,8 @@ typedef struct hone_reply { /* what one request expects; the fields its op needs
     char             *text; /* DETOKENIZE, RENDER: NUL-terminated */
     size_t            text_len;
     double            user_s, sys_s; /* USAGE */
-    size_t            next_row;      /* FORWARD: rows come in order */
+    size_t            next_row;      /* FORWARD, LAYERS: rows come in order */
+    uint32_t          next_layer;    /* LAYERS: so do they */
     float            *scratch;       /* owned: hone_reply_release */
     size_t            scratch_len;
 } hone_reply;

@@ -63,6 +63,7 @@ static const char *op_name(hone_msg op)
     case HONE_MSG_RENDER: return "render";
     case HONE_MSG_CAPTURE: return "capture";
     case HONE_MSG_USAGE: return "usage";
+    case HONE_MSG_LAYERS: return "layers";
     default: return "start";
     }
 }
@@ -358,20 +359,26 @@ static hone_code begin(hone_runner *r, hone_msg op, hone_reply *reply, hone_err 
 }
 
 /* --- start and stop ------------------------------------------------------------------------------------------------------ */
+const char *hone_runner_install(const char *backend)
+{
+    static const char *const fetched[] = { "llamacpp", "onnxruntime", "openvino", "mlx" };
+    for (size_t i = 0; i < HONE_COUNT(fetched); i++)
+        if (strcmp(fetched[i], backend) == 0) return "run `make deps`, then build hone again";
+    return "build or install hone again: hone-runner and hone-backend-*.so belong together";
+}
+
 static hone_code find_programs(const hone_ctx *ctx, const hone_runner_options *opt, hone_arena *a, const char **runner, const char **dir,
                                hone_err *err)
 {
-    static const char AGAIN[] = "build or install hone again: hone-runner and hone-backend-*.so belong together";
     if (!ctx || !ctx->libexec_dir)
-        return HONE_FAIL(err, HONE_EUNSUPPORTED, AGAIN, "it is not known where hone-runner lies");
+        return HONE_FAIL(err, HONE_EUNSUPPORTED, hone_runner_install(""), "it is not known where hone-runner lies");
     *dir = opt->plugin_dir ? opt->plugin_dir : ctx->libexec_dir;
     *runner = hone_arena_printf(a, "%s/hone-runner", ctx->libexec_dir);
     const char *plugin = hone_arena_printf(a, "%s/hone-backend-%s.so", *dir, opt->backend);
     if (!*runner || !plugin) return HONE_NOMEM(err, "paths");
-    if (access(*runner, X_OK) != 0) return HONE_FAIL(err, HONE_EUNSUPPORTED, AGAIN, "no program '%s'", *runner);
+    if (access(*runner, X_OK) != 0) return HONE_FAIL(err, HONE_EUNSUPPORTED, hone_runner_install(""), "no program '%s'", *runner);
     if (!hone_file_exists(plugin))
-        return HONE_FAIL(err, HONE_EUNSUPPORTED,
-                         strcmp(opt->backend, "llamacpp") == 0 ? "run deps/llamacpp.sh, then build hone again" : AGAIN,
+        return HONE_FAIL(err, HONE_EUNSUPPORTED, hone_runner_install(opt->backend),
                          "runtime '%s' is not installed: no plug-in '%s'", opt->backend, plugin);
     return HONE_OK;
 }
@@ -460,7 +467,7 @@ hone_code hone_runner_start(const hone_ctx *ctx, const hone_runner_options *opt,
     hone_reply_release(&reply);
     hone_arena_release(&a);
     if (code != HONE_OK) {
-        if (code == HONE_EUNSUPPORTED && err && !err->remedy[0]) hone_err_set_remedy(err, "build or install hone again");
+        if (code == HONE_EUNSUPPORTED && err && !err->remedy[0]) hone_err_set_remedy(err, hone_runner_install(opt->backend));
         hone_runner_stop(r);
         return code;
     }
@@ -599,6 +606,17 @@ hone_code hone_runner_capture(hone_runner *r, const int32_t *ids, size_t n,
 {
     hone_reply reply = { .n = n, .sink = sink, .user = user };
     HONE_TRY(begin(r, HONE_MSG_CAPTURE, &reply, err));
+    hone_pack_ids(&r->pack, ids, n);
+    hone_code code = ask(r, &reply, err);
+    hone_reply_release(&reply);
+    return code;
+}
+
+hone_code hone_runner_layers(hone_runner *r, const int32_t *ids, size_t n,
+                             void (*layer)(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd), void *user, hone_err *err)
+{
+    hone_reply reply = { .n = n, .layer = layer, .user = user };
+    HONE_TRY(begin(r, HONE_MSG_LAYERS, &reply, err));
     hone_pack_ids(&r->pack, ids, n);
     hone_code code = ask(r, &reply, err);
     hone_reply_release(&reply);

@@ -13,7 +13,7 @@
 typedef struct hone_runner hone_runner;
 
 typedef struct hone_runner_options {
-    const char *backend;   /* "llamacpp" */
+    const char *backend;   /* "llamacpp", "onnxruntime", "openvino", "mlx" */
     double      timeout_s; /* longest silence before the child is taken for hung; 0: 300 */
     const char *plugin_dir; /* where hone-backend-*.so lies; NULL: ctx->libexec_dir, as hone-runner itself */
     uint64_t    max_rss_bytes; /* RLIMIT_AS is useless for mapped weights: the parent watches RSS and kills above this; 0: no limit */
@@ -26,11 +26,14 @@ typedef struct hone_runner_usage { /* of the child, from the OS; of a dead child
 
 /* Starts the child and loads the plug-in.  ctx is borrowed until hone_runner_stop.  HONE_EUNSUPPORTED with an install word when plug-in or runtime is missing. */
 hone_code hone_runner_start(const hone_ctx *ctx, const hone_runner_options *opt, hone_runner **out, hone_err *err);
+/* What makes a missing runtime available, for a remedy: "run `make deps`, then build hone again". */
+const char *hone_runner_install(const char *backend);
 /* Kills and reaps; NULL is fine. */
 void hone_runner_stop(hone_runner *r);
 
 hone_code hone_runner_probe(hone_runner *r, char *version, size_t version_cap, char *devices, size_t devices_cap, hone_err *err);
-/* load_ms: wall time in the child from the call to a usable model (first graph included). */
+/* load_ms: wall time in the child from the call to a usable model (first graph included).  info->device is where it runs, info->fallback
+ * why that is not the device of `how`.  Where info->text is false the next three and render are HONE_EUNSUPPORTED. */
 hone_code hone_runner_open(hone_runner *r, const hone_backend_open *how, hone_backend_info *info, double *load_ms, hone_err *err);
 /* ids in the arena. */
 hone_code hone_runner_tokenize(hone_runner *r, const char *text, size_t len, bool add_special, bool parse_special, hone_arena *a,
@@ -64,6 +67,9 @@ hone_code hone_runner_render(hone_runner *r, const char *messages, const char *o
 hone_code hone_runner_capture(hone_runner *r, const int32_t *ids, size_t n,
                               void (*sink)(void *user, const char *name, const float *sum_sq, size_t n_mats, size_t n_cols, const uint64_t *counts),
                               void *user, hone_err *err);
+/* The residual stream behind every layer (backend.h): layer is called once per layer, in order, values [n, n_embd]. */
+hone_code hone_runner_layers(hone_runner *r, const int32_t *ids, size_t n,
+                             void (*layer)(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd), void *user, hone_err *err);
 hone_code hone_runner_usage_get(hone_runner *r, hone_runner_usage *out, hone_err *err);
 long      hone_runner_pid(const hone_runner *r);
 #endif

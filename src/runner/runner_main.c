@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { FLUSH_BYTES = 256 * 1024, BEAT_MS = 1000 };
+enum { FLUSH_BYTES = 256 * 1024, LAYER_BYTES = 1 << 20 /* in one frame */, BEAT_MS = 1000 };
 
 typedef struct host {
     int                 fd;
@@ -228,7 +228,18 @@ static void do_open(host *h, hone_unpacker *u)
     hone_pack_bytes(&h->out, i->version, strnlen(i->version, sizeof i->version));
     hone_pack_bytes(&h->out, i->device, strnlen(i->device, sizeof i->device));
     hone_pack_bytes(&h->out, i->description, strnlen(i->description, sizeof i->description));
+    hone_pack_bytes(&h->out, i->fallback, strnlen(i->fallback, sizeof i->fallback));
+    hone_pack_u8(&h->out, i->text);
     done(h);
+}
+
+/* have: the plug-in has the function that is asked for. */
+static bool need_text(host *h, bool have, const char *missing)
+{
+    if (!need_model(h, false)) return false;
+    if (have && h->info.text) return true;
+    fail(h, HONE_EUNSUPPORTED, missing);
+    return false;
 }
 
 static void do_tokenize(host *h, hone_unpacker *u)
@@ -236,7 +247,7 @@ static void do_tokenize(host *h, hone_unpacker *u)
     bool       add = hone_unpack_u8(u), parse = hone_unpack_u8(u);
     hone_bytes text = hone_unpack_bytes(u);
     if (!hone_unpack_done(u)) leave(HONE_EBUG);
-    if (!need_model(h, false)) return;
+    if (!need_text(h, h->b->tokenize, "this runtime has no tokenizer")) return;
     hone_backend_error e = { "" };
     int32_t           *ids = NULL;
     size_t             n = text.len + 8, cap = 0;
@@ -274,7 +285,7 @@ static void do_detokenize(host *h, hone_unpacker *u)
     bool       remove = hone_unpack_u8(u), unparse = hone_unpack_u8(u);
     hone_bytes raw = hone_unpack_ids(u);
     if (!hone_unpack_done(u)) leave(HONE_EBUG);
-    if (!need_model(h, false)) return;
+    if (!need_text(h, h->b->detokenize, "this runtime has no tokenizer")) return;
     size_t   n;
     int32_t *ids = copy_ids(h, raw, &n);
     if (!ids) return;
@@ -301,11 +312,7 @@ static void do_render(host *h, hone_unpacker *u)
 {
     hone_bytes m = hone_unpack_bytes(u), o = hone_unpack_bytes(u);
     if (!hone_unpack_done(u)) leave(HONE_EBUG);
-    if (!need_model(h, false)) return;
-    if (!h->b->render) {
-        fail(h, HONE_EUNSUPPORTED, "this runtime renders no chat templates");
-        return;
-    }
+    if (!need_text(h, h->b->render, "this runtime renders no chat templates")) return;
     char              *messages = copy_text(m), *options = o.len ? copy_text(o) : NULL, *text = NULL;
     hone_backend_error e = { "" };
     size_t             len = 4096, cap = 0;
@@ -553,6 +560,48 @@ static void do_capture(host *h, hone_unpacker *u)
     free(ids);
 }
 
+/* A layer in as many frames as it takes. */
+static void send_layer(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd)
+{
+    host  *h = user;
+    size_t rows = LAYER_BYTES / sizeof *values / n_embd;
+    if (rows == 0) rows = 1;
+    for (size_t at = 0; at < n; at += rows) {
+        if (rows > n - at) rows = n - at;
+        hone_pack_begin(&h->out, HONE_MSG_LAYER, h->id);
+        hone_pack_u32(&h->out, layer);
+        hone_pack_u64(&h->out, at);
+        hone_pack_u64(&h->out, n_embd);
+        hone_pack_f32s(&h->out, values + at * n_embd, rows * n_embd);
+        finish_frame(h);
+    }
+}
+
+static void do_layers(host *h, hone_unpacker *u)
+{
+    hone_bytes raw = hone_unpack_ids(u);
+    if (!hone_unpack_done(u)) leave(HONE_EBUG);
+    if (!need_model(h, true)) return;
+    if (!h->b->layers) {
+        fail(h, HONE_EUNSUPPORTED, "this runtime does not show what is behind each layer");
+        return;
+    }
+    size_t   n;
+    int32_t *ids = copy_ids(h, raw, &n);
+    if (!ids) return;
+    if (check_ids(h, ids, n)) {
+        hone_backend_error e = { "" };
+        int                rc = h->b->layers(h->m, ids, n, send_layer, h, &e);
+        if (rc)
+            fail_with(h, rc, &e);
+        else if (h->err.code)
+            fail(h, (int)h->err.code, h->err.cause);
+        else
+            answer_empty(h);
+    }
+    free(ids);
+}
+
 static void do_usage(host *h)
 {
     struct rusage r = { 0 };
@@ -582,6 +631,7 @@ static void answer(host *h, const hone_frame *f)
     case HONE_MSG_RENDER: do_render(h, &u); break;
     case HONE_MSG_CAPTURE: do_capture(h, &u); break;
     case HONE_MSG_USAGE: do_usage(h); break;
+    case HONE_MSG_LAYERS: do_layers(h, &u); break;
     default: leave(HONE_EBUG);
     }
 }
@@ -655,11 +705,16 @@ static bool load(host *h, const char *dir)
     } else if (h->b->abi != HONE_BACKEND_ABI) {
         (void)snprintf(why, sizeof why, "'%s' was built for version %u of the plug-in interface, this is version %d", path, h->b->abi,
                        HONE_BACKEND_ABI);
-    } else if (!h->b->probe || !h->b->open || !h->b->close || !h->b->tokenize || !h->b->detokenize || !h->b->forward ||
-               !h->b->rewind) {
+    } else if (!h->b->probe || !h->b->open || !h->b->close || !h->b->forward || !h->b->rewind) {
         (void)snprintf(why, sizeof why, "'%s' lacks a function that every plug-in has", path);
     } else {
-        return true;
+        /* A runtime whose library is not there says so now, and not with the first model. */
+        char               version[256], devices[1024];
+        hone_backend_error e = { "" };
+        int                rc = h->b->probe(version, sizeof version, devices, sizeof devices, &e);
+        if (rc == 0) return true;
+        fail_with(h, rc, &e);
+        return false;
     }
     fail(h, HONE_EUNSUPPORTED, why);
     return false;

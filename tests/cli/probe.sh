@@ -25,9 +25,17 @@ fi
 "$HONE" probe --quick --json >"$tmp/doc" 2>"$tmp/err" || fail "probe --quick exits $?"
 "$validate" probe "$tmp/doc" || failed=1
 [ "$(field 'd["memory"]["not_measured"]["read_gb_s"]')" = "not asked to measure" ] || fail "--quick measures"
-[ -e "$HONE_BUILD_DIR/hone-backend-llamacpp.so" ] && [ "$(field 'd["runtimes"][0]["available"]')" != True ] &&
-    fail "llama.cpp is built but not found: $(field 'd["runtimes"][0]["reason"]')"
-[ "$(field 'd["runtimes"][1]["available"]')" = False ] || fail "onnxruntime without a plug-in is available"
+[ "$(field '[r["name"] for r in d["runtimes"]]')" = "['llama.cpp', 'onnxruntime', 'openvino', 'mlx']" ] || fail "not four runtimes"
+n=0
+for plugin in llamacpp onnxruntime openvino mlx; do # what is not built says how it comes; what is built is there, with its devices
+    if [ -e "$HONE_BUILD_DIR/hone-backend-$plugin.so" ]; then
+        [ "$(field "d['runtimes'][$n]['available'] and len(d['runtimes'][$n]['devices']) > 0 and d['runtimes'][$n]['reason'] == ''")" = True ] ||
+            fail "$plugin is built but not found: $(field "d['runtimes'][$n]")"
+    else
+        [ "$(field "d['runtimes'][$n]['available'] or 'make deps' not in d['runtimes'][$n]['reason']")" = False ] || fail "$plugin without a plug-in"
+    fi
+    n=$((n + 1))
+done
 "$HONE" probe --quick >"$tmp/out" 2>/dev/null || fail "probe for people exits $?"
 grep -q "^Processor" "$tmp/out" || fail "no section Processor"
 grep -q "Memory" "$tmp/out" || fail "no section Memory"

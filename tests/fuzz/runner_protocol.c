@@ -28,10 +28,18 @@ static void on_stat(void *user, const char *name, const float *sum_sq, size_t n_
     for (size_t i = 0; i < n_mats; i++) s->sum += (float)counts[i];
 }
 
+static void on_layer(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd)
+{
+    seen *s = user;
+    s->sum += (float)layer;
+    for (size_t i = 0; i < n * n_embd; i++) s->sum += values[i];
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const hone_msg ops[] = { HONE_MSG_PROBE,    HONE_MSG_OPEN,   HONE_MSG_TOKENIZE, HONE_MSG_DETOKENIZE, HONE_MSG_FORWARD, HONE_MSG_NLL,
-                                    HONE_MSG_GENERATE, HONE_MSG_RENDER, HONE_MSG_CAPTURE,  HONE_MSG_USAGE,      HONE_MSG_REWIND,  HONE_MSG_HELLO };
+                                    HONE_MSG_GENERATE, HONE_MSG_RENDER, HONE_MSG_CAPTURE,  HONE_MSG_USAGE,      HONE_MSG_REWIND,  HONE_MSG_HELLO,
+                                    HONE_MSG_LAYERS };
     if (size < 2) return 0;
     size_t   n = data[1] % 16u + 1;
     seen     s = { .row_len = 3 };
@@ -42,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!out || !ms || !nll) abort();
     hone_arena    a = { 0 };
     hone_generate g = { .max_new = (uint32_t)n, .out = out, .token_ms = ms };
-    hone_reply    r = { .op = ops[data[0] % HONE_COUNT(ops)], .id = 1, .arena = &a, .n = n, .row_len = s.row_len, .row = on_row, .sink = on_stat,
+    hone_reply    r = { .op = ops[data[0] % HONE_COUNT(ops)], .id = 1, .arena = &a, .n = n, .row_len = s.row_len, .row = on_row, .sink = on_stat, .layer = on_layer,
                         .user = &s, .gen = &g, .nll = nll, .version = version, .devices = devices, .version_cap = sizeof version,
                         .devices_cap = sizeof devices };
     hone_bytes in = { data + 2, size - 2 };

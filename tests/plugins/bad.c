@@ -1,5 +1,6 @@
 /* bad.c - a plug-in that misbehaves on demand, to prove that the parent lives on.  The path of the model it is asked to open is
- * "<op>:<deed>": what to do at "open" or at "forward".  "fine" does nothing wrong.  Built a second time with another ABI number. */
+ * "<op>:<deed>": what to do at "open" or at "forward".  "fine" does nothing wrong.  Built again with another ABI number, without text
+ * functions, and as a runtime whose library is not there. */
 #include "hone/backend.h"
 #include <signal.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #ifndef BAD_ABI
 #define BAD_ABI HONE_BACKEND_ABI
 #endif
-enum { VOCAB = 16, CONTEXT = 64 };
+enum { VOCAB = 16, CONTEXT = 64, WIDTH = 3, LAYERS = 2 };
 
 struct hone_backend_model {
     char     deed[64]; /* at forward; "" for none */
@@ -77,6 +78,10 @@ static int do_deed(const char *deed, hone_backend_error *e)
 
 static int probe(char *version, size_t version_cap, char *devices, size_t devices_cap, hone_backend_error *e)
 {
+#ifdef BAD_PROBE
+    (void)snprintf(e->why, sizeof e->why, "the library 'libbad.so' is not there");
+    return 4;
+#endif
     (void)e;
     (void)snprintf(version, version_cap, "0.bad");
     (void)snprintf(devices, devices_cap, "none");
@@ -94,13 +99,17 @@ static int open_model(const hone_backend_open *how, hone_backend_model **out, ho
     if (colon && !now) (void)snprintf(m->deed, sizeof m->deed, "%s", colon + 1);
     info->n_vocab = VOCAB;
     info->n_ctx = CONTEXT;
-    info->n_embd = 1;
+    info->n_embd = WIDTH;
+    info->text = true;
+    (void)snprintf(info->device, sizeof info->device, "cpu");
+    if (strcmp(how->device, "cpu") != 0) (void)snprintf(info->fallback, sizeof info->fallback, "no %s\033 here", how->device);
     *out = m;
     return 0;
 }
 
 static void close_model(hone_backend_model *m) { free(m); }
 
+#ifndef BAD_TEXT
 static int tokenize(hone_backend_model *m, const char *text, size_t len, bool add, bool parse, int32_t *ids, size_t cap, size_t *n,
                     hone_backend_error *e)
 {
@@ -126,6 +135,7 @@ static int detokenize(hone_backend_model *m, const int32_t *ids, size_t n, bool 
     if (*len <= cap) memset(text, 'x', *len);
     return 0;
 }
+#endif
 
 static int forward(hone_backend_model *m, const int32_t *ids, size_t n, uint32_t pos, const uint8_t *want,
                    void (*row)(void *, size_t, const float *, size_t), void *user, hone_backend_error *e)
@@ -159,6 +169,24 @@ static int rewind_to(hone_backend_model *m, uint32_t pos, hone_backend_error *e)
     return 0;
 }
 
+#ifndef BAD_TEXT
+/* Value: 100 * layer + id + column. */
+static int layers(hone_backend_model *m, const int32_t *ids, size_t n, void (*sink)(void *, uint32_t, const float *, size_t, size_t), void *user,
+                  hone_backend_error *e)
+{
+    bool torn = strcmp(m->deed, "torn") == 0, order = strcmp(m->deed, "order") == 0;
+    (void)e;
+    for (uint32_t l = 0; l < LAYERS; l++) {
+        float *v = calloc(n, WIDTH * sizeof *v);
+        if (!v) return 6;
+        for (size_t i = 0; i < n * WIDTH; i++) v[i] = (float)(100 * l + (uint32_t)ids[i / WIDTH] + i % WIDTH);
+        sink(user, order ? LAYERS - 1 - l : l, v, torn && l > 0 ? n - 1 : n, WIDTH);
+        free(v);
+    }
+    return 0;
+}
+#endif
+
 __attribute__((visibility("default"))) const hone_backend *hone_backend_entry(void)
 {
     static const hone_backend table = {
@@ -167,8 +195,11 @@ __attribute__((visibility("default"))) const hone_backend *hone_backend_entry(vo
         .probe = probe,
         .open = open_model,
         .close = close_model,
+#ifndef BAD_TEXT
         .tokenize = tokenize,
         .detokenize = detokenize,
+        .layers = layers,
+#endif
         .forward = forward,
         .rewind = rewind_to,
     };

@@ -1,7 +1,7 @@
 #include "runner/fixture.h"
 #include "base/file.h"
 #include "flow/convert.h"
-#include <dirent.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -21,16 +21,17 @@ void fixture_open(fixture *f)
     if (!mkdtemp(f->dir)) give_up(f->dir, "cannot be made");
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st;
+    (void)kind;
+    (void)at;
+    return remove(path);
+}
+
 void fixture_close(fixture *f)
 {
-    char path[sizeof f->dir + 300];
-    DIR *d = opendir(f->dir);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        (void)snprintf(path, sizeof path, "%s/%s", f->dir, e->d_name);
-        if (e->d_name[0] != '.') (void)unlink(path);
-    }
-    if (d) (void)closedir(d);
-    (void)rmdir(f->dir);
+    (void)nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     hone_arena_release(&f->a);
 }
 

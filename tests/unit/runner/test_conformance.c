@@ -8,9 +8,11 @@
 #include <cmocka.h>
 #include "base/file.h"
 #include "runner/fixture.h"
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 enum { MAX_TEXT = 40, TOLERANCE_PPM = 2000 /* of the spread of a row: the same sums in another order, at the precision of an f16 cache */ };
 
@@ -74,7 +76,7 @@ static void the_facts_of_a_model_make_sense(void **state)
 {
     (void)state;
     assert_true(info.n_vocab > 1 && info.n_ctx > 0 && info.n_embd > 0);
-    assert_true(info.n_params > info.n_vocab);
+    assert_true(info.n_params == 0 || info.n_params > info.n_vocab);
     assert_true(info.weights_bytes > 0);
     assert_true(info.bos < (int32_t)info.n_vocab && info.eos < (int32_t)info.n_vocab && info.eot < (int32_t)info.n_vocab);
     assert_true(info.runtime[0] && info.version[0] && info.device[0]);
@@ -82,6 +84,63 @@ static void the_facts_of_a_model_make_sense(void **state)
     hone_err err = { 0 };
     assert_int_equal(hone_runner_probe(r, version, sizeof version, devices, sizeof devices, &err), HONE_OK);
     assert_true(version[0] && devices[0]);
+    assert_true(strcmp(info.device, "cpu") != 0 || !info.fallback[0]); /* that was asked for */
+}
+
+/* A device that is not here is the processor instead, with the reason; "auto" is content with what there is. */
+static void another_device_falls_back_with_a_reason(void **state)
+{
+    static const char *const devices[] = { "auto", "gpu", "npu" };
+    (void)state;
+    for (size_t i = 0; i < HONE_COUNT(devices); i++) {
+        hone_backend_info v = { 0 };
+        hone_runner_stop(fixture_run(&f, backend, (hone_backend_open){ .path = model, .device = devices[i], .context = 64 }, &v));
+        assert_true(v.device[0]);
+        if (i > 0) assert_int_equal(strcmp(v.device, "cpu") == 0, v.fallback[0] != '\0');
+    }
+}
+
+typedef struct stream { /* what is behind the layers */
+    float *values;      /* [n_layers, MAX_TEXT, width] */
+    size_t n_layers, width;
+} stream;
+
+static void keep_layer(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd)
+{
+    stream *s = user;
+    assert_int_equal(layer, s->n_layers);
+    assert_true(n <= MAX_TEXT && n_embd > 0 && (s->width == 0 || s->width == n_embd));
+    s->width = n_embd;
+    s->values = realloc(s->values, (s->n_layers + 1) * MAX_TEXT * n_embd * sizeof(float));
+    assert_non_null(s->values);
+    memcpy(s->values + s->n_layers++ * MAX_TEXT * n_embd, values, n * n_embd * sizeof(float));
+}
+
+static void layers_show_a_causal_stream_and_leave_the_cache_empty(void **state)
+{
+    hone_err  err = { 0 };
+    stream    all = { 0 }, head = { 0 };
+    hone_code code = hone_runner_layers(r, ids, n_ids, keep_layer, &all, &err);
+    (void)state;
+    if (code == HONE_EUNSUPPORTED) { /* allowed, with a reason */
+        assert_true(err.cause[0]);
+        return;
+    }
+    if (code != HONE_OK) fail_msg("%s", err.cause);
+    assert_true(all.n_layers > 0);
+    assert_int_not_equal(hone_runner_forward(r, ids, 1, (uint32_t)n_ids, NULL, NULL, NULL, NULL, &err), HONE_OK);
+    assert_int_equal(hone_runner_layers(r, ids, 5, keep_layer, &head, &err), HONE_OK);
+    assert_int_equal(head.n_layers, all.n_layers);
+    for (size_t l = 0; l < all.n_layers; l++) {
+        for (size_t i = 0; i < n_ids * all.width; i++) assert_true(isfinite(all.values[l * MAX_TEXT * all.width + i]));
+        for (size_t i = 0; i < 5; i++) /* what comes later does not change what was */
+            assert_true(difference_ppm(all.values + (l * MAX_TEXT + i) * all.width, head.values + (l * MAX_TEXT + i) * all.width, all.width) <
+                        TOLERANCE_PPM);
+        const float *here = all.values + (l * MAX_TEXT + n_ids - 1) * all.width, *before = here - MAX_TEXT * all.width;
+        if (l > 0) assert_true(difference_ppm(here, before, all.width) > TOLERANCE_PPM); /* a layer does something */
+    }
+    free(all.values);
+    free(head.values);
 }
 
 static void text_comes_back_from_its_tokens(void **state)
@@ -89,6 +148,13 @@ static void text_comes_back_from_its_tokens(void **state)
     static const char *const texts[] = { "Hello, world!", "a  b\n\nc\td", "caf\xc3\xa9 \xf0\x9f\x99\x82 \xe6\x97\xa5\xe6\x9c\xac", "1234567890",
                                         "no , yes . really ?  she 's ; ha !", "" };
     (void)state;
+    if (!info.text) {
+        hone_err err = { 0 };
+        int32_t *t;
+        size_t   n;
+        assert_int_equal(hone_runner_tokenize(r, "a", 1, false, false, &f.a, &t, &n, &err), HONE_EUNSUPPORTED);
+        return;
+    }
     for (size_t i = 0; i < HONE_COUNT(texts); i++) {
         hone_err err = { 0 };
         int32_t *t = NULL;
@@ -278,6 +344,33 @@ static void usage_counts_this_process(void **state)
     assert_true(b.peak_rss_bytes >= a.peak_rss_bytes);
 }
 
+/* The first half of a file. */
+static void cut_file(const char *from, const char *to)
+{
+    hone_err  err = { 0 };
+    hone_file in = HONE_FILE_CLOSED;
+    assert_int_equal(hone_file_open(from, &in, &err), HONE_OK);
+    size_t n = (size_t)in.size / 2;
+    void  *half = hone_arena_alloc(&f.a, n + 1);
+    assert_non_null(half);
+    assert_int_equal(hone_file_read(&in, 0, half, n, &err), HONE_OK);
+    hone_file_close(&in);
+    assert_int_equal(hone_out_put(to, half, n, &err), HONE_OK);
+}
+
+/* Every file of a folder, cut. */
+static void cut_folder(const char *from, const char *to)
+{
+    DIR *d = opendir(from);
+    assert_non_null(d);
+    assert_int_equal(mkdir(to, 0777), 0);
+    for (struct dirent *e; (e = readdir(d));) {
+        const char *path = hone_arena_printf(&f.a, "%s/%s", from, e->d_name);
+        if (hone_file_exists(path)) cut_file(path, hone_arena_printf(&f.a, "%s/%s", to, e->d_name));
+    }
+    (void)closedir(d);
+}
+
 static void bad_files_are_bad_input(void **state)
 {
     hone_err     err = { 0 };
@@ -285,16 +378,12 @@ static void bad_files_are_bad_input(void **state)
     (void)state;
     const char *junk = hone_arena_printf(&f.a, "%s/junk.bin", f.dir), *cut = hone_arena_printf(&f.a, "%s/cut.bin", f.dir);
     char        noise[5000];
-    hone_bytes  head;
-    hone_file   in = HONE_FILE_CLOSED;
     for (size_t i = 0; i < sizeof noise; i++) noise[i] = (char)(i * 2654435761u >> 7);
     assert_int_equal(hone_out_put(junk, noise, sizeof noise, &err), HONE_OK);
-    assert_int_equal(hone_file_open(model, &in, &err), HONE_OK);
-    void *half = hone_arena_alloc(&f.a, (size_t)in.size / 2);
-    assert_int_equal(hone_file_read(&in, 0, half, (size_t)in.size / 2, &err), HONE_OK);
-    hone_file_close(&in);
-    head = (hone_bytes){ half, (size_t)in.size / 2 };
-    assert_int_equal(hone_out_put(cut, head.ptr, head.len, &err), HONE_OK);
+    if (hone_dir_exists(model))
+        cut_folder(model, cut);
+    else
+        cut_file(model, cut);
     const char *paths[] = { "/nonexistent/model", f.dir, junk, cut };
     assert_int_equal(hone_runner_start(&f.ctx, &(hone_runner_options){ .backend = backend, .timeout_s = 60 }, &own, &err), HONE_OK);
     for (size_t i = 0; i < HONE_COUNT(paths); i++) {
@@ -318,6 +407,13 @@ static void a_vocabulary_alone_tokenizes_and_nothing_more(void **state)
     int32_t          *t = NULL;
     size_t            n = 0;
     (void)state;
+    if (!info.text) {
+        hone_runner *bare = NULL;
+        assert_int_equal(hone_runner_start(&f.ctx, &(hone_runner_options){ .backend = backend, .timeout_s = 60 }, &bare, &err), HONE_OK);
+        assert_int_equal(hone_runner_open(bare, &(hone_backend_open){ .path = model, .vocab_only = true }, NULL, NULL, &err), HONE_EUNSUPPORTED);
+        hone_runner_stop(bare);
+        return;
+    }
     hone_runner *own = fixture_run(&f, backend, (hone_backend_open){ .path = model, .vocab_only = true }, &v);
     assert_int_equal(v.n_vocab, info.n_vocab);
     assert_int_equal(hone_runner_tokenize(own, TEXT, sizeof TEXT - 1, false, false, &f.a, &t, &n, &err), HONE_OK);
@@ -333,13 +429,17 @@ static int run_all(void)
     if (!fixture_have(&f, backend)) return 77;
     if (!model) model = fixture_gguf(&f, "examples/models/tale-8m", "f32");
     r = fixture_run(&f, backend, (hone_backend_open){ .path = model, .context = 256 }, &info);
-    if (hone_runner_tokenize(r, TEXT, sizeof TEXT - 1, false, false, &f.a, &ids, &n_ids, &err) != HONE_OK) {
+    if (!info.text) { /* any ids will do */
+        ids = HONE_ARENA_NEW(&f.a, int32_t, MAX_TEXT / 2);
+        for (n_ids = 0; n_ids < MAX_TEXT / 2; n_ids++) ids[n_ids] = (int32_t)((n_ids * 37 + 11) % info.n_vocab);
+    } else if (hone_runner_tokenize(r, TEXT, sizeof TEXT - 1, false, false, &f.a, &ids, &n_ids, &err) != HONE_OK) {
         printf("%s\n", err.cause);
         return 1;
     }
     if (n_ids > MAX_TEXT) n_ids = MAX_TEXT;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_facts_of_a_model_make_sense),
+        cmocka_unit_test(another_device_falls_back_with_a_reason),
         cmocka_unit_test(text_comes_back_from_its_tokens),
         cmocka_unit_test(the_same_request_gives_the_same_logits),
         cmocka_unit_test(only_wanted_rows_come),
@@ -349,6 +449,7 @@ static int run_all(void)
         cmocka_unit_test(generation_follows_the_largest_logit),
         cmocka_unit_test(generation_stops_at_the_end_of_the_context),
         cmocka_unit_test(likelihoods_are_those_of_the_logits),
+        cmocka_unit_test(layers_show_a_causal_stream_and_leave_the_cache_empty),
         cmocka_unit_test(usage_counts_this_process),
         cmocka_unit_test(bad_files_are_bad_input),
         cmocka_unit_test(a_vocabulary_alone_tokenizes_and_nothing_more),

@@ -183,6 +183,80 @@ static void an_encoder_gives_hidden_states_and_one_pooled_vector(void **state)
     hone_runner_stop(pool);
 }
 
+/* --- behind every layer -------------------------------------------------------------------------------------------------- */
+typedef struct last_layer {
+    float  v[REF_LEN][HIDDEN]; /* of the layer that came last */
+    size_t n, n_layers;
+} last_layer;
+
+static void take_layer(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd)
+{
+    last_layer *l = user;
+    assert_int_equal(layer, l->n_layers++);
+    assert_int_equal(n_embd, HIDDEN);
+    assert_true(n <= REF_LEN);
+    l->n = n;
+    memcpy(l->v, values, n * n_embd * sizeof *values);
+}
+
+static float bf16(uint16_t v)
+{
+    uint32_t bits = (uint32_t)v << 16;
+    float    x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* The last one through the checkpoint's own final norm and head must be the reference's logits. */
+static void behind_the_last_layer_stands_what_the_logits_are_made_of(void **state)
+{
+    const char     *file = SRC("examples/models/tale-8m/reference.safetensors"), *model = SRC("examples/models/tale-8m/model.safetensors");
+    const int32_t  *ids = narrow(fixture_tensor(&f, file, "input_ids", 2 * REF_LEN, 8), 2 * REF_LEN);
+    const float    *want = fixture_tensor(&f, file, "logits", 2 * REF_LEN * VOCAB, 4);
+    const uint16_t *norm = fixture_tensor(&f, model, "model.norm.weight", HIDDEN, 2);
+    const uint16_t *head = fixture_tensor(&f, model, "lm_head.weight", (size_t)VOCAB * HIDDEN, 2);
+    hone_err        err = { 0 };
+    double          worst = 0;
+    (void)state;
+    for (uint32_t batch = 0; batch < 8; batch += 7) { /* in one piece, and in pieces of 7 */
+        hone_runner *r = fixture_run(&f, "llamacpp", (hone_backend_open){ .path = tale, .exact = true, .batch = batch }, NULL);
+        last_layer   l = { .n = 0 };
+        if (hone_runner_layers(r, ids, REF_LEN, take_layer, &l, &err) != HONE_OK) fail_msg("%s", err.cause);
+        assert_int_equal(l.n_layers, LAYERS);
+        assert_int_equal(l.n, REF_LEN);
+        for (size_t i = 0; i < REF_LEN; i += 9) {
+            double square = 0;
+            for (size_t k = 0; k < HIDDEN; k++) square += (double)l.v[i][k] * (double)l.v[i][k];
+            double scale = 1 / sqrt(square / HIDDEN + 1e-5);
+            for (size_t j = 0; j < VOCAB; j += 17) {
+                double sum = 0;
+                for (size_t k = 0; k < HIDDEN; k++) sum += (double)l.v[i][k] * scale * (double)bf16(norm[k]) * (double)bf16(head[j * HIDDEN + k]);
+                worst = fmax(worst, fabs(sum - (double)want[i * VOCAB + j]));
+            }
+        }
+        hone_runner_stop(r);
+    }
+    assert_true(worst < 1e-4);
+}
+
+static void behind_the_last_layer_of_an_encoder_stand_its_hidden_states(void **state)
+{
+    const char    *file = SRC("tests/golden/tiny/bert/reference.safetensors");
+    const int32_t *ids = narrow(fixture_tensor(&f, file, "input_ids", 2 * BERT_LEN, 8), 2 * BERT_LEN);
+    const float   *hidden = fixture_tensor(&f, file, "last_hidden_state", 2 * BERT_LEN * 256, 4);
+    hone_err       err = { 0 };
+    last_layer     l = { .n = 0 };
+    double         worst = 0;
+    (void)state;
+    hone_runner *r = fixture_run(&f, "llamacpp", (hone_backend_open){ .path = bert, .exact = true, .embeddings = true }, NULL);
+    if (hone_runner_layers(r, ids, BERT_LEN, take_layer, &l, &err) != HONE_OK) fail_msg("%s", err.cause);
+    assert_int_equal(l.n, BERT_LEN);
+    for (size_t i = 0; i < BERT_LEN; i++)
+        for (size_t k = 0; k < 256; k++) worst = fmax(worst, fabs((double)l.v[i][k] - (double)hidden[i * 256 + k]));
+    assert_true(worst < 4e-3); /* as above */
+    hone_runner_stop(r);
+}
+
 /* --- activation statistics ------------------------------------------------------------------------------------------------- */
 typedef struct stats {
     size_t   n, n_experts, n_dense;
@@ -283,6 +357,8 @@ int main(void)
         cmocka_unit_test(memory_figures_are_those_of_the_shape),
         cmocka_unit_test(the_models_own_template_and_tokenizer_give_the_reference_ids),
         cmocka_unit_test(an_encoder_gives_hidden_states_and_one_pooled_vector),
+        cmocka_unit_test(behind_the_last_layer_stands_what_the_logits_are_made_of),
+        cmocka_unit_test(behind_the_last_layer_of_an_encoder_stand_its_hidden_states),
         cmocka_unit_test(capture_sums_the_squares_of_what_each_matrix_sees),
         cmocka_unit_test(capture_counts_the_rows_of_each_expert),
     };

@@ -262,6 +262,53 @@ static void statistics_of_impossible_shapes_are_refused(void **state)
     hone_pack_release(&p);
 }
 
+static size_t n_layers;
+static void   on_layer(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd)
+{
+    (void)user;
+    assert_int_equal(layer, n_layers);
+    assert_int_equal(n, 2);
+    assert_int_equal(n_embd, 3);
+    assert_true(values[5] == 6);
+    n_layers++;
+}
+
+static void layers_of_impossible_shapes_are_refused(void **state)
+{
+    const float values[] = { 1, 2, 3, 4, 5, 6 };
+    static const struct { uint32_t layer; uint64_t first, width; size_t n_values; bool good; } frames[] = {
+        { 0, 0, 3, 3, true },  /* half of the layer; the others may not be its other half */
+        { 1, 0, 3, 6, false }, { 0, 0, 3, 3, false }, { 0, 1, 0, 3, false }, { 0, 1, 2, 2, false }, { 0, 1, UINT64_MAX, 3, false },
+        { 0, 1, 3, 6, false }, { 0, 1, 3, 2, false }, { 0, UINT64_MAX, 3, 3, false },
+    };
+    hone_err    err = { 0 };
+    hone_packer p = { 0 };
+    hone_reply  r = { .op = HONE_MSG_LAYERS, .id = 1, .n = 2, .layer = on_layer };
+    (void)state;
+    for (size_t i = 0; i < HONE_COUNT(frames); i++) {
+        hone_pack_begin(&p, HONE_MSG_LAYER, 1);
+        hone_pack_u32(&p, frames[i].layer);
+        hone_pack_u64(&p, frames[i].first);
+        hone_pack_u64(&p, frames[i].width);
+        hone_pack_f32s(&p, values, frames[i].n_values);
+        assert_int_equal(take(&r, &p, &err), frames[i].good ? HONE_OK : HONE_ERUNTIME);
+    }
+    hone_pack_begin(&p, HONE_MSG_DONE, 1);
+    assert_int_equal(take(&r, &p, &err), HONE_ERUNTIME);
+    assert_string_equal(err.cause, BROKEN "layers that are not whole");
+    hone_pack_begin(&p, HONE_MSG_LAYER, 1);
+    hone_pack_u32(&p, 0);
+    hone_pack_u64(&p, 1);
+    hone_pack_u64(&p, 3);
+    hone_pack_f32s(&p, values + 3, 3);
+    assert_int_equal(take(&r, &p, &err), HONE_OK);
+    assert_int_equal(n_layers, 1);
+    hone_pack_begin(&p, HONE_MSG_DONE, 1);
+    assert_int_equal(take(&r, &p, &err), HONE_OK);
+    hone_reply_release(&r);
+    hone_pack_release(&p);
+}
+
 static void codes_and_words_of_a_failure_are_kept_within_bounds(void **state)
 {
     hone_err    err = { 0 };
@@ -299,6 +346,7 @@ int main(void)
         cmocka_unit_test(tokens_beyond_what_was_asked_never_reach_the_array),
         cmocka_unit_test(likelihoods_must_be_exactly_as_many_as_asked),
         cmocka_unit_test(statistics_of_impossible_shapes_are_refused),
+        cmocka_unit_test(layers_of_impossible_shapes_are_refused),
         cmocka_unit_test(codes_and_words_of_a_failure_are_kept_within_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -341,8 +341,8 @@ static void plug_ins_that_do_not_fit_are_refused(void **state)
     hone_ctx     nowhere = { .libexec_dir = "/nonexistent" };
     assert_int_equal(hone_runner_start(&ctx, &(hone_runner_options){ .backend = "bad_abi", .plugin_dir = plugins }, &r, &err),
                      HONE_EUNSUPPORTED);
-    assert_non_null(strstr(err.cause, "was built for version 77 of the plug-in interface, this is version 1"));
-    assert_string_equal(err.remedy, "build or install hone again");
+    assert_non_null(strstr(err.cause, "was built for version 77 of the plug-in interface, this is version 2"));
+    assert_string_equal(err.remedy, "build or install hone again: hone-runner and hone-backend-*.so belong together");
     assert_int_equal(hone_runner_start(&ctx, &(hone_runner_options){ .backend = "bad_empty", .plugin_dir = plugins }, &r, &err),
                      HONE_EUNSUPPORTED);
     assert_non_null(strstr(err.cause, "is not a plug-in of hone"));
@@ -350,9 +350,75 @@ static void plug_ins_that_do_not_fit_are_refused(void **state)
                      HONE_EUNSUPPORTED);
     (void)snprintf(want, sizeof want, "runtime 'other' is not installed: no plug-in '%s/hone-backend-other.so'", plugins);
     assert_string_equal(err.cause, want);
+    assert_int_equal(hone_runner_start(&ctx, &(hone_runner_options){ .backend = "mlx", .plugin_dir = plugins }, &r, &err), HONE_EUNSUPPORTED);
+    assert_string_equal(err.remedy, "run `make deps`, then build hone again");
+    assert_int_equal(hone_runner_start(&ctx, &(hone_runner_options){ .backend = "bad_probe", .plugin_dir = plugins }, &r, &err), HONE_EUNSUPPORTED);
+    assert_string_equal(err.cause, "the library 'libbad.so' is not there");
+    assert_true(err.remedy[0]);
     assert_int_equal(hone_runner_start(&nowhere, &(hone_runner_options){ .backend = "bad" }, &r, &err), HONE_EUNSUPPORTED);
     assert_string_equal(err.cause, "no program '/nonexistent/hone-runner'");
     assert_null(r);
+}
+
+static size_t n_layers;
+static void   on_layer(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd)
+{
+    const int32_t *ids = user;
+    assert_int_equal(layer, n_layers++);
+    assert_int_equal(n_embd, 3);
+    for (size_t i = 0; i < n * n_embd; i++) assert_true(values[i] == (float)(100 * layer + (uint32_t)ids[i / 3] + i % 3));
+}
+
+static void layers_come_in_order_and_whole(void **state)
+{
+    enum { MANY = 200000 }; /* more than one frame for each layer */
+    (void)state;
+    hone_err     err = { 0 };
+    hone_runner *r = start((hone_runner_options){ 0 });
+    int32_t     *ids = calloc(MANY, sizeof *ids);
+    assert_non_null(ids);
+    for (int i = 0; i < MANY; i++) ids[i] = i % 16;
+    assert_int_equal(open_bad(r, "fine", &err), HONE_OK);
+    n_layers = 0;
+    if (hone_runner_layers(r, ids, MANY, on_layer, ids, &err) != HONE_OK) fail_msg("%s", err.cause);
+    assert_int_equal(n_layers, 2);
+    static const struct { const char *deed, *cause; } lies[] = {
+        { "forward:torn", "the runtime's process does not keep the protocol: layers that are not whole" },
+        { "forward:order", "the runtime's process does not keep the protocol: a layer out of order" },
+    };
+    for (size_t i = 0; i < HONE_COUNT(lies); i++) {
+        hone_runner_stop(r);
+        r = start((hone_runner_options){ 0 });
+        assert_int_equal(open_bad(r, lies[i].deed, &err), HONE_OK);
+        assert_int_equal(hone_runner_layers(r, ids, 3, NULL, NULL, &err), HONE_ERUNTIME);
+        assert_string_equal(err.cause, lies[i].cause);
+    }
+    hone_runner_stop(r);
+    free(ids);
+}
+
+static void a_runtime_without_a_tokenizer_says_so(void **state)
+{
+    (void)state;
+    hone_err          err = { 0 };
+    hone_arena        a = { 0 };
+    hone_backend_info info = { 0 };
+    hone_runner      *r = start((hone_runner_options){ .backend = "bad_text" });
+    int32_t          *ids = NULL;
+    char             *text = NULL;
+    size_t            n = 0;
+    assert_int_equal(hone_runner_open(r, &(hone_backend_open){ .path = "fine", .device = "npu" }, &info, NULL, &err), HONE_OK);
+    assert_string_equal(info.device, "cpu");
+    assert_string_equal(info.fallback, "no npu\\x1b here"); /* what a runtime says is made safe to show */
+    assert_int_equal(hone_runner_tokenize(r, "a", 1, true, true, &a, &ids, &n, &err), HONE_EUNSUPPORTED);
+    assert_string_equal(err.cause, "this runtime has no tokenizer");
+    assert_int_equal(hone_runner_detokenize(r, (const int32_t[]){ 1 }, 1, true, true, &a, &text, &n, &err), HONE_EUNSUPPORTED);
+    assert_string_equal(err.cause, "this runtime has no tokenizer");
+    assert_int_equal(hone_runner_layers(r, (const int32_t[]){ 1 }, 1, NULL, NULL, &err), HONE_EUNSUPPORTED);
+    assert_string_equal(err.cause, "this runtime does not show what is behind each layer");
+    assert_int_equal(forward(r, &err), HONE_OK);
+    hone_runner_stop(r);
+    hone_arena_release(&a);
 }
 
 static void a_probe_names_version_and_devices(void **state)
@@ -393,6 +459,8 @@ int main(void)
         cmocka_unit_test(a_child_dumps_no_core_and_has_a_group_of_its_own),
         cmocka_unit_test(plug_ins_that_do_not_fit_are_refused),
         cmocka_unit_test(a_probe_names_version_and_devices),
+        cmocka_unit_test(layers_come_in_order_and_whole),
+        cmocka_unit_test(a_runtime_without_a_tokenizer_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
