@@ -123,6 +123,11 @@ const hone_ov_shape *hone_ov_shape_of(const hone_ov_ir *ir, hone_ov_port p)
     return p.layer < ir->n && p.output < ir->layers[p.layer].n_out ? &ir->layers[p.layer].out[p.output] : &none;
 }
 
+void hone_ov_set_names(hone_ov_ir *ir, hone_ov_port p, const char *names)
+{
+    if (p.layer < ir->n && p.output < ir->layers[p.layer].n_out) ir->layers[p.layer].out[p.output].names = copy(ir, names);
+}
+
 static void put_dims(hone_text *t, const hone_ov_shape *s)
 {
     for (uint32_t d = 0; d < s->n_dims; d++) hone_text_addf(t, "%s%" PRId64, d ? "," : "", s->dims[d]);
@@ -449,3 +454,5 @@ hone_code hone_ov_finish(hone_ov_ir *ir, hone_bytes *xml, hone_bytes *bin, uint6
 }
 
 uint64_t hone_ov_const_offset(const hone_ov_ir *ir, hone_ov_port p) { return ir->layers[p.layer].offset; }
+
+uint64_t hone_ov_const_bytes(const hone_ov_ir *ir, hone_ov_port p) { return ir->layers[p.layer].size; }

@@ -65,6 +65,9 @@ uint32_t hone_ov_add(hone_ov_ir *ir, const hone_ov_layer *l);
 /* The type and shape of an output, as it was given. */
 const hone_ov_shape *hone_ov_shape_of(const hone_ov_ir *ir, hone_ov_port p);
 
+/* Names the tensor of an output that has none yet. */
+void hone_ov_set_names(hone_ov_ir *ir, hone_ov_port p, const char *names);
+
 /* Short forms.  name NULL as above; one output. */
 hone_ov_port hone_ov_parameter(hone_ov_ir *ir, const char *name, const hone_ov_shape *shape); /* the tensor is called like the layer unless shape->names */
 uint32_t     hone_ov_result(hone_ov_ir *ir, const char *name, hone_ov_port p);
@@ -88,6 +91,7 @@ void hone_ov_info(hone_ov_ir *ir, const char *path, const char *value);
  * Errors: HONE_ERESOURCE when memory ran out at any time before, HONE_EUNSUPPORTED when the weights do not fit 64 bits, HONE_EBUG when a
  * name was given twice, a layer was given a port that is not there yet or a constant had another size than its shape. */
 hone_code hone_ov_finish(hone_ov_ir *ir, hone_bytes *xml, hone_bytes *bin, uint64_t *bin_total, hone_err *err);
-/* After that: where in the .bin a weight's or constant's bytes go. */
+/* After that: where in the .bin a weight's or constant's bytes go, and how many. */
 uint64_t hone_ov_const_offset(const hone_ov_ir *ir, hone_ov_port p);
+uint64_t hone_ov_const_bytes(const hone_ov_ir *ir, hone_ov_port p);
 #endif
