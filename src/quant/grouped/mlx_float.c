@@ -41,9 +41,10 @@ static uint8_t scale_of(const hone_grouped *g, float peak, float *divisor)
         *divisor = e4m3_value(code);
         return code;
     }
-    int e = s == 0 ? 0 : (int)rintf(hone_scale_seen(g->scale, (float)log2((double)s)));
-    *divisor = power_of_two(e);
-    return (uint8_t)(e + 127);
+    /* The next power of two that is not below s: nothing is cut off. */
+    uint32_t bits = hone_f32_bits(s == 0 ? 1.0f : s), e = (bits >> 23) + ((bits & 0x7fffffu) != 0);
+    *divisor = power_of_two((int)e - 127);
+    return (uint8_t)e;
 }
 
 void hone_mlx_float_encode(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])

@@ -1,34 +1,15 @@
 /* test_affine.c - MLX's affine codes against the worked example, mlx's own bytes, and the bound that rounding promises.
- * Golden hashes: tests/golden/mlx/affine.py made them by mx.quantize of mlx 0.32.4 on the CPU, over the rows of row() here. */
+ * Golden hashes: tests/golden/mlx/affine.py made them by mx.quantize of mlx 0.32.4 on the CPU, over the rows of hash_row.h. */
 #include "base/file.h"
 #include "quant/affine.h"
 #include "quant/half.h"
-#include <math.h>
+#include "quant/hash_row.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
 enum { ROWS = 24, COLS = 384 };
-
-/* Numbers that any program can make: a multiplicative hash, whole multiples of 2^-12, scaled by powers of two; some rows are special. */
-static void row(uint32_t r, float *x)
-{
-    for (uint32_t c = 0; c < COLS; c++) {
-        uint32_t h = (r * COLS + c + 1) * 2654435761u;
-        float    v = (float)((int32_t)(h >> 19) - 4096) / 4096.0f * (float)(1u << (r % 5));
-        if (r == 1) v = 0;
-        if (r == 2) v = 0.75f;
-        if (r == 3) v = -0.75f;
-        if (r == 4) v = fabsf(v);
-        if (r == 5) v = -fabsf(v);
-        if (r == 6 && c % 64 != 7) v = 0;
-        if (r == 7) v *= 0x1p-20f;
-        if (r == 8) v *= 0x1p-30f;
-        if (r == 9 && c % 50 == 0) v *= 64;
-        x[c] = v;
-    }
-}
 
 static const struct {
     uint32_t    bits, group;
@@ -50,7 +31,7 @@ static void bytes_are_those_of_mlx(void **state)
         char        hex[65];
         assert_true(hone_affine_valid(&a));
         for (uint32_t r = 0; r < ROWS; r++) {
-            row(r, x);
+            hash_row(r, COLS, x);
             hone_affine_encode_row(&a, x, COLS, out + r * n_code, scales + r * n_scale, biases + r * n_scale);
         }
         assert_int_equal(hone_sha256((hone_bytes){ out, ROWS * (n_code + 2 * n_scale) }, hex, NULL), HONE_OK);
@@ -72,7 +53,7 @@ static void nothing_is_further_than_half_a_step_and_the_larger_end_is_exact(void
             hone_affine a = { widths[k], 64, HONE_DTYPE_F32 };
             uint8_t     codes[COLS], scales[COLS / 64 * 4], biases[COLS / 64 * 4];
             float       x[COLS], y[COLS];
-            row(r, x);
+            hash_row(r, COLS, x);
             hone_affine_encode_row(&a, x, COLS, codes, scales, biases);
             hone_affine_decode_row(&a, codes, scales, biases, y, COLS);
             for (size_t g = 0; g < COLS; g += 64) {
