@@ -1,7 +1,7 @@
-/* gen_llama.c - writes a Llama checkpoint of the shape of TinyLlama-1.1B with random bf16 weights, for `make bench`.
- * Usage: gen_llama OUT-FOLDER LAYERS      (22 layers: 1.1 G parameters, 2.2 GB)
- * Writes model.safetensors and config.json; the caller puts a tokenizer beside them.  The same bytes on every run.
- * Shape: TinyLlama/TinyLlama-1.1B config.json.  Layout: safetensors README, "Format". */
+/* gen_llama.c - writes a Llama checkpoint with random bf16 weights, for `make bench`.
+ * Usage: gen_llama OUT-FOLDER LAYERS [1b|7b]      (1b with 22 layers: 1.1 G parameters, 2.2 GB; 7b with 32: 6.7 G, 13.5 GB)
+ * Writes config.json and model.safetensors, or shards of at most 5 GB with their index; the caller puts a tokenizer beside them.  The same
+ * bytes on every run.  Shapes: config.json of TinyLlama/TinyLlama-1.1B and meta-llama/Llama-2-7b.  Layout: safetensors README, "Format". */
 #include "base/bytes.h"
 #include "base/err.h"
 #include <errno.h>
@@ -12,8 +12,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { HIDDEN = 2048, FFN = 5632, VOCAB = 32000, HEADS = 32, KV_HEADS = 4, HEAD_DIM = HIDDEN / HEADS };
-#define CHUNK 65536u
+#define CHUNK       65536u
+#define SHARD_BYTES 5000000000u
+
+typedef struct shape { const char *name; unsigned hidden, ffn, vocab, heads, kv_heads; } shape;
+static const shape shapes[] = { { "1b", 2048, 5632, 32000, 32, 4 }, { "7b", 4096, 11008, 32000, 32, 32 } };
 
 typedef struct tensor {
     char     name[96];
@@ -89,77 +92,126 @@ static FILE *create(const char *dir, const char *name)
     return f;
 }
 
+static tensor *list_tensors(const shape *s, unsigned long layers, size_t *n)
+{
+    unsigned head_dim = s->hidden / s->heads;
+    tensor  *list = calloc(3 + 9 * layers, sizeof *list);
+    if (!list) die("memory");
+    *n = 0;
+    add(list, n, s->vocab, s->hidden, "model.embed_tokens.weight");
+    for (unsigned long l = 0; l < layers; l++) {
+        add(list, n, 0, s->hidden, "model.layers.%lu.input_layernorm.weight", l);
+        add(list, n, s->heads * head_dim, s->hidden, "model.layers.%lu.self_attn.q_proj.weight", l);
+        add(list, n, s->kv_heads * head_dim, s->hidden, "model.layers.%lu.self_attn.k_proj.weight", l);
+        add(list, n, s->kv_heads * head_dim, s->hidden, "model.layers.%lu.self_attn.v_proj.weight", l);
+        add(list, n, s->hidden, s->heads * head_dim, "model.layers.%lu.self_attn.o_proj.weight", l);
+        add(list, n, 0, s->hidden, "model.layers.%lu.post_attention_layernorm.weight", l);
+        add(list, n, s->ffn, s->hidden, "model.layers.%lu.mlp.gate_proj.weight", l);
+        add(list, n, s->ffn, s->hidden, "model.layers.%lu.mlp.up_proj.weight", l);
+        add(list, n, s->hidden, s->ffn, "model.layers.%lu.mlp.down_proj.weight", l);
+    }
+    add(list, n, 0, s->hidden, "model.norm.weight");
+    add(list, n, s->vocab, s->hidden, "lm_head.weight");
+    return list;
+}
+
+/* Tensors first .. end of the list in one file; tensor i has seed i + 1 wherever it lies. */
+static void write_shard(const char *dir, const char *name, const tensor *list, size_t first, size_t end)
+{
+    size_t   room = 128 + (end - first) * 256, len = 0;
+    uint64_t off = 0;
+    uint8_t  word[8];
+    char    *head = malloc(room);
+    if (!head) die("memory");
+    len += (size_t)snprintf(head + len, room - len, "{\"__metadata__\":{\"format\":\"pt\"}");
+    for (size_t i = first; i < end; i++) {
+        const tensor *t = &list[i];
+        uint64_t      to = off + 2 * elements(t);
+        char          dims[64];
+        if (t->rows) (void)snprintf(dims, sizeof dims, "%" PRIu64 ",%" PRIu64, t->rows, t->cols);
+        else (void)snprintf(dims, sizeof dims, "%" PRIu64, t->cols);
+        len += (size_t)snprintf(head + len, room - len, ",\"%s\":{\"dtype\":\"BF16\",\"shape\":[%s],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}",
+                                t->name, dims, off, to);
+        off = to;
+    }
+    len += (size_t)snprintf(head + len, room - len, "}");
+    while (len % 8) head[len++] = ' ';
+    FILE *f = create(dir, name);
+    hone_put_le64(word, len);
+    if (fwrite(word, 1, 8, f) != 8 || fwrite(head, 1, len, f) != len) die(name);
+    for (size_t i = first; i < end; i++) write_tensor(f, &list[i], i + 1);
+    if (fclose(f) != 0) die(name);
+    free(head);
+}
+
+/* Greedy: a shard ends before the tensor that would make it too long.  Returns the end of the shard that begins at first. */
+static size_t shard_end(const tensor *list, size_t n, size_t first)
+{
+    uint64_t bytes = 0;
+    size_t   i = first;
+    while (i < n && (i == first || bytes + 2 * elements(&list[i]) <= SHARD_BYTES)) bytes += 2 * elements(&list[i++]);
+    return i;
+}
+
+static void write_weights(const char *dir, const tensor *list, size_t n, uint64_t bytes)
+{
+    size_t shards = 0, at = 0;
+    char   name[64];
+    for (size_t i = 0; i < n; i = shard_end(list, n, i)) shards++;
+    if (shards == 1) {
+        write_shard(dir, "model.safetensors", list, 0, n);
+        return;
+    }
+    FILE *index = create(dir, "model.safetensors.index.json");
+    fprintf(index, "{\"metadata\":{\"total_size\":%" PRIu64 "},\"weight_map\":{", bytes);
+    for (size_t k = 1; k <= shards; k++) {
+        size_t end = shard_end(list, n, at);
+        (void)snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", k, shards);
+        write_shard(dir, name, list, at, end);
+        for (; at < end; at++) fprintf(index, "%s\n\"%s\":\"%s\"", at ? "," : "", list[at].name, name);
+    }
+    fprintf(index, "}}\n");
+    if (fclose(index) != 0) die("model.safetensors.index.json");
+}
+
+static void write_config(const char *dir, const shape *s, unsigned long layers)
+{
+    FILE *f = create(dir, "config.json");
+    fprintf(f,
+            "{\n  \"architectures\": [\"LlamaForCausalLM\"],\n  \"model_type\": \"llama\",\n  \"hidden_size\": %u,\n"
+            "  \"intermediate_size\": %u,\n  \"num_hidden_layers\": %lu,\n  \"num_attention_heads\": %u,\n"
+            "  \"num_key_value_heads\": %u,\n  \"head_dim\": %u,\n  \"max_position_embeddings\": 2048,\n"
+            "  \"rope_theta\": 10000.0,\n  \"rms_norm_eps\": 1e-05,\n  \"hidden_act\": \"silu\",\n"
+            "  \"attention_bias\": false,\n  \"mlp_bias\": false,\n  \"tie_word_embeddings\": false,\n"
+            "  \"vocab_size\": %u,\n  \"bos_token_id\": 1,\n  \"eos_token_id\": 0,\n  \"torch_dtype\": \"bfloat16\"\n}\n",
+            s->hidden, s->ffn, layers, s->heads, s->kv_heads, s->hidden / s->heads, s->vocab);
+    if (fclose(f) != 0) die("config.json");
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: gen_llama OUT-FOLDER LAYERS\n");
+    const shape *s = &shapes[0];
+    if (argc != 3 && argc != 4) {
+        fprintf(stderr, "usage: gen_llama OUT-FOLDER LAYERS [1b|7b]\n");
         return 2;
     }
-    const char   *dir = argv[1];
     unsigned long layers = strtoul(argv[2], NULL, 10);
     if (layers < 1 || layers > 100) {
         fprintf(stderr, "gen_llama: layers is '%s', must be 1..100\n", argv[2]);
         return 2;
     }
-    if (mkdir(dir, 0777) != 0 && errno != EEXIST) die(dir);
-
-    tensor *list = calloc(3 + 9 * layers, sizeof *list);
-    if (!list) die("memory");
-    size_t n = 0;
-    add(list, &n, VOCAB, HIDDEN, "model.embed_tokens.weight");
-    for (unsigned long l = 0; l < layers; l++) {
-        add(list, &n, 0, HIDDEN, "model.layers.%lu.input_layernorm.weight", l);
-        add(list, &n, HEADS * HEAD_DIM, HIDDEN, "model.layers.%lu.self_attn.q_proj.weight", l);
-        add(list, &n, KV_HEADS * HEAD_DIM, HIDDEN, "model.layers.%lu.self_attn.k_proj.weight", l);
-        add(list, &n, KV_HEADS * HEAD_DIM, HIDDEN, "model.layers.%lu.self_attn.v_proj.weight", l);
-        add(list, &n, HIDDEN, HEADS * HEAD_DIM, "model.layers.%lu.self_attn.o_proj.weight", l);
-        add(list, &n, 0, HIDDEN, "model.layers.%lu.post_attention_layernorm.weight", l);
-        add(list, &n, FFN, HIDDEN, "model.layers.%lu.mlp.gate_proj.weight", l);
-        add(list, &n, FFN, HIDDEN, "model.layers.%lu.mlp.up_proj.weight", l);
-        add(list, &n, HIDDEN, FFN, "model.layers.%lu.mlp.down_proj.weight", l);
+    if (argc == 4 && strcmp(argv[3], s->name) != 0 && strcmp(argv[3], (++s)->name) != 0) {
+        fprintf(stderr, "gen_llama: shape is '%s', must be 1b or 7b\n", argv[3]);
+        return 2;
     }
-    add(list, &n, 0, HIDDEN, "model.norm.weight");
-    add(list, &n, VOCAB, HIDDEN, "lm_head.weight");
-
-    size_t room = 128 + n * 256, len = 0;
-    char  *head = malloc(room);
-    if (!head) die("memory");
-    uint64_t off = 0, parameters = 0;
-    len += (size_t)snprintf(head + len, room - len, "{\"__metadata__\":{\"format\":\"pt\"}");
-    for (size_t i = 0; i < n; i++) {
-        const tensor *t = &list[i];
-        uint64_t      end = off + 2 * elements(t);
-        char          shape[64];
-        if (t->rows) (void)snprintf(shape, sizeof shape, "%" PRIu64 ",%" PRIu64, t->rows, t->cols);
-        else (void)snprintf(shape, sizeof shape, "%" PRIu64, t->cols);
-        len += (size_t)snprintf(head + len, room - len,
-                                ",\"%s\":{\"dtype\":\"BF16\",\"shape\":[%s],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}",
-                                t->name, shape, off, end);
-        off = end;
-        parameters += elements(t);
-    }
-    len += (size_t)snprintf(head + len, room - len, "}");
-    while (len % 8) head[len++] = ' ';
-
-    uint8_t word[8];
-    FILE   *f = create(dir, "model.safetensors");
-    hone_put_le64(word, len);
-    if (fwrite(word, 1, 8, f) != 8 || fwrite(head, 1, len, f) != len) die("model.safetensors");
-    for (size_t i = 0; i < n; i++) write_tensor(f, &list[i], i + 1);
-    if (fclose(f) != 0) die("model.safetensors");
-
-    f = create(dir, "config.json");
-    fprintf(f,
-            "{\n  \"architectures\": [\"LlamaForCausalLM\"],\n  \"model_type\": \"llama\",\n  \"hidden_size\": %d,\n"
-            "  \"intermediate_size\": %d,\n  \"num_hidden_layers\": %lu,\n  \"num_attention_heads\": %d,\n"
-            "  \"num_key_value_heads\": %d,\n  \"head_dim\": %d,\n  \"max_position_embeddings\": 2048,\n"
-            "  \"rope_theta\": 10000.0,\n  \"rms_norm_eps\": 1e-05,\n  \"hidden_act\": \"silu\",\n"
-            "  \"attention_bias\": false,\n  \"mlp_bias\": false,\n  \"tie_word_embeddings\": false,\n"
-            "  \"vocab_size\": %d,\n  \"bos_token_id\": 1,\n  \"eos_token_id\": 0,\n  \"torch_dtype\": \"bfloat16\"\n}\n",
-            HIDDEN, FFN, layers, HEADS, KV_HEADS, HEAD_DIM, VOCAB);
-    if (fclose(f) != 0) die("config.json");
-    printf("%" PRIu64 " parameters, %" PRIu64 " bytes\n", parameters, off);
-    free(head);
+    if (mkdir(argv[1], 0777) != 0 && errno != EEXIST) die(argv[1]);
+    size_t   n;
+    uint64_t parameters = 0;
+    tensor  *list = list_tensors(s, layers, &n);
+    for (size_t i = 0; i < n; i++) parameters += elements(&list[i]);
+    write_weights(argv[1], list, n, 2 * parameters);
+    write_config(argv[1], s, layers);
+    printf("%" PRIu64 " parameters, %" PRIu64 " bytes\n", parameters, 2 * parameters);
     free(list);
     return 0;
 }
