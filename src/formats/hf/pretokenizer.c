@@ -11,7 +11,7 @@ const size_t hone_hf_n_pretokenizers = HONE_COUNT(hone_hf_pretokenizers);
 /* Two spellings of one rule; the second is how tools without (?i:) write it. */
 static const char CONTRACTIONS[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 static const char CONTRACTIONS_LONG[] = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
-static const char GPT2_SPLIT[] = "split 's|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+static const char GPT2_SPLIT[] = "split " HONE_HF_GPT2_RULE;
 
 hone_code hone_hf_pretokenizer_unknown(const json_t *pre, hone_err *err)
 {
@@ -130,4 +130,11 @@ const hone_hf_pretokenizer *hone_hf_pretokenizer_find(const char *definition, bo
     }
     *exact = best && best->ignore_merges == ignore_merges;
     return best;
+}
+
+const hone_hf_pretokenizer *hone_hf_pretokenizer_named(const char *name)
+{
+    for (size_t i = 0; i < hone_hf_n_pretokenizers; i++)
+        if (strcmp(hone_hf_pretokenizers[i].name, name) == 0) return &hone_hf_pretokenizers[i];
+    return NULL;
 }

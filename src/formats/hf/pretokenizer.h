@@ -4,6 +4,9 @@
 #include "base/arena.h"
 #include "base/json.h"
 
+/* The rule that the word "gpt2" stands for. */
+#define HONE_HF_GPT2_RULE "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+
 typedef struct hone_hf_pretokenizer { /* a row of pretokenizers.def */
     const char *name;
     bool        ignore_merges, clean_spaces;
@@ -19,6 +22,8 @@ hone_code hone_hf_pretokenizer_spell(const json_t *pre, hone_arena *a, const cha
 /* The row that splits like definition.  A row with the same ignore_merges is taken before others, then one with the same
  * clean_spaces (-1: not said), then the first; NULL when there is none.  *exact: ignore_merges is the same. */
 const hone_hf_pretokenizer *hone_hf_pretokenizer_find(const char *definition, bool ignore_merges, int clean_spaces, bool *exact);
+/* The first row of a name of llama.cpp's, NULL when there is none: its spelling of the rule is the plainest. */
+const hone_hf_pretokenizer *hone_hf_pretokenizer_named(const char *name);
 /* HONE_EUNSUPPORTED with the definition, shortened, and where a row would be added. */
 hone_code hone_hf_pretokenizer_unknown(const json_t *pre, hone_err *err);
 #endif

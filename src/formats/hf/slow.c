@@ -90,6 +90,7 @@ hone_code hone_hf_read_sentencepiece(hone_hf_reader *r, const hone_sp *sp, const
         HONE_TRY(hone_hf_vocab_add(&r->v, (uint32_t)i, text, p->len, err));
         r->v.tokens[i].score = p->score;
         r->v.tokens[i].type = p->type;
+        r->v.tokens[i].special = p->type == HONE_TOKEN_CONTROL || p->type == HONE_TOKEN_UNKNOWN;
     }
     HONE_TRY(read_added_json(r, added, err));
     HONE_TRY(hone_hf_read_decoder_tokens(r, err));
@@ -155,7 +156,9 @@ hone_code hone_hf_read_vocab_txt(hone_hf_reader *r, hone_bytes text, hone_err *e
         const char *name = specials[i].usual;
         if (json_is_string(json_object_get(r->config, specials[i].key))) name = json_string_value(json_object_get(r->config, specials[i].key));
         ids[i] = hone_hf_vocab_find(&r->v, name, strlen(name));
-        if (ids[i] >= 0) r->v.tokens[ids[i]].type = HONE_TOKEN_CONTROL;
+        if (ids[i] < 0) continue;
+        r->v.tokens[ids[i]].type = HONE_TOKEN_CONTROL;
+        r->v.tokens[ids[i]].special = true;
     }
     if (ids[0] < 0 || ids[1] < 0 || ids[3] < 0)
         return HONE_FAIL(err, HONE_EINPUT, "check that this vocab.txt belongs to a BERT", "vocab.txt has no %s", ids[0] < 0 ? "[UNK]" : ids[1] < 0 ? "[SEP]" : "[CLS]");
@@ -220,7 +223,10 @@ hone_code hone_hf_read_vocab_json(hone_hf_reader *r, const json_t *vocab, hone_b
     HONE_TRY(hone_hf_read_decoder_tokens(r, err));
     if (!decoder_tokens(r)) { /* old releases: the one special token of GPT-2 is nowhere called special */
         int64_t end = hone_hf_vocab_find(&r->v, "<|endoftext|>", 13);
-        if (end >= 0) r->v.tokens[end].type = HONE_TOKEN_CONTROL;
+        if (end >= 0) {
+            r->v.tokens[end].type = HONE_TOKEN_CONTROL;
+            r->v.tokens[end].special = true;
+        }
     }
     json_t   *list = json_array();
     hone_code code = list ? HONE_OK : HONE_NOMEM(err, "the merges");

@@ -102,6 +102,8 @@ hone_code hone_hf_read_special(hone_hf_reader *r, const json_t *map, const json_
     if (t->bos < 0) t->add_bos = false;
     if (t->eos < 0) t->add_eos = false;
     read_ends(r, generation);
+    json_int_t max = json_integer_value(json_object_get(r->config, "model_max_length")); /* "no limit" is written as 10^30 */
+    if (max > 0 && max < INT32_MAX) t->max_length = (uint32_t)max;
     if (json_is_boolean(json_object_get(r->config, "clean_up_tokenization_spaces")))
         t->clean_spaces = json_is_true(json_object_get(r->config, "clean_up_tokenization_spaces"));
     if (t->kind == HONE_TOK_WORDPIECE || t->kind == HONE_TOK_UNIGRAM)

@@ -128,6 +128,7 @@ hone_code hone_hf_add_token(hone_hf_reader *r, uint32_t id, const json_t *token,
         HONE_TRY(hone_json_bool(token, "rstrip", &t->rstrip, err));
         HONE_TRY(hone_json_bool(token, "normalized", &t->normalized, err));
     }
+    t->special = special;
     t->type = special || looks_special(text, len) ? HONE_TOKEN_CONTROL : HONE_TOKEN_USER;
     return HONE_OK;
 }
@@ -257,10 +258,11 @@ static bool read_metaspace(const json_t *step, prefix *p, bool *split)
     return true;
 }
 
-static void set_prefix(hone_hf_reader *r, prefix p)
+static void set_prefix(hone_hf_reader *r, prefix p, bool metaspace)
 {
     r->t.add_space_prefix = p != PREFIX_NONE;
     r->t.prefix_once = p == PREFIX_FIRST;
+    r->t.prefix_not_double = p == PREFIX_ALWAYS && metaspace;
 }
 
 /* ---- byte-level BPE ------------------------------------------------------------------------------------------------ */
@@ -282,6 +284,10 @@ hone_code hone_hf_choose_pretokenizer(hone_hf_reader *r, const char *definition,
     }
     r->t.pre = row->name;
     r->t.pre_cleans = row->clean_spaces;
+    if (!ignore_merges) return HONE_OK;
+    bool all = false;
+    HONE_TRY(hone_hf_merges_reach_all(r, &all, err));
+    r->t.whole_words = !all;
     return HONE_OK;
 }
 
@@ -378,7 +384,7 @@ static hone_code read_sp_bpe(hone_hf_reader *r, const json_t *root, const json_t
     const json_t *s[STEPS_MAX + 1];
     size_t        n = steps(norm, "normalizers", s, STEPS_MAX);
     prefix        p = PREFIX_NONE, p2 = PREFIX_NONE;
-    bool          spaces = false, split = false;
+    bool          spaces = false, split = false, metaspace = false;
     for (size_t i = 0; i < n; i++) {
         if (i < STEPS_MAX && is_replace(s[i], "String", " ", HONE_HF_SPACE)) spaces = true;
         else if (i < STEPS_MAX && strcmp(hone_hf_type(s[i]), "Prepend") == 0 && string_is(s[i], "prepend", HONE_HF_SPACE)) p = PREFIX_ALWAYS;
@@ -386,7 +392,8 @@ static hone_code read_sp_bpe(hone_hf_reader *r, const json_t *root, const json_t
     }
     n = steps(pre, "pretokenizers", s, STEPS_MAX);
     if (n == 1 && read_metaspace(s[0], &p2, &split)) {
-        if (p == PREFIX_NONE) p = p2;
+        metaspace = p == PREFIX_NONE;
+        if (metaspace) p = p2;
         spaces = true;
     } else if (n == 1 && spaces && strcmp(hone_hf_type(s[0]), "Split") == 0 && string_is(json_object_get(s[0], "pattern"), "String", " ")) {
         /* No space is left when this is asked (Gemma). */
@@ -394,7 +401,7 @@ static hone_code read_sp_bpe(hone_hf_reader *r, const json_t *root, const json_t
         return not_supported("pre-tokenizer of a SentencePiece BPE", pre, ADD_HERE, err);
     if (!spaces) return not_supported("a BPE that is neither byte-level nor SentencePiece: pre-tokenizer", pre, ADD_HERE, err);
     if (split && has_inner_space(&r->v)) return not_supported("splitting at spaces with tokens that hold spaces: pre-tokenizer", pre, ADD_HERE, err);
-    set_prefix(r, p);
+    set_prefix(r, p, metaspace);
     r->t.kind = HONE_TOK_SPM;
     r->t.gguf_model = "llama";
     r->t.escape_whitespaces = true;
@@ -493,7 +500,7 @@ static hone_code read_unigram(hone_hf_reader *r, const json_t *root, const json_
     bool words = n_steps == 2 && (strcmp(hone_hf_type(s[0]), "WhitespaceSplit") == 0);
     if (!(n_steps == 1 || words) || !read_metaspace(s[n_steps - 1], &p, &split)) return not_supported("pre-tokenizer of a Unigram model", pre, ADD_HERE, err);
     HONE_TRY(check_charsmap(&r->t, err));
-    set_prefix(r, p);
+    set_prefix(r, p, true);
     r->t.remove_extra_whitespaces = merge_spaces || words;
     r->t.keeps_end_space = merge_spaces && !words && !strips;
     r->t.escape_whitespaces = true;
