@@ -87,7 +87,7 @@ static void norm(hone_ov_lowering *l, uint32_t at)
 {
     const hone_node *n = &l->g->nodes[at];
     uint32_t         group = n->u.norm.group, heads = (uint32_t)(n->dims[n->n_dims - 1] / group);
-    hone_ov_port     x = heads > 1 ? hone_ov_split(l, n->in[0], heads, group) : hone_ov_flat(l, n->in[0]);
+    hone_ov_port     x = heads > 1 ? hone_ov_heads(l, n->in[0], heads, group) : hone_ov_flat(l, n->in[0]);
     uint32_t         dims = hone_ov_shape_of(l->ir, x)->n_dims;
     hone_ov_port     y = n->u.norm.kind == HONE_NORM_RMS ? rms(l, n, x) : layer_norm(l, n, x), w = hone_ov_weight_f32(l, n->weight, n->u.norm.plus_one, dims);
     hone_ov_port     b = n->bias ? hone_ov_weight_f32(l, n->bias, false, dims) : w;

@@ -50,7 +50,7 @@ hone_ov_port hone_ov_activate(hone_ov_lowering *l, const char *name, hone_act ac
 
 /* The forms of a value. */
 hone_ov_port hone_ov_flat(hone_ov_lowering *l, uint32_t node);
-hone_ov_port hone_ov_split(hone_ov_lowering *l, uint32_t node, uint32_t heads, uint32_t head_dim);
+hone_ov_port hone_ov_heads(hone_ov_lowering *l, uint32_t node, uint32_t heads, uint32_t head_dim);
 hone_ov_port hone_ov_turned(hone_ov_lowering *l, uint32_t node, uint32_t heads, uint32_t head_dim);
 
 /* weights.c: a weight as f32, dequantised in the graph; the shape of a plain one is [1, 1, ..., n] of n_dims (0: as it is). */

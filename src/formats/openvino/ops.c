@@ -96,7 +96,7 @@ hone_ov_port hone_ov_reduce(hone_ov_lowering *l, const char *type, hone_ov_port 
     for (uint32_t d = 0; d < in.n_dims; d++)
         if (d != at) out.dims[out.n_dims++] = in.dims[d];
         else if (keep) out.dims[out.n_dims++] = 1;
-    return hone_ov_op(l->ir, NULL, type, "opset1", (const hone_ov_port[]){ x, hone_ov_i64(l->ir, &axis, 1) }, 2, &out, "keep_dims",
+    return hone_ov_op(l->ir, NULL, type, strcmp(type, "ReduceL2") == 0 ? "opset4" : "opset1", (const hone_ov_port[]){ x, hone_ov_i64(l->ir, &axis, 1) }, 2, &out, "keep_dims",
                       keep ? "true" : "false", NULL);
 }
 
@@ -154,7 +154,7 @@ hone_ov_port hone_ov_flat(hone_ov_lowering *l, uint32_t node)
     return v->flat;
 }
 
-hone_ov_port hone_ov_split(hone_ov_lowering *l, uint32_t node, uint32_t heads, uint32_t head_dim)
+hone_ov_port hone_ov_heads(hone_ov_lowering *l, uint32_t node, uint32_t heads, uint32_t head_dim)
 {
     hone_ov_value *v = &l->values[node];
     if (v->has_split && v->head_dim == head_dim) return v->split;
@@ -173,7 +173,7 @@ hone_ov_port hone_ov_turned(hone_ov_lowering *l, uint32_t node, uint32_t heads, 
 {
     hone_ov_value *v = &l->values[node];
     if (v->has_turned && v->head_dim == head_dim) return v->turned;
-    hone_ov_port split = hone_ov_split(l, node, heads, head_dim);
+    hone_ov_port split = hone_ov_heads(l, node, heads, head_dim);
     v->turned = hone_ov_transpose(l, NULL, split, (const int64_t[]){ 0, 2, 1, 3 });
     v->has_turned = true;
     return v->turned;
