@@ -23,7 +23,24 @@
 #define TILE_ELEMS (512u * 1024u)
 #define COPY_BYTES (1u << 20)
 
-static const hone_format *const formats[] = { &hone_format_gguf, &hone_format_mlx };
+static const hone_format *const formats[] = { &hone_format_gguf, &hone_format_openvino, &hone_format_mlx };
+
+const hone_format *hone_convert_format(size_t i) { return i < HONE_COUNT(formats) ? formats[i] : NULL; }
+
+const hone_format *hone_convert_format_find(const char *name, size_t n)
+{
+    for (size_t i = 0; i < HONE_COUNT(formats); i++)
+        if (strlen(formats[i]->name) == n && memcmp(formats[i]->name, name, n) == 0) return formats[i];
+    return NULL;
+}
+
+bool hone_format_knows(const hone_format *f, const char *quant)
+{
+    const char *name;
+    for (size_t i = 0; (name = f->quant(i)); i++)
+        if (strcmp(name, quant) == 0) return true;
+    return false;
+}
 
 /* What one output does with a row that was read: row r of the item becomes row to[r] (NULL: r) of weight `weight` of output `output`. */
 typedef struct use {
@@ -339,12 +356,9 @@ static hone_code find_format(const char *asked, const hone_format **format, cons
     *format = &hone_format_gguf;
     *quant = asked;
     if (!eq) return HONE_OK;
-    for (size_t i = 0; i < HONE_COUNT(formats); i++)
-        if (strlen(formats[i]->name) == (size_t)(eq - asked) && memcmp(asked, formats[i]->name, (size_t)(eq - asked)) == 0) {
-            *format = formats[i];
-            *quant = eq + 1;
-            return HONE_OK;
-        }
+    *format = hone_convert_format_find(asked, (size_t)(eq - asked));
+    *quant = eq + 1;
+    if (*format) return HONE_OK;
     return HONE_FAIL(err, HONE_EUSAGE, "as in mlx=int4", "hone cannot write the format of '%.60s'", asked);
 }
 
@@ -415,13 +429,34 @@ static hone_code choose_stem(const hone_model *m, const hone_convert_options *op
     return HONE_OK;
 }
 
+/* A pattern means the tensors of one format or of several: it has to match somewhere. */
+static hone_code count_keeps(job *j, hone_convert_options *opt, hone_err *err)
+{
+    hone_keep *keep = HONE_ARENA_NEW(&j->arena, hone_keep, opt->n_keep + 1);
+    size_t    *hits = HONE_ARENA_NEW(&j->arena, size_t, opt->n_keep + 1);
+    if (!keep || !hits) return HONE_NOMEM(err, "the plan");
+    for (size_t i = 0; i < opt->n_keep; i++) keep[i] = (hone_keep){ opt->keep[i].pattern, opt->keep[i].dtype, &hits[i] };
+    opt->keep = keep;
+    return HONE_OK;
+}
+
+static hone_code check_keeps(const hone_convert_options *opt, hone_err *err)
+{
+    for (size_t i = 0; i < opt->n_keep; i++)
+        if (*opt->keep[i].hits == 0)
+            return HONE_FAIL(err, HONE_EUSAGE, "--dry-run --json lists the tensor names", "--keep '%s' matches no tensor", opt->keep[i].pattern);
+    return HONE_OK;
+}
+
 static hone_code prepare(job *j, const hone_convert_options *asked, hone_convert_result *res, hone_err *err)
 {
     hone_convert_options named = *asked, *opt = &named;
     HONE_TRY(check_size(j->m, err));
     HONE_TRY(choose_stem(j->m, asked, &named.name, err));
     for (size_t i = 0; i < j->m->source->n_tensors; i++) j->source_bytes += j->m->source->tensors[i].bytes;
+    HONE_TRY(count_keeps(j, &named, err));
     while (j->n_outputs < opt->n_quants) HONE_TRY(plan_output(j, opt, err));
+    HONE_TRY(check_keeps(opt, err));
     HONE_TRY(plan_items(j, err));
     plan_tiles(j);
     res->plan = json_array();

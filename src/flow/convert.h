@@ -7,11 +7,14 @@
 /* Opens a checkpoint folder (or .safetensors inside one): config, family, tensors with roles, tokenizer.  hone_model_close(m) after. */
 hone_code hone_model_open(const hone_ctx *ctx, const char *path, hone_model *m, hone_err *err);
 
-typedef struct hone_keep { const char *pattern, *dtype; } hone_keep; /* --keep 'blk.*.ffn_down*=f16': output tensor name glob -> type */
+typedef struct hone_keep { /* --keep 'blk.*.ffn_down*=f16': output tensor name glob -> type */
+    const char *pattern, *dtype;
+    size_t     *hits; /* hone_convert's own: tensors that it matched, over all outputs */
+} hone_keep;
 
 #define HONE_MAX_OUTPUTS 16
 typedef struct hone_convert_options {
-    const char *const *quants; size_t n_quants; /* "q4_k_m" or "gguf=q4_k_m": a GGUF file; "mlx=int4": an MLX folder; all from one read */
+    const char *const *quants; size_t n_quants; /* "q4_k_m" or "gguf=q4_k_m": a GGUF file; "mlx=int4": an MLX folder; ...; all from one read */
     uint32_t           group;  /* columns that share a scale, for formats that let one choose (MLX: 32, 64, 128; ONNX: 16..256); 0: the format's usual */
     bool               per_row; /* OpenVINO: a whole row shares a scale (--group row) */
     bool               sym;    /* ONNX, OpenVINO: no zero points */
@@ -19,10 +22,15 @@ typedef struct hone_convert_options {
     bool               onnx_standard; /* ONNX: operators of the standard's own domain only (--onnx-ops standard) */
     const char        *out_dir;
     const char        *name;   /* file stem; NULL: the model's folder name */
-    const hone_keep   *keep; size_t n_keep; /* GGUF only */
+    const hone_keep   *keep; size_t n_keep; /* GGUF, MLX */
     uint64_t           split_bytes; /* GGUF: no file longer than this, an artefact that would be becomes a folder of parts; 0: one file */
     bool               dry_run;
 } hone_convert_options;
+
+/* What can be written, in the order of help texts; NULL past the last (flow/convert/output.h). */
+const struct hone_format *hone_convert_format(size_t i);
+/* By the first n bytes of name; NULL: no such format. */
+const struct hone_format *hone_convert_format_find(const char *name, size_t n);
 
 typedef struct hone_convert_output {
     char     format[16], quantization[32], path[1024], sha256[65]; /* path: what a runtime is given; of parts the first */

@@ -3,9 +3,18 @@
 #include <stdlib.h>
 
 const hone_mlx_quant hone_mlx_quants[] = {
-    { "int4", 4, HONE_DTYPE_COUNT },  { "int8", 8, HONE_DTYPE_COUNT }, { "int6", 6, HONE_DTYPE_COUNT }, { "int5", 5, HONE_DTYPE_COUNT },
-    { "int3", 3, HONE_DTYPE_COUNT },  { "int2", 2, HONE_DTYPE_COUNT }, { "bf16", 0, HONE_DTYPE_BF16 },  { "f16", 0, HONE_DTYPE_F16 },
-    { "f32", 0, HONE_DTYPE_F32 },
+    { "int4", HONE_SCHEME_MLX_AFFINE, 4, HONE_DTYPE_COUNT, 0, "affine" },
+    { "int8", HONE_SCHEME_MLX_AFFINE, 8, HONE_DTYPE_COUNT, 0, "affine" },
+    { "int6", HONE_SCHEME_MLX_AFFINE, 6, HONE_DTYPE_COUNT, 0, "affine" },
+    { "int5", HONE_SCHEME_MLX_AFFINE, 5, HONE_DTYPE_COUNT, 0, "affine" },
+    { "int3", HONE_SCHEME_MLX_AFFINE, 3, HONE_DTYPE_COUNT, 0, "affine" },
+    { "int2", HONE_SCHEME_MLX_AFFINE, 2, HONE_DTYPE_COUNT, 0, "affine" },
+    { "mxfp4", HONE_SCHEME_MLX_MXFP4, 4, HONE_DTYPE_COUNT, 32, "mxfp4" },
+    { "nvfp4", HONE_SCHEME_MLX_NVFP4, 4, HONE_DTYPE_COUNT, 16, "nvfp4" },
+    { "mxfp8", HONE_SCHEME_MLX_MXFP8, 8, HONE_DTYPE_COUNT, 32, "mxfp8" },
+    { "bf16", HONE_SCHEME_NONE, 0, HONE_DTYPE_BF16, 0, NULL },
+    { "f16", HONE_SCHEME_NONE, 0, HONE_DTYPE_F16, 0, NULL },
+    { "f32", HONE_SCHEME_NONE, 0, HONE_DTYPE_F32, 0, NULL },
 };
 const size_t hone_mlx_quant_count = HONE_COUNT(hone_mlx_quants);
 

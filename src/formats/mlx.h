@@ -4,13 +4,17 @@
 #define HONE_FORMATS_MLX_H
 #include "base/json.h"
 #include "ir/model.h"
+#include "quant/grouped.h"
 
 #define HONE_MLX_SHARD_BYTES (5ull << 30) /* MAX_FILE_SIZE_GB of mlx_lm/utils.py */
 
 typedef struct hone_mlx_quant { /* what --quant can ask for */
     const char *name;
-    uint32_t    bits;  /* affine codes; 0: not quantised ... */
+    hone_scheme scheme; /* HONE_SCHEME_NONE: not quantised ... */
+    uint32_t    bits;
     hone_dtype  dtype; /* ... but all floats as this type */
+    uint32_t    group; /* 0: the user's choice of 32, 64, 128 */
+    const char *mode;  /* as config.json and mx.quantize call it */
 } hone_mlx_quant;
 extern const hone_mlx_quant hone_mlx_quants[];
 extern const size_t         hone_mlx_quant_count;
@@ -27,8 +31,8 @@ const char *hone_mlx_shard_name(hone_arena *a, size_t shard, size_t n_shards);
 /* config, read from the source, becomes what mlx_lm understands: flat rope_theta and rope_scaling beside rope_parameters, words that ModelArgs
  * needs and the file leaves out, layer types where those tell of windows.  What it says already stays. */
 hone_code hone_mlx_config(json_t *config, const hone_facts *f, hone_err *err);
-/* Notes that modules are quantised: "quantization" and the same as "quantization_config", with overrides {path: {group_size, bits}} (may be empty). */
-hone_code hone_mlx_config_quantized(json_t *config, uint32_t bits, uint32_t group, json_t *overrides, hone_err *err);
+/* Notes that modules are quantised: "quantization" and the same as "quantization_config", with overrides {path: {group_size, bits, mode}} (may be empty). */
+hone_code hone_mlx_config_quantized(json_t *config, const hone_mlx_quant *q, uint32_t group, json_t *overrides, hone_err *err);
 /* The dtype that config.json gives the weights ("torch_dtype" or "dtype": mlx_lm.convert casts to the former only); false: none of f32 f16 bf16. */
 bool hone_mlx_config_dtype(const json_t *config, hone_dtype *out);
 hone_code hone_mlx_config_set_dtype(json_t *config, hone_dtype t, hone_err *err);

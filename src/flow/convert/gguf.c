@@ -14,14 +14,13 @@
 static hone_code apply_keep(hone_output *o, const hone_keep *keep, size_t n_keep, hone_err *err)
 {
     for (size_t k = 0; k < n_keep; k++) {
-        size_t     hits = 0, fixed = 0;
-        hone_dtype t;
-        if (!hone_dtype_from_name(keep[k].dtype, &t)) return HONE_FAIL(err, HONE_EUSAGE, "", "there is no type '%s'", keep[k].dtype);
-        const hone_codec *codec = hone_codec_find(t);
-        if (!codec || !codec->encode_row || hone_dtype_get(t)->gguf_id < 0)
-            return HONE_FAIL(err, HONE_EUSAGE, "as in f16, q8_0, q6_k", "hone cannot write '%s' tensors", keep[k].dtype);
+        size_t            hits = 0, fixed = 0;
+        hone_dtype        t = HONE_DTYPE_COUNT;
+        const hone_codec *codec = hone_dtype_from_name(keep[k].dtype, &t) ? hone_codec_find(t) : NULL;
         for (size_t i = 0; i < o->n_weights; i++) {
             if (fnmatch(keep[k].pattern, o->plan[i].name, 0) != 0) continue;
+            if (!codec || !codec->encode_row || hone_dtype_get(t)->gguf_id < 0)
+                return HONE_FAIL(err, HONE_EUSAGE, "as in f16, q8_0, q6_k", "gguf has no type '%s' that hone can write", keep[k].dtype);
             if (t != HONE_DTYPE_F32 && !hone_mix_may_quantize(&o->weights[i])) {
                 fixed++;
                 continue;
@@ -38,8 +37,7 @@ static hone_code apply_keep(hone_output *o, const hone_keep *keep, size_t n_keep
             return HONE_FAIL(err, HONE_EUSAGE, "give them f32, or name matrices, as in 'blk.*.ffn_down.weight'",
                              "--keep '%s' matches %zu tensors that llama.cpp takes only as they are, none that could be %s", keep[k].pattern, fixed,
                              keep[k].dtype);
-        if (hits == 0)
-            return HONE_FAIL(err, HONE_EUSAGE, "--dry-run --json lists the tensor names", "--keep '%s' matches no tensor", keep[k].pattern);
+        *keep[k].hits += hits;
     }
     return HONE_OK;
 }
@@ -226,4 +224,9 @@ static hone_code reread(const hone_output *o, const char *path, hone_err *err)
 /* A folder of ours holds parts and nothing else. */
 static bool owns(const char *file) { return fnmatch("*-[0-9][0-9][0-9][0-9][0-9]-of-[0-9][0-9][0-9][0-9][0-9].gguf", file, 0) == 0; }
 
-const hone_format hone_format_gguf = { .name = "gguf", .consumer = "llama.cpp", .plan = plan, .reread = reread, .owns = owns };
+static const char *quant_name(size_t i) { return i < hone_mix_count ? hone_mix_list[i].name : NULL; }
+
+const hone_format hone_format_gguf = {
+    .name = "gguf", .consumer = "llama.cpp", .quant = quant_name, .plain = { { "auto", "q4_k_m" }, { "int4", "q4_k_m" }, { "int8", "q8_0" } },
+    .takes = HONE_TAKES_KEEP | HONE_TAKES_SPLIT, .plan = plan, .reread = reread, .owns = owns,
+};

@@ -5,6 +5,7 @@
 #include "formats/hf.h"
 #include "formats/safetensors.h"
 #include "passes/mlx_layout.h"
+#include <fnmatch.h>
 
 typedef struct planner {
     const hone_model     *m;
@@ -17,52 +18,89 @@ typedef struct planner {
     hone_place          **places;  /* [n_entries] */
     uint32_t             *shard;   /* [n_entries] */
     size_t                n_entries, n_shards;
+    const hone_keep      *keep; /* [n_keep] */
+    size_t                n_keep;
+    const hone_mlx_quant *first; /* of --keep, that differs from quant */
 } planner;
 
-static bool is_affine(const planner *p) { return p->quant->bits != 0; }
+static bool is_float(const planner *p) { return p->quant->scheme == HONE_SCHEME_NONE; }
+
+/* Columns that share a scale under q. */
+static uint32_t group_of(const planner *p, const hone_mlx_quant *q) { return q->group ? q->group : p->group; }
 
 /* The type of what is not quantised, and of scales: as mlx_lm.convert, the "torch_dtype" of config.json, else the type it is stored in. */
 static hone_dtype plain_type(const planner *p, const hone_weight *w)
 {
     hone_dtype t = p->quant->dtype;
-    if (!is_affine(p) || hone_mlx_config_dtype(p->config, &t)) return t;
+    if (is_float(p) || hone_mlx_config_dtype(p->config, &t)) return t;
     if (w->dtype == HONE_DTYPE_F32 || w->dtype == HONE_DTYPE_F16 || w->dtype == HONE_DTYPE_BF16) return w->dtype;
     return w->dtype == HONE_DTYPE_F64 ? HONE_DTYPE_F32 : HONE_DTYPE_BF16;
 }
 
+/* --keep: the last pattern that matches the parameter's name wins; *kept NULL: none does. */
+static hone_code kept_as(const planner *p, const hone_weight *w, const char *name, const hone_mlx_quant **kept, hone_err *err)
+{
+    *kept = NULL;
+    for (size_t k = 0; k < p->n_keep; k++) {
+        if (fnmatch(p->keep[k].pattern, name, 0) != 0) continue;
+        const hone_mlx_quant *q = hone_mlx_quant_find(p->keep[k].dtype);
+        if (!q) return HONE_FAIL(err, HONE_EUSAGE, "as in f16, int8, mxfp4", "mlx has no type '%s'", p->keep[k].dtype);
+        if (q->scheme != HONE_SCHEME_NONE && !hone_mlx_is_module(w)) continue; /* norms and biases stay what they are */
+        ++*p->keep[k].hits;
+        *kept = q;
+    }
+    return HONE_OK;
+}
+
+static hone_code add_override(planner *p, const char *name, const hone_grouped *g, const char *mode, hone_err *err)
+{
+    const char *path = hone_arena_strndup(p->a, name, strlen(name) - strlen(".weight"));
+    json_t     *o = json_pack("{s:i,s:i}", "group_size", (int)g->group, "bits", (int)g->bits);
+    bool        good = path && o && (!mode || hone_json_put(o, "mode", json_string(mode))) && hone_json_put(p->overrides, path, json_incref(o));
+    json_decref(o);
+    return good ? HONE_OK : HONE_NOMEM(err, "the plan");
+}
+
 static hone_code choose_encoding(planner *p, const hone_weight *w, hone_planned *plan, hone_err *err)
 {
-    uint64_t cols = hone_weight_cols(w);
-    plan->dtype = plain_type(p, w);
+    uint64_t              cols = hone_weight_cols(w);
+    const hone_mlx_quant *kept, *q;
+    HONE_TRY(kept_as(p, w, plan->name, &kept, err));
+    q = kept ? kept : p->quant;
+    plan->dtype = kept && kept->scheme == HONE_SCHEME_NONE ? kept->dtype : plain_type(p, w);
     plan->encoding = hone_dtype_name(plan->dtype);
-    if (!is_affine(p) || !hone_mlx_is_module(w)) return HONE_OK;
-    if (cols % p->group != 0) {
+    if (q->scheme == HONE_SCHEME_NONE || !hone_mlx_is_module(w)) return HONE_OK;
+    if (cols % group_of(p, q) != 0) {
         p->o->fallbacks++;
         return HONE_OK;
     }
-    hone_grouped x = { .scheme = HONE_SCHEME_MLX_AFFINE, .bits = p->quant->bits, .group = p->group, .scale = plan->dtype };
-    if (hone_mlx_wants_eight_bits(&p->m->facts, w->role) && cols % 64 == 0) {
-        x.bits = 8;
-        x.group = 64;
-        const char *path = hone_arena_strndup(p->a, plan->name, strlen(plan->name) - strlen(".weight"));
-        if (!path || !hone_json_put(p->overrides, path, json_pack("{s:i,s:i}", "group_size", 64, "bits", 8))) return HONE_NOMEM(err, "the plan");
+    hone_grouped x = { .scheme = q->scheme, .bits = q->bits, .group = group_of(p, q), .scale = plan->dtype };
+    if (kept && kept != p->quant) {
+        HONE_TRY(add_override(p, plan->name, &x, q->mode, err));
+        p->first = p->first ? p->first : kept;
+    } else if (!kept && hone_mlx_wants_eight_bits(&p->m->facts, w->role) && cols % 64 == 0) {
+        x = (hone_grouped){ .scheme = HONE_SCHEME_MLX_AFFINE, .bits = 8, .group = 64, .scale = plan->dtype };
+        HONE_TRY(add_override(p, plan->name, &x, NULL, err)); /* as mlx_lm's quant_predicate says it */
     }
     plan->grouped = x;
-    plan->encoding = hone_arena_printf(p->a, "int%u g%u", x.bits, x.group);
+    plan->encoding = x.scheme == HONE_SCHEME_MLX_AFFINE ? hone_arena_printf(p->a, "int%u g%u", x.bits, x.group) : q->name;
     return plan->encoding ? HONE_OK : HONE_NOMEM(err, "the plan");
 }
 
-static hone_code add_entry(planner *p, const char *name, hone_dtype t, const hone_weight *w, uint64_t cols, hone_place *at, hone_err *err)
+/* The parameter that holds stream s of a module's weight: its name in the arena, its type, and its columns. */
+typedef struct parameter { const char *name; hone_dtype dtype; uint64_t cols; } parameter;
+
+static hone_code parameter_of(const hone_planned *plan, uint32_t s, uint64_t cols, hone_arena *a, parameter *out, hone_err *err)
 {
-    hone_st_entry *e = &p->entries[p->n_entries];
-    if (!name) return HONE_NOMEM(err, "the plan");
-    *e = (hone_st_entry){ .name = name, .dtype = t, .n_dims = w->n_dims };
-    for (uint32_t d = 0; d < w->n_dims; d++) e->dims[d] = w->dims[d];
-    e->dims[w->n_dims - 1] = cols;
-    e->bytes = hone_weight_rows(w) * hone_row_bytes(t, cols);
-    at->row_bits = 8 * hone_row_bytes(t, cols);
-    p->places[p->n_entries++] = at;
-    return HONE_OK;
+    static const char *const suffix[HONE_STREAMS] = { "weight", "scales", "biases" };
+    const hone_grouped      *g = &plan->grouped;
+    *out = (parameter){ plan->name, plan->dtype, cols };
+    if (g->scheme == HONE_SCHEME_NONE) return HONE_OK;
+    if (s == HONE_STREAM_CODES) out->dtype = HONE_DTYPE_U32;
+    else if (g->scheme != HONE_SCHEME_MLX_AFFINE) out->dtype = HONE_DTYPE_U8;
+    out->cols = hone_grouped_row_bits(g, s, cols) / (8 * hone_dtype_get(out->dtype)->block_bytes);
+    out->name = hone_arena_printf(a, "%.*s%s", (int)(strlen(plan->name) - strlen("weight")), plan->name, suffix[s]);
+    return out->name ? HONE_OK : HONE_NOMEM(err, "the plan");
 }
 
 static hone_code plan_weight(planner *p, const hone_weight *w, hone_planned *plan, hone_err *err)
@@ -74,15 +112,19 @@ static hone_code plan_weight(planner *p, const hone_weight *w, hone_planned *pla
     plan->name = hone_arena_strdup(p->a, name);
     if (!plan->name) return HONE_NOMEM(err, "the plan");
     HONE_TRY(choose_encoding(p, w, plan, err));
-    if (plan->grouped.scheme == HONE_SCHEME_NONE) {
-        plan->n_streams = 1;
-        return add_entry(p, plan->name, plan->dtype, w, cols, &plan->at[0], err);
+    plan->n_streams = plan->grouped.scheme == HONE_SCHEME_NONE ? 1 : hone_grouped_streams(&plan->grouped);
+    for (uint32_t s = 0; s < plan->n_streams; s++) {
+        hone_st_entry *e = &p->entries[p->n_entries];
+        parameter      t;
+        HONE_TRY(parameter_of(plan, s, cols, p->a, &t, err));
+        *e = (hone_st_entry){ .name = t.name, .dtype = t.dtype, .n_dims = w->n_dims };
+        for (uint32_t d = 0; d < w->n_dims; d++) e->dims[d] = w->dims[d];
+        e->dims[w->n_dims - 1] = t.cols;
+        plan->at[s].row_bits = 8 * hone_row_bytes(t.dtype, t.cols);
+        e->bytes = hone_weight_rows(w) * plan->at[s].row_bits / 8;
+        p->places[p->n_entries++] = &plan->at[s];
     }
-    size_t stem = strlen(name) - strlen("weight");
-    plan->n_streams = 3;
-    HONE_TRY(add_entry(p, plan->name, HONE_DTYPE_U32, w, cols / 32 * plan->grouped.bits, &plan->at[0], err));
-    HONE_TRY(add_entry(p, hone_arena_printf(p->a, "%.*sscales", (int)stem, name), plan->dtype, w, cols / plan->grouped.group, &plan->at[1], err));
-    return add_entry(p, hone_arena_printf(p->a, "%.*sbiases", (int)stem, name), plan->dtype, w, cols / plan->grouped.group, &plan->at[2], err);
+    return HONE_OK;
 }
 
 /* Shards in the order of the modules; inside a shard the format's writer places the tensors. */
@@ -159,8 +201,9 @@ static hone_code add_copies(planner *p, hone_err *err)
 static hone_code add_config(planner *p, hone_err *err)
 {
     HONE_TRY(hone_mlx_config(p->config, &p->m->facts, err));
-    if (is_affine(p)) HONE_TRY(hone_mlx_config_quantized(p->config, p->quant->bits, p->group, p->overrides, err));
-    else HONE_TRY(hone_mlx_config_set_dtype(p->config, p->quant->dtype, err));
+    const hone_mlx_quant *q = is_float(p) ? p->first : p->quant; /* mlx_lm wants settings for all when there are some for one */
+    if (is_float(p)) HONE_TRY(hone_mlx_config_set_dtype(p->config, p->quant->dtype, err));
+    if (q) HONE_TRY(hone_mlx_config_quantized(p->config, q, group_of(p, q), p->overrides, err));
     return add_document(p, "config.json", p->config, true, err);
 }
 
@@ -197,10 +240,13 @@ static hone_code plan_folder(planner *p, const hone_output *like, const hone_con
 static hone_code plan(const hone_model *m, const hone_convert_options *opt, const char *quant, const hone_output *like, hone_arena *a,
                       hone_output *o, hone_err *err)
 {
-    planner p = { .m = m, .quant = hone_mlx_quant_find(quant), .group = opt->group ? opt->group : 64, .a = a, .o = o, .overrides = json_object() };
+    planner p = { .m = m, .quant = hone_mlx_quant_find(quant), .group = opt->group ? opt->group : 64, .a = a, .o = o, .keep = opt->keep, .n_keep = opt->n_keep };
     if (!p.quant) return HONE_FAIL(err, HONE_EUSAGE, "hone convert --help lists them", "mlx has no encoding '%.40s'", quant);
     if (p.group != 32 && p.group != 64 && p.group != 128)
         return HONE_FAIL(err, HONE_EUSAGE, "mlx knows 32, 64 and 128", "mlx has no groups of %u", p.group);
+    if (opt->group && p.quant->group && opt->group != p.quant->group)
+        return HONE_FAIL(err, HONE_EUSAGE, "leave --group out", "mlx has %s in groups of %u only, --group is %u", p.quant->name, p.quant->group, opt->group);
+    p.overrides = json_object();
     o->quant = p.quant->name;
     o->fallback_reason = "their rows are no multiple of the group";
     hone_code code = p.overrides ? plan_folder(&p, like, opt, err) : HONE_NOMEM(err, "the plan");
@@ -231,16 +277,11 @@ static hone_code check_tensors(const found *f, const hone_output *o, hone_arena 
         const hone_weight  *w = &o->weights[i];
         uint64_t            cols = hone_weight_cols(w);
         n += p->n_streams;
-        if (p->grouped.scheme == HONE_SCHEME_NONE) {
-            HONE_TRY(compare(f, o, &p->at[0], p->name, p->dtype, w, cols, err));
-            continue;
+        for (uint32_t k = 0; k < p->n_streams; k++) {
+            parameter t;
+            HONE_TRY(parameter_of(p, k, cols, a, &t, err));
+            HONE_TRY(compare(f, o, &p->at[k], t.name, t.dtype, w, t.cols, err));
         }
-        int         stem = (int)(strlen(p->name) - strlen("weight"));
-        const char *scales = hone_arena_printf(a, "%.*sscales", stem, p->name), *biases = hone_arena_printf(a, "%.*sbiases", stem, p->name);
-        if (!scales || !biases) return HONE_NOMEM(err, "a name");
-        HONE_TRY(compare(f, o, &p->at[0], p->name, HONE_DTYPE_U32, w, cols * p->grouped.bits / 32, err));
-        HONE_TRY(compare(f, o, &p->at[1], scales, p->dtype, w, cols / p->grouped.group, err));
-        HONE_TRY(compare(f, o, &p->at[2], biases, p->dtype, w, cols / p->grouped.group, err));
     }
     if (n != f->s->n_tensors) return HONE_FAIL(err, HONE_EBUG, "", "'%s' holds %zu tensors, planned were %zu", f->path, f->s->n_tensors, n);
     return HONE_OK;
@@ -260,4 +301,9 @@ static hone_code reread(const hone_output *o, const char *path, hone_err *err)
     return code;
 }
 
-const hone_format hone_format_mlx = { .name = "mlx", .consumer = "mlx_lm", .plan = plan, .reread = reread, .owns = hone_mlx_owns };
+static const char *quant_name(size_t i) { return i < hone_mlx_quant_count ? hone_mlx_quants[i].name : NULL; }
+
+const hone_format hone_format_mlx = {
+    .name = "mlx", .consumer = "mlx_lm", .quant = quant_name, .plain = { { "auto", "int4" } }, .takes = HONE_TAKES_GROUP | HONE_TAKES_KEEP, .plan = plan,
+    .reread = reread, .owns = hone_mlx_owns,
+};

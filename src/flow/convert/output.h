@@ -45,17 +45,33 @@ typedef struct hone_output {
     const char         *fallback_reason;
 } hone_output;
 
+enum { /* options that say something to a format */
+    HONE_TAKES_GROUP = 1,
+    HONE_TAKES_ROW = 2, /* --group row */
+    HONE_TAKES_SYM = 4,
+    HONE_TAKES_RATIO = 8,
+    HONE_TAKES_KEEP = 16,
+    HONE_TAKES_SPLIT = 32,
+    HONE_TAKES_OPS = 64,
+};
+
 typedef struct hone_format {
     const char *name, *consumer; /* "gguf"; consumer of data/limits.json */
+    const char *(*quant)(size_t i);        /* its encodings for --quant; NULL past the last */
+    struct { const char *word, *means; } plain[4]; /* other words for them; the first is "auto" */
+    unsigned takes;                        /* HONE_TAKES_... */
     /* Fills o but for format: everything lives in the arena.  opt->name is the stem of names.  like: an output of the same format that is planned already, or NULL. */
     hone_code (*plan)(const hone_model *m, const hone_convert_options *opt, const char *quant, const hone_output *like, hone_arena *a,
                       hone_output *o, hone_err *err);
     /* What lies at path must be what was planned; read by code that shares nothing with the writer. */
     hone_code (*reread)(const hone_output *o, const char *path, hone_err *err);
-    bool (*owns)(const char *file); /* true for names of files that a folder of this format holds */
+    bool (*owns)(const char *file); /* true for names of files that a folder of this format holds; NULL: it is never a folder */
 } hone_format;
 
-extern const hone_format hone_format_gguf, hone_format_mlx;
+/* True when one of the format's encodings has this name (words of .plain are none). */
+bool hone_format_knows(const hone_format *f, const char *quant);
+
+extern const hone_format hone_format_gguf, hone_format_mlx, hone_format_openvino;
 
 /* Bytes of a row of n_cols elements. */
 static inline uint64_t hone_row_bytes(hone_dtype t, uint64_t n_cols)

@@ -174,9 +174,9 @@ hone_code hone_mlx_config(json_t *config, const hone_facts *f, hone_err *err)
     return HONE_OK;
 }
 
-hone_code hone_mlx_config_quantized(json_t *config, uint32_t bits, uint32_t group, json_t *overrides, hone_err *err)
+hone_code hone_mlx_config_quantized(json_t *config, const hone_mlx_quant *quant, uint32_t group, json_t *overrides, hone_err *err)
 {
-    json_t *q = json_pack("{s:i,s:i,s:s}", "group_size", (int)group, "bits", (int)bits, "mode", "affine");
+    json_t *q = json_pack("{s:i,s:i,s:s}", "group_size", (int)group, "bits", (int)quant->bits, "mode", quant->mode);
     bool    good = q && json_object_update(q, overrides) == 0 && hone_json_put(config, "quantization", json_incref(q)) &&
                 hone_json_put(config, "quantization_config", json_incref(q));
     json_decref(q);
