@@ -3,6 +3,7 @@
 #
 # The script sets   name, version        of the folder: <cache>/<name>-<version>-<key>
 #                   wheels               lines "package==version sha256"
+#                   pip_options          (optional) for packages that have a file for every Python
 #                   finish DIR           (a function, optional) what is still to do in the unpacked folder; its text is part of the key
 # and calls         wheel_main "$@"      [--prefix]: makes the folder when it is missing, or prints its name and makes nothing
 # Cache: ${HONE_CACHE:-$HOME/.cache/hone}.  A finished folder is checked against the hashes written when it was made, and made anew when one differs.
@@ -25,7 +26,8 @@ wheel_make() {
     printf '%s\n' "$wheels" | while read -r package sha; do
         [ -z "$package" ] || printf '%s --hash=sha256:%s\n' "$package" "$sha"
     done >"$dir/requirements.txt"
-    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --dest "$dir" \
+    # shellcheck disable=SC2086  # a list
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes ${pip_options:-} --dest "$dir" \
         -r "$dir/requirements.txt" >"$dir/log" 2>&1 || { tail -n 20 "$dir/log" >&2; die "pip could not download $name $version"; }
     for package in "$dir"/*.whl; do python3 -m zipfile -e "$package" "$tmp"; done
     (finish "$tmp") || die "the unpacked package is not what was expected"

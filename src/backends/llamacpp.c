@@ -6,6 +6,7 @@
  *   attention flash attention where ggml decides so (AUTO); off with `exact`
  *   batch     at most 512 tokens in one graph, or what open asks for */
 #include "hone/backend.h"
+#include "backends/jinja/render.h"
 #include "backends/llamacpp/shim.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -297,9 +298,9 @@ static const char *token_text(const hone_backend_model *m, llama_token id, char 
 static int render(hone_backend_model *m, const char *messages, const char *options, char *text, size_t cap, size_t *len, hone_backend_error *e)
 {
     char bos[256], eos[256];
-    return hone_llamacpp_render(llama_model_chat_template(m->model, NULL), messages, options,
-                                token_text(m, llama_vocab_bos(m->vocab), bos, sizeof bos),
-                                token_text(m, llama_vocab_eos(m->vocab), eos, sizeof eos), text, cap, len, e->why, sizeof e->why);
+    return hone_jinja_render(llama_model_chat_template(m->model, NULL), messages, options,
+                             token_text(m, llama_vocab_bos(m->vocab), bos, sizeof bos),
+                             token_text(m, llama_vocab_eos(m->vocab), eos, sizeof eos), text, cap, len, e->why, sizeof e->why);
 }
 
 /* --- evaluation -------------------------------------------------------------------------------------------------------------- */
