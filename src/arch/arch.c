@@ -290,7 +290,7 @@ static hone_code take(binder *b, const hone_tensor_rule *r, uint32_t layer)
     uint64_t dims[4];
     uint32_t n_dims, n_slices = copies(r, b->f);
     char     name[NAME_MAX_BYTES];
-    bool     turned = r->flags & HONE_RULE_TRANSPOSED;
+    bool     turned = (r->flags & HONE_RULE_TRANSPOSED) && !b->m->source->upright;
     if (!shape_eval(r->shape, b->f, dims, &n_dims) || (turned && n_dims != 2) || (per_expert(r) && n_dims == 4) ||
         (r->pieces && (n_dims < 2 || dims[n_dims - 2] % r->pieces)))
         return HONE_FAIL(b->err, HONE_EBUG, "", "shape '%s' of rule '%s' does not fit the facts", r->shape, r->name);

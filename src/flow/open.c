@@ -47,17 +47,11 @@ static hone_code find_folder(hone_model *m, const char *path, const char **dir, 
 /* How a sentence-transformers folder pools its token vectors; a plain encoder has neither file. */
 static hone_code read_pooling(hone_model *m, const char *dir, hone_err *err)
 {
-    const char *names[2] = { "1_Pooling/config.json", "modules.json" };
-    json_t     *doc[2] = { NULL, NULL };
-    hone_code   code = HONE_OK;
-    for (int i = 0; code == HONE_OK && i < 2; i++) {
-        const char *path = hone_arena_printf(&m->arena, "%s/%s", dir, names[i]);
-        if (!path) code = HONE_NOMEM(err, "a path");
-        else if (hone_file_exists(path)) code = hone_json_load(path, &doc[i], err);
-    }
-    if (code == HONE_OK) code = hone_arch_pooling(doc[0], doc[1], &m->facts, err);
-    json_decref(doc[0]);
-    json_decref(doc[1]);
+    json_t   *pooling = NULL, *modules = NULL;
+    hone_code code = hone_hf_pooling_load(dir, &pooling, &modules, err);
+    if (code == HONE_OK) code = hone_arch_pooling(pooling, modules, &m->facts, err);
+    json_decref(pooling);
+    json_decref(modules);
     return code;
 }
 

@@ -33,6 +33,28 @@ static hone_code load_if(hone_arena *a, const char *dir, const char *name, json_
     return HONE_FAIL(err, HONE_EINPUT, "download the file again", "%s: the document is no JSON object", path);
 }
 
+hone_code hone_hf_pooling_load(const char *dir, json_t **pooling, json_t **modules, hone_err *err)
+{
+    static const char *const names[2] = { "1_Pooling/config.json", "modules.json" };
+    hone_arena a = { 0 };
+    json_t    *doc[2] = { NULL, NULL };
+    hone_code  code = HONE_OK;
+    for (int i = 0; code == HONE_OK && i < 2; i++) {
+        const char *path = hone_arena_printf(&a, "%s/%s", dir, names[i]);
+        if (!path) code = HONE_NOMEM(err, "a path");
+        else if (hone_file_exists(path)) code = hone_json_load(path, &doc[i], err);
+    }
+    hone_arena_release(&a);
+    if (code == HONE_OK) {
+        *pooling = doc[0];
+        *modules = doc[1];
+        return HONE_OK;
+    }
+    json_decref(doc[0]);
+    json_decref(doc[1]);
+    return code;
+}
+
 #define TOKENIZER_MAX (256u << 20)
 
 typedef struct folder { /* everything that has a word in it */

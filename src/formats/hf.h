@@ -8,6 +8,9 @@
 
 /* config.json of the folder; *out owned: json_decref.  HONE_EINPUT when missing or not an object. */
 hone_code hone_hf_config_load(const char *dir, json_t **out, hone_err *err);
+/* The files by which sentence-transformers tells how token vectors are pooled: 1_Pooling/config.json and modules.json.  Both owned; NULL when the
+ * folder has none, as a plain encoder. */
+hone_code hone_hf_pooling_load(const char *dir, json_t **pooling, json_t **modules, hone_err *err);
 /* The tokenizer of the folder, in the arena.  A folder without any tokenizer file gives kind HONE_TOK_NONE.
  * n_vocab: rows of the embedding (more tokens than rows is HONE_EINPUT).
  * Errors: HONE_EINPUT for bad files; HONE_EUNSUPPORTED for a pre-tokenizer, normaliser or model that is not recognised: the cause prints its definition. */

@@ -30,6 +30,7 @@ typedef struct hone_source {
     size_t             n_tensors;
     const char *const *files;   /* [n_files] paths, for provenance and hashes */
     size_t             n_files;
+    bool               upright; /* matrices are [out, in] also where the family's checkpoints have [in, out] */
     void              *self;
 } hone_source;
 

@@ -1,0 +1,187 @@
+/* MLX on the folders that hone writes: the logits of transformers for every family, in float32 and bfloat16; every way to quantise.
+ * What is run is hone's own graph on libmlx, so windows and rope scalings that mlx_lm leaves out are judged too.
+ * ctest: timeout 600 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include "flow/convert.h"
+#include "formats/scratch.h"
+#include "measure/check/reference.h"
+#include "measure/logits.h"
+#include "runner/fixture.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static fixture      f;
+static hone_runner *r;
+
+/* The folder that hone writes of the checkpoint (a path from the root of the repository). */
+static void convert(const char *checkpoint, const char *quant, const scratch *out, char path[1100])
+{
+    hone_err                   err = { 0 };
+    hone_model                 m;
+    hone_convert_result        res = { 0 };
+    char                       from[1024], format[64];
+    const char                *quants[] = { format };
+    const hone_convert_options opt = { .quants = quants, .n_quants = 1, .out_dir = out->dir, .name = "m" };
+    (void)snprintf(from, sizeof from, "%s/%s", HONE_TEST_SOURCE_DIR, checkpoint);
+    (void)snprintf(format, sizeof format, "mlx=%s", quant);
+    if (hone_model_open(&f.ctx, from, &m, &err) != HONE_OK) fail_msg("%s: %s", checkpoint, err.cause);
+    if (hone_convert(&f.ctx, &m, &opt, &res, &err) != HONE_OK) fail_msg("%s: %s", checkpoint, err.cause);
+    (void)snprintf(path, 1100, "%s", res.outputs[0].path);
+    hone_convert_result_release(&res);
+    hone_model_close(&m);
+}
+
+typedef struct verdict {
+    const hone_reference *ref;
+    size_t                row, n;
+    float                *theirs;
+    double                kld, worst, least_gap;
+    size_t                wrong; /* other best tokens where the reference's two best are more than least_gap apart */
+} verdict;
+
+static void compare(void *user, size_t index, const float *ours, size_t n)
+{
+    verdict *v = user;
+    hone_err err = { 0 };
+    if (n != v->ref->width || hone_reference_read(v->ref, v->ref->logits, v->row, index, v->theirs, &err) != HONE_OK) {
+        v->wrong++;
+        return;
+    }
+    hone_row      a = hone_row_scan(v->theirs, n), b = hone_row_scan(ours, n);
+    hone_row_diff d = hone_row_compare(v->theirs, &a, ours, &b, n);
+    v->n++;
+    v->kld += d.kld;
+    v->worst = b.finite ? fmax(v->worst, d.kld) : INFINITY;
+    v->wrong += a.gap > v->least_gap && a.best != b.best;
+}
+
+/* Opens the folder and evaluates the rows of the reference. */
+static verdict judge(const char *folder, const char *reference, double least_gap, hone_backend_open how, hone_backend_info *info)
+{
+    hone_arena     a = { 0 };
+    hone_reference ref;
+    hone_err       err = { 0 };
+    char           path[1024];
+    (void)snprintf(path, sizeof path, "%s/%s", HONE_TEST_SOURCE_DIR, reference);
+    if (hone_reference_open(path, &a, &ref, &err) != HONE_OK) fail_msg("%s", err.cause);
+    verdict v = { .ref = &ref, .least_gap = least_gap, .theirs = malloc(ref.width * sizeof(float)) };
+    assert_non_null(v.theirs);
+    how.path = folder;
+    how.device = "cpu";
+    how.threads = 1;
+    if (hone_runner_open(r, &how, info, NULL, &err) != HONE_OK) fail_msg("%s: %s", folder, err.cause);
+    for (v.row = 0; v.row < ref.rows; v.row++)
+        if (hone_runner_forward(r, ref.ids + v.row * ref.cols, ref.counts[v.row], 0, NULL, compare, &v, NULL, &err) != HONE_OK)
+            fail_msg("%s: %s", folder, err.cause);
+    v.kld /= (double)v.n;
+    free(v.theirs);
+    hone_reference_close(&ref);
+    hone_arena_release(&a);
+    return v;
+}
+
+static const struct {
+    const char *dir, *reference;
+} models[] = {
+    { "tests/golden/tiny/llama", "reference" },    { "tests/golden/tiny/mistral", "reference" },    { "tests/golden/tiny/qwen2", "reference" },
+    { "tests/golden/tiny/qwen3", "reference" },    { "tests/golden/tiny/phi3", "reference" },       { "tests/golden/tiny/phi3", "reference_long" },
+    { "tests/golden/tiny/gemma2", "reference" },   { "tests/golden/tiny/gemma3", "reference" },     { "tests/golden/tiny/smollm3", "reference" },
+    { "tests/golden/tiny/olmo2", "reference" },    { "tests/golden/tiny/granite", "reference" },    { "tests/golden/tiny/stablelm", "reference" },
+    { "tests/golden/tiny/starcoder2", "reference" }, { "tests/golden/tiny/gpt2", "reference" },     { "tests/golden/tiny/gpt_neox", "reference" },
+    { "tests/golden/tiny/mixtral", "reference" },  { "tests/golden/tiny/qwen3_moe", "reference" },  { "tests/golden/tiny/olmoe", "reference" },
+    { "examples/models/tale-8m", "reference" },    { "tests/golden/tale-moe", "reference" },
+};
+
+static int judge_all(const char *quant, double kld, double gap, bool exact)
+{
+    int bad = 0;
+    for (size_t i = 0; i < HONE_COUNT(models); i++) {
+        scratch           out;
+        char              path[1100], reference[512];
+        hone_backend_info info;
+        scratch_open(&out);
+        convert(models[i].dir, quant, &out, path);
+        (void)snprintf(reference, sizeof reference, "%s/%s.safetensors", models[i].dir, models[i].reference);
+        verdict v = judge(path, reference, gap, (hone_backend_open){ .exact = exact }, &info);
+        bool    ok = v.kld <= kld && v.wrong == 0 && v.n > 0;
+        printf("%-28s %s%s: kld mean %.2g max %.2g, %zu other best tokens of %zu%s\n", models[i].dir, quant, exact ? " exact" : "", v.kld, v.worst, v.wrong, v.n,
+               ok ? "" : "  <-- BAD");
+        bad += !ok;
+        scratch_close(&out);
+    }
+    return bad;
+}
+
+static void float32_gives_the_logits_of_transformers(void **state)
+{
+    (void)state;
+    assert_int_equal(judge_all("f32", 1e-5, 0.01, false), 0);
+}
+
+static void bfloat16_gives_nearly_the_logits_of_transformers(void **state)
+{
+    (void)state;
+    assert_int_equal(judge_all("bf16", 1e-3, 0.1, false), 0);
+}
+
+static void quantised_folders_run_as_well_as_their_bits_allow(void **state)
+{
+    static const struct {
+        const char *quant;
+        double      kld; /* at most; at least a hundredth of it: it is not the source that was run */
+    } modes[] = { { "int8", 1e-3 }, { "int6", 5e-3 }, { "int5", 2e-2 }, { "int4", 1e-1 }, { "int3", 5e-1 }, { "mxfp4", 2e-1 }, { "nvfp4", 1e-1 }, { "mxfp8", 1e-2 } };
+    static const char *const dirs[] = { "examples/models/tale-8m", "tests/golden/tale-moe" };
+    (void)state;
+    int bad = 0;
+    for (size_t d = 0; d < HONE_COUNT(dirs); d++)
+        for (size_t i = 0; i < HONE_COUNT(modes); i++) {
+            scratch           out;
+            char              path[1100], reference[512];
+            hone_backend_info info;
+            scratch_open(&out);
+            convert(dirs[d], modes[i].quant, &out, path);
+            (void)snprintf(reference, sizeof reference, "%s/reference.safetensors", dirs[d]);
+            verdict v = judge(path, reference, 1e9, (hone_backend_open){ 0 }, &info);
+            bool    ok = v.kld <= modes[i].kld && v.kld >= modes[i].kld / 100 && isfinite(v.worst);
+            printf("%-24s %-6s kld mean %.2g max %.2g, weights %.1f MB%s\n", dirs[d], modes[i].quant, v.kld, v.worst, (double)info.weights_bytes / 1e6, ok ? "" : "  <-- BAD");
+            bad += !ok;
+            scratch_close(&out);
+        }
+    assert_int_equal(bad, 0);
+}
+
+static int set_up(void **state)
+{
+    hone_err err = { 0 };
+    (void)state;
+    return hone_runner_start(&f.ctx, &(hone_runner_options){ .backend = "mlx", .timeout_s = 120 }, &r, &err) == HONE_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    hone_runner_stop(r);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(float32_gives_the_logits_of_transformers),
+        cmocka_unit_test(bfloat16_gives_nearly_the_logits_of_transformers),
+        cmocka_unit_test(quantised_folders_run_as_well_as_their_bits_allow),
+    };
+    fixture_open(&f);
+    if (!fixture_have(&f, "mlx")) {
+        fixture_close(&f);
+        return 77;
+    }
+    int rc = cmocka_run_group_tests(tests, set_up, tear_down);
+    fixture_close(&f);
+    return rc;
+}
