@@ -3,7 +3,7 @@
 Run by `make judges-all`, in the environment "mlx" of tools/judge.
 
 For every causal checkpoint folder in MODELS:
-  tensors   every tensor of int4 and of f32 is, name for name and bit for bit, what mlx_lm.convert makes of the same checkpoint, and so
+  tensors   every tensor of int4, mxfp4, nvfp4, mxfp8 and f32 is, name for name and bit for bit, what mlx_lm.convert makes of the same checkpoint, and so
             are the quantization settings of config.json.  The digest of mlx_lm's tensors is the one in tests/golden/mlx/folders.json,
             by which tests/cli/convert_mlx.sh judges without mlx_lm (--write: the file is made anew);
   logits    mlx_lm loads the f32 folder, strictly, and its logits are those of reference.safetensors: mean KLD at most 1e-5, the same best
@@ -12,7 +12,8 @@ For every causal checkpoint folder in MODELS:
   int4      mlx_lm loads the quantised folder, its tokenizer too, and computes finite logits.
 Every folder of tests/golden/variants, and every model with its rotation in the spelling of transformers 5 (rope_parameters), is converted
 to f32 and must give its reference logits too, unless hone refuses it (exit 4) or tells of a limit.
-Every bit width and group is compared with mx.quantize on the first model.  Exit 0 when all holds."""
+Every bit width and group is compared with mx.quantize on the first model, and --keep with a quant_predicate that says the same.
+Exit 0 when all holds."""
 
 import hashlib
 import json
@@ -38,7 +39,7 @@ LIMITED = {
     ("starcoder2", "reference.safetensors"): "sliding window",
     ("phi3", "reference.safetensors"): "longrope",
 }
-NAMES = {mx.uint32: "U32", mx.float32: "F32", mx.bfloat16: "BF16", mx.float16: "F16"}
+NAMES = {mx.uint32: "U32", mx.uint8: "U8", mx.float32: "F32", mx.bfloat16: "BF16", mx.float16: "F16"}
 failed = 0
 golden = {}
 
@@ -120,12 +121,14 @@ def judge(reference, got, gap):
 
 def one_model(program, source, tmp):
     name = source.name
-    code, doc = hone(program, source, "--to", "mlx", "--quant", "int4,f32", "-o", tmp)
+    modes = {"int4": {"quantize": True}, "f32": {"dtype": "float32"}}
+    modes.update({m: {"quantize": True, "q_mode": m, "q_group_size": None, "q_bits": None} for m in ("mxfp4", "nvfp4", "mxfp8")})
+    code, doc = hone(program, source, "--to", "mlx", "--quant", ",".join(modes), "-o", tmp)
     if code:
         return fail(f"{name}: hone convert ends with {code}: {doc['error']['cause']}")
     ours = {o["quantization"]: Path(o["path"]) for o in doc["outputs"]}
     compared = []
-    for quant, options in (("int4", {"quantize": True}), ("f32", {"dtype": "float32"})):
+    for quant, options in modes.items():
         theirs = tmp / f"{name}-{quant}-theirs"
         mlx_lm.convert(str(loadable(source, tmp)), str(theirs), **options)
         compared.append(f"{quant}: {compare_tensors(name, quant, ours[quant], theirs)} tensors equal")
@@ -145,8 +148,9 @@ def one_model(program, source, tmp):
         if limit and not any(w.startswith("in mlx_lm: ") and limit in w for w in doc["warnings"]):
             fail(f"{name}: hone does not tell of '{limit}'")
         judged[-1] += f" (limit: {limit})" if limit else ""
-        if not np.isfinite(logits_of(ours["int4"], ids)).all():
-            fail(f"{name}: int4 gives logits that are not finite")
+        for quant in modes:
+            if not np.isfinite(logits_of(ours[quant], ids)).all():
+                fail(f"{name}: {quant} gives logits that are not finite")
     load_tokenizer(ours["int4"])
     print(f"{name}: {'; '.join(compared)}; {'; '.join(judged)}")
 
@@ -170,6 +174,27 @@ def every_width(program, source, tmp):
                     if bits(have) != bits(want):
                         fail(f"int{width} group {group}: {k} differs from mx.quantize")
     print(f"{source.name}: {n} tensors of 18 encodings are those of mx.quantize")
+
+
+def kept(program, source, tmp):
+    """Modules that --keep gives other types, over a quantised and over an unquantised model."""
+    down, embed = {"group_size": 64, "bits": 8, "mode": "affine"}, {"group_size": 32, "bits": 4, "mode": "mxfp4"}
+
+    def predicate(path, module):
+        return down if path.endswith("down_proj") else embed if path.endswith("embed_tokens") else "o_proj" not in path
+
+    code, doc = hone(program, source, "--to", "mlx", "--quant", "int4,bf16", "-o", tmp / "kept", "--keep", "*.down_proj.weight=int8", "--keep",
+                     "*embed_tokens.weight=mxfp4", "--keep", "*.o_proj.weight=bf16")
+    if code:
+        return fail(f"--keep: {doc['error']['cause']}")
+    ours = {o["quantization"]: Path(o["path"]) for o in doc["outputs"]}
+    mlx_lm.convert(str(source), str(tmp / "kept-theirs"), quantize=True, quant_predicate=predicate, dtype="bfloat16")
+    n = compare_tensors("kept", "int4", ours["int4"], tmp / "kept-theirs")
+    del golden["kept"]
+    for path in ours.values():
+        if not np.isfinite(logits_of(path, [[1, 2, 3]])).all():
+            fail(f"--keep: {path.name} gives logits that are not finite")
+    print(f"{source.name} with --keep: {n} tensors equal, also loaded over bf16")
 
 
 def links(base, to, skip=()):
@@ -255,6 +280,7 @@ def main():
             one_model(program, source, Path(tmp))
         other_configs(program, sources, Path(tmp))
         every_width(program, sources[0], Path(tmp))
+        kept(program, sources[0], Path(tmp))
         for source in [s for s in sources if s.name == "mixtral"]:
             experts_in_bf16(program, source, Path(tmp))
     made = {"made_by": f"mlx_lm.convert of mlx-lm {mlx_lm.__version__}, mlx {mx.__version__} on the CPU: tests/judges/mlx_folders.py --write", "models": golden}
