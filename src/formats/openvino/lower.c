@@ -18,13 +18,11 @@ static void take(list *to, const hone_weight *w, bool plus_one, unsigned use)
     if (plus_one) s->weight.add += 1.0f;
 }
 
-static void take_node(list *to, const hone_graph *g, const hone_node *n)
+static void take_node(list *to, const hone_node *n, bool last)
 {
-    bool tokens = n->op == HONE_OP_EMBED && g->nodes[n->in[0]].op == HONE_OP_IDS;
-    bool head = n->op == HONE_OP_LINEAR && n->layer < 0;
     switch (n->op) {
-    case HONE_OP_EMBED: take(to, n->weight, false, tokens ? HONE_OV_EMBEDDING | HONE_OV_MATRIX : HONE_OV_MATRIX); break;
-    case HONE_OP_LINEAR: take(to, n->weight, false, head ? HONE_OV_HEAD | HONE_OV_MATRIX : HONE_OV_MATRIX); break;
+    case HONE_OP_EMBED: take(to, n->weight, false, HONE_OV_EMBEDDING | HONE_OV_MATRIX); break;
+    case HONE_OP_LINEAR: take(to, n->weight, false, last ? HONE_OV_HEAD | HONE_OV_MATRIX : HONE_OV_MATRIX); break;
     case HONE_OP_EXPERTS:
         take(to, n->weight, false, HONE_OV_MATRIX);
         take(to, n->u.moe.gate, false, HONE_OV_MATRIX);
@@ -40,7 +38,9 @@ hone_code hone_ov_slots(const hone_graph *g, hone_arena *a, hone_ov_slot **out, 
 {
     list l = { .slots = HONE_ARENA_NEW(a, hone_ov_slot, 5 * g->n_nodes + 1) };
     if (!l.slots) return HONE_NOMEM(err, "the weights");
-    for (size_t i = 0; i < g->n_nodes; i++) take_node(&l, g, &g->nodes[i]);
+    size_t last = g->n_nodes; /* matrix product: a decoder's logits, an encoder's last layer */
+    while (last > 0 && g->nodes[last - 1].op != HONE_OP_LINEAR) last--;
+    for (size_t i = 0; i < g->n_nodes; i++) take_node(&l, &g->nodes[i], i + 1 == last);
     *out = l.slots;
     *n = l.n;
     return HONE_OK;
