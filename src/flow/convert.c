@@ -23,7 +23,7 @@
 #define TILE_ELEMS (512u * 1024u)
 #define COPY_BYTES (1u << 20)
 
-static const hone_format *const formats[] = { &hone_format_gguf, &hone_format_openvino, &hone_format_mlx };
+static const hone_format *const formats[] = { &hone_format_gguf, &hone_format_onnx, &hone_format_openvino, &hone_format_mlx };
 
 const hone_format *hone_convert_format(size_t i) { return i < HONE_COUNT(formats) ? formats[i] : NULL; }
 
@@ -238,6 +238,17 @@ static void encode_rows(const hone_planned *p, const float *x, uint64_t rows, si
     for (uint64_t r = 0; r < rows; r++) codec->encode_row(x + r * cols, out[0] + r * (p->at[0].row_bits / 8), cols, NULL);
 }
 
+/* n encoded rows of a stream, the first of them row `first` of the weight. */
+static hone_code write_rows(hone_output *o, const hone_planned *p, uint32_t stream, uint64_t first, uint64_t n, const uint8_t *rows, hone_err *err)
+{
+    const hone_place *at = &p->at[stream];
+    hone_out         *out = &o->files[at->file].out;
+    size_t            one = (size_t)(at->row_bits / 8);
+    if (p->step < 2) return hone_out_write(out, at->offset + first * at->row_bits / 8, rows, stream_bytes(p, stream, n), err);
+    for (uint64_t r = 0; r < n; r++) HONE_TRY(hone_out_write(out, at->offset + (first + r) * p->step * one, rows + r * one, one, err));
+    return HONE_OK;
+}
+
 static int by_place(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -266,8 +277,7 @@ static hone_code put_rows(job *j, const use *u, const tile *t, const desk *d, co
             encode_rows(p, x + (d->order[begin + r] & UINT32_MAX) * cols, 1, cols, out);
         }
         if (!u->to) encode_rows(p, x, n, cols, base);
-        for (uint32_t s = 0; s < p->n_streams; s++)
-            HONE_TRY(hone_out_write(&o->files[p->at[s].file].out, p->at[s].offset + first * p->at[s].row_bits / 8, base[s], stream_bytes(p, s, n), err));
+        for (uint32_t s = 0; s < p->n_streams; s++) HONE_TRY(write_rows(o, p, s, first, n, base[s], err));
         begin += n;
     }
     return HONE_OK;

@@ -18,6 +18,7 @@ typedef struct hone_planned { /* one weight of one output */
     hone_grouped grouped;
     uint32_t     n_streams; /* hone_grouped_streams(), or 1 */
     hone_place   at[HONE_STREAMS]; /* row_bits: hone_grouped_row_bits(), or those of dtype */
+    uint32_t     step; /* n > 1: row r goes where row n * r would, the rows between belong to other weights; rows are whole bytes then */
 } hone_planned;
 
 typedef struct hone_planned_file {
@@ -71,7 +72,7 @@ typedef struct hone_format {
 /* True when one of the format's encodings has this name (words of .plain are none). */
 bool hone_format_knows(const hone_format *f, const char *quant);
 
-extern const hone_format hone_format_gguf, hone_format_mlx, hone_format_openvino;
+extern const hone_format hone_format_gguf, hone_format_onnx, hone_format_openvino, hone_format_mlx;
 
 /* Bytes of a row of n_cols elements. */
 static inline uint64_t hone_row_bytes(hone_dtype t, uint64_t n_cols)
