@@ -166,15 +166,21 @@ static uint64_t count_parameters(const hone_model *m)
 
 static int evaluate(hone_backend_model *m, const hone_mlx_pass *pass, hone_mx *out, hone_backend_error *e);
 
-static bool choose_device(const hone_backend_open *how, hone_backend_info *info)
+/* Sets *gpu; a device that is not here is the processor, with the reason. */
+static int choose_device(const hone_backend_open *how, hone_backend_info *info, bool *gpu, hone_backend_error *e)
 {
-    char gpu[128] = "";
-    bool have = hone_mx_gpu(gpu, sizeof gpu), want_gpu = strcmp(how->device, "gpu") == 0, use = have && (want_gpu || strcmp(how->device, "auto") == 0);
-    if (want_gpu && !have) (void)snprintf(info->fallback, sizeof info->fallback, "this MLX drives no GPU here: it is the package for the CPU, or there is none");
-    else if (!want_gpu && strcmp(how->device, "cpu") != 0 && strcmp(how->device, "auto") != 0)
-        (void)snprintf(info->fallback, sizeof info->fallback, "MLX has no device '%s'", how->device);
-    (void)snprintf(info->device, sizeof info->device, "%s", use ? "gpu" : "cpu");
-    return use;
+    char name[128] = "";
+    bool have = hone_mx_gpu(name, sizeof name), any = strcmp(how->device, "auto") == 0;
+    if (strcmp(how->device, "gpu") == 0) {
+        if (!have) (void)snprintf(info->fallback, sizeof info->fallback, "MLX finds no GPU here, or this is its package for the processor only");
+    } else if (strcmp(how->device, "npu") == 0) {
+        (void)snprintf(info->fallback, sizeof info->fallback, "MLX does not drive NPUs");
+    } else if (!any && strcmp(how->device, "cpu") != 0) {
+        return fail(e, HONE_EUNSUPPORTED, "MLX has no device '%s'", how->device);
+    }
+    *gpu = have && (any || strcmp(how->device, "gpu") == 0);
+    (void)snprintf(info->device, sizeof info->device, "%s", *gpu ? "gpu" : "cpu");
+    return 0;
 }
 
 static void fill_info(const hone_backend_model *m, hone_backend_info *info)
@@ -205,41 +211,49 @@ static int warm_up(hone_backend_model *m, hone_backend_error *e)
     return rc;
 }
 
+/* The folder, its graph and its weights. */
+static hone_code load(hone_backend_model *m, const hone_backend_open *how, bool gpu, hone_err *err)
+{
+    m->s = hone_mx_open(gpu);
+    if (!m->s) return HONE_NOMEM(err, "MLX");
+    HONE_TRY(open_folder(&m->model, how->path, err));
+    bool encoder = m->model.facts.kind == HONE_KIND_ENCODER;
+    if (encoder != how->embeddings)
+        return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "'%s' is %s", how->path,
+                         encoder ? "an encoder: it has embeddings but no logits" : "a decoder: it has logits, and no embeddings here");
+    m->type = how->exact ? HONE_MX_F32 : folder_type(&m->model);
+    m->gather = gpu || m->type == HONE_MX_F32;
+    HONE_TRY(lay_out(m, err));
+    choose_sizes(m, how);
+    return hone_mlx_load(m, err);
+}
+
 static int open_model(const hone_backend_open *how, hone_backend_model **out, hone_backend_info *info, hone_backend_error *e)
 {
-    hone_err            err = { 0 };
+    hone_err err = { 0 };
+    bool     gpu = false;
+    int      rc = choose_device(how, info, &gpu, e);
+    if (rc != 0) return rc;
+    if (how->vocab_only) return fail(e, HONE_EUNSUPPORTED, "MLX has no tokenizer: a vocabulary alone cannot be opened");
     hone_backend_model *m = calloc(1, sizeof *m);
     if (!m) return fail(e, HONE_ERESOURCE, "out of memory");
-    if (how->vocab_only) {
-        free(m);
-        return fail(e, HONE_EUNSUPPORTED, "MLX has no tokenizer: a vocabulary alone cannot be opened");
-    }
-    bool      gpu = choose_device(how, info), encoder = false;
-    hone_code code = (m->s = hone_mx_open(gpu)) ? open_folder(&m->model, how->path, &err) : HONE_NOMEM(&err, "MLX");
-    if (code == HONE_OK) {
-        encoder = m->model.facts.kind == HONE_KIND_ENCODER;
-        m->type = how->exact ? HONE_MX_F32 : folder_type(&m->model);
-        m->gather = gpu || m->type == HONE_MX_F32;
-        if (encoder != how->embeddings)
-            code = HONE_FAIL(&err, HONE_EUNSUPPORTED, "", "'%s' is %s", how->path, encoder ? "an encoder: it has embeddings but no logits" : "a decoder: it has logits, no embeddings here");
-    }
-    if (code == HONE_OK) code = lay_out(m, &err);
-    if (code == HONE_OK) code = hone_mlx_load(m, &err);
+    uint64_t  before = hone_mx_memory_of(false).active;
+    hone_code code = load(m, how, gpu, &err);
     if (code != HONE_OK) {
         close_model(m);
         return fail(e, code, "%s", err.cause);
     }
-    choose_sizes(m, how);
-    info->weights_bytes = hone_mx_memory_of(false).active;
-    int rc = prepare(m, e);
-    info->kv_bytes = hone_mx_memory_of(true).active - info->weights_bytes;
+    info->weights_bytes = hone_mx_memory_of(false).active - before;
+    rc = prepare(m, e);
+    uint64_t ready = hone_mx_memory_of(true).active;
+    info->kv_bytes = ready - before - info->weights_bytes;
     if (rc == 0) rc = warm_up(m, e);
     if (rc != 0) {
         close_model(m);
         return rc;
     }
-    hone_mx_memory used = hone_mx_memory_of(false);
-    if (used.peak > info->weights_bytes + info->kv_bytes) info->compute_bytes = used.peak - info->weights_bytes - info->kv_bytes;
+    uint64_t peak = hone_mx_memory_of(false).peak;
+    info->compute_bytes = peak > ready ? peak - ready : 0;
     fill_info(m, info);
     *out = m;
     return 0;

@@ -249,7 +249,8 @@ static hone_mx experts(run *r, const hone_node *n)
     hone_mx_session      *s = r->s;
     int                   width = (int)n->dims[n->n_dims - 1];
     hone_mx               x = hone_mx_reshape(s, input(r, n, 0), (const int[]){ r->n, width }, 2);
-    hone_mx p = hone_mx_softmax(s, hone_mx_cast(s, hone_mx_linear(s, x, matrix(r, n->weight)), HONE_MX_F32));
+    /* In float32 whatever the folder's type: two experts that are nearly equal must not change places. */
+    hone_mx p = hone_mx_softmax(s, hone_mx_linear(s, hone_mx_cast(s, x, HONE_MX_F32), matrix(r, n->weight)));
     hone_mx which = hone_mx_slice(s, hone_mx_descending(s, p), -1, 0, (int)moe->used);
     hone_mx share = hone_mx_take_along(s, p, which, -1);
     if (moe->norm_topk) share = hone_mx_combine(s, HONE_MX_DIV, share, hone_mx_sum(s, share, -1, true));

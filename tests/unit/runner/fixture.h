@@ -12,7 +12,7 @@ typedef struct fixture {
 /* Fails the program with a message when the environment is not that of ctest. */
 void fixture_open(fixture *f);
 void fixture_close(fixture *f);
-/* Converts the checkpoint (a path from the root of the repository) with one encoding; returns the artefact's path. */
+/* Converts the checkpoint (a path from the root of the repository) with one encoding ("q8_0", "mlx=int4"); returns the artefact's path. */
 const char *fixture_gguf(fixture *f, const char *checkpoint, const char *quant);
 /* True when the plug-in is there (and then it starts, or the program fails); else prints why the tests are skipped. */
 bool fixture_have(fixture *f, const char *backend);
