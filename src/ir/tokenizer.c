@@ -42,7 +42,8 @@ bool hone_tokenizer_needs(const hone_tokenizer *t, const char *feature)
     if (strncmp(feature, "pre=", 4) == 0) return t->pre && strcmp(t->pre, feature + 4) == 0;
     if (strcmp(feature, "unigram") == 0) return t->kind == HONE_TOK_UNIGRAM;
     if (strcmp(feature, "unigram_spaces") == 0) return t->kind == HONE_TOK_UNIGRAM && t->keeps_end_space;
-    if (strcmp(feature, "whole_words") == 0) return t->whole_words;
+    if (strcmp(feature, "charsmap") == 0) return t->charsmap_len > 0;
+    if (strcmp(feature, "lowercase") == 0) return t->kind == HONE_TOK_WORDPIECE && t->lowercase == 1;
     if (strcmp(feature, "unigram_bytes") == 0) {
         bool bytes = false;
         for (size_t i = 0; i < t->n_tokens && !bytes; i++) bytes = t->tokens[i].type == HONE_TOKEN_BYTE;

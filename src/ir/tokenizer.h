@@ -25,6 +25,7 @@ typedef struct hone_token {
     hone_token_type type;
     bool            lstrip, rstrip, normalized; /* of an added token */
     bool            special;                    /* of an added token: decoding leaves it out when asked to */
+    bool            unreached;                  /* of BPE with whole_words: the merges do not make it, only a whole word is it */
 } hone_token;
 
 typedef struct hone_merge { /* byte ranges as spelled in the vocabulary */
@@ -56,7 +57,7 @@ typedef struct hone_tokenizer {
     bool          nfc;          /* text is brought to NFC before it is split */
     bool          prefix_once;  /* SentencePiece: the space prefix goes before the first text only, and not before a space */
     bool          prefix_not_double; /* SentencePiece: ... before every text, but not before a space (Metaspace "always") */
-    bool          whole_words;  /* BPE: a word that is a token is taken whole, and the merges do not reach all tokens */
+    bool          whole_words;  /* BPE: a word that is a token is taken whole, and some are unreached */
     uint32_t      max_length;   /* tokens of a text, as tokenizer_config.json limits them; 0: not said */
     bool          keeps_end_space; /* Unigram: spaces are merged, but one at the end stays */
     int           clean_spaces; /* decoding removes the spaces before punctuation (clean_up_tokenization_spaces): 0, 1, or -1: not said */
@@ -70,7 +71,7 @@ typedef struct hone_tokenizer {
 /* Whether the tokenizer needs something that a consumer may lack (data/limits.json: "tokenizer:<feature>").  feature is one of
  * "nfc", "prefix_once", "lstrip", "rstrip" (of an added token), "rstrip_unlike_phi3" (and not just as Phi-3's tokens do),
  * "keeps_spaces" (when decoding, and pre_cleans), "wordpiece", "strip_accents", "max_word", "unigram",
- * "unigram_spaces", "unigram_bytes", "whole_words", "dropped", "pre=<name>"; false for other words. */
+ * "unigram_spaces", "unigram_bytes", "charsmap", "lowercase", "dropped", "pre=<name>"; false for other words. */
 bool hone_tokenizer_needs(const hone_tokenizer *t, const char *feature);
 /* Phi-3's rule for white space behind added tokens: all special ones swallow it but <unk>, <s> and <|endoftext|>.  *has: the tokens whose
  * names the rule needs exist.  Returns how many special tokens it is right about minus how many it is wrong about. */

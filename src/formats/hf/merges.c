@@ -80,7 +80,8 @@ static bool comes_out(const hone_hf_reader *rd, const ranks *r, const hone_token
     return true;
 }
 
-hone_code hone_hf_merges_reach_all(const hone_hf_reader *rd, bool *out, hone_err *err)
+/* Asks of each token whether it comes out: the answer goes to unreached, or the first no ends the search. */
+static hone_code walk(const hone_hf_reader *rd, bool mark, bool *out, hone_err *err)
 {
     ranks     r;
     size_t    longest = 1;
@@ -91,15 +92,27 @@ hone_code hone_hf_merges_reach_all(const hone_hf_reader *rd, bool *out, hone_err
     uint32_t *ids = calloc(longest, sizeof *ids);
     bool      all = true;
     if (!ids) code = HONE_NOMEM(err, "the merges");
-    for (size_t i = 0; code == HONE_OK && all && i < rd->v.n; i++) {
-        const hone_token *t = &rd->v.tokens[i];
+    for (size_t i = 0; code == HONE_OK && (all || mark) && i < rd->v.n; i++) {
+        hone_token *t = &rd->v.tokens[i];
         /* A token longer than this is a run of one character; walking it pair by pair would take minutes. */
-        if (t->text && t->type == HONE_TOKEN_NORMAL) all = t->len <= 4096 && comes_out(rd, &r, t, ids);
+        bool good = !t->text || t->type != HONE_TOKEN_NORMAL || (t->len <= 4096 && comes_out(rd, &r, t, ids));
+        all = all && good;
+        if (mark) t->unreached = !good;
     }
     free(ids);
     free(r.slots);
     if (code == HONE_OK) *out = all;
     return code;
+}
+
+hone_code hone_hf_merges_reach_all(const hone_hf_reader *rd, bool *out, hone_err *err) { return walk(rd, false, out, err); }
+
+hone_code hone_hf_mark_unreached(hone_hf_reader *rd, hone_err *err)
+{
+    bool all = false;
+    HONE_TRY(walk(rd, true, &all, err));
+    rd->t.whole_words = !all;
+    return HONE_OK;
 }
 
 /* A score belongs to the merged token, a rank to a pair.  They say the same when the merges are those that a SentencePiece

@@ -40,6 +40,8 @@ hone_code hone_hf_add_token(hone_hf_reader *r, uint32_t id, const json_t *token,
 
 /* Whether every token comes out of the merges when its own characters are put together (merges.c). */
 hone_code hone_hf_merges_reach_all(const hone_hf_reader *r, bool *out, hone_err *err);
+/* The same, told of each token (unreached) and of the tokenizer (whole_words): for one that takes words in the vocabulary whole (merges.c). */
+hone_code hone_hf_mark_unreached(hone_hf_reader *r, hone_err *err);
 /* Scores that make merging by score do what merging by rank does; *ok is false when there are none (merges.c). */
 hone_code hone_hf_scores_from_merges(hone_hf_reader *r, bool *ok, hone_err *err);
 

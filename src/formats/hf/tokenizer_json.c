@@ -284,11 +284,7 @@ hone_code hone_hf_choose_pretokenizer(hone_hf_reader *r, const char *definition,
     }
     r->t.pre = row->name;
     r->t.pre_cleans = row->clean_spaces;
-    if (!ignore_merges) return HONE_OK;
-    bool all = false;
-    HONE_TRY(hone_hf_merges_reach_all(r, &all, err));
-    r->t.whole_words = !all;
-    return HONE_OK;
+    return ignore_merges ? hone_hf_mark_unreached(r, err) : HONE_OK;
 }
 
 static hone_code read_byte_bpe(hone_hf_reader *r, const json_t *root, const json_t *model, hone_err *err)

@@ -40,6 +40,16 @@ hone_code hone_ov_strings(hone_ov_ir *ir, hone_arena *a, const hone_bytes *s, si
     return HONE_OK;
 }
 
+void hone_ov_quote(hone_text *pattern, const char *s, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (c < 0x20 || c == 0x7f) hone_text_addf(pattern, "\\x{%02x}", c);
+        else if (c < 0x80 && !(c >= '0' && c <= '9') && !((c | 32) >= 'a' && (c | 32) <= 'z')) hone_text_addf(pattern, "\\%c", c);
+        else hone_text_add_bytes(pattern, &c, 1);
+    }
+}
+
 void hone_ov_on_pieces(hone_ov_ir *ir, const char *type, bool with_rows, const hone_ov_attr *attrs, size_t n_attrs, const hone_ov_port *more, size_t n_more,
                        hone_ov_pieces *p)
 {

@@ -22,6 +22,8 @@ hone_code    hone_ov_strings(hone_ov_ir *ir, hone_arena *a, const hone_bytes *s,
 /* An i32 vector. */
 hone_ov_port hone_ov_i32(hone_ov_ir *ir, const int32_t *v, size_t n);
 
+/* s for a pattern: nothing in it means anything. */
+void hone_ov_quote(hone_text *pattern, const char *s, size_t len);
 /* A layer of the extension over p: its inputs are p (rows when with_rows and there are some, text, skips when there are some) and then
  * more; its outputs replace p.  attrs: pairs. */
 void hone_ov_on_pieces(hone_ov_ir *ir, const char *type, bool with_rows, const hone_ov_attr *attrs, size_t n_attrs, const hone_ov_port *more, size_t n_more,
@@ -41,12 +43,22 @@ typedef struct hone_ov_vocab {
     size_t      n;
     hone_bytes *left, *right;    /* [n_merges] in rank order, in the words of encode */
     size_t      n_merges;
+    const char *words;           /* pattern of the pieces that are tokens only as a whole; NULL: there are none */
+    hone_bytes *alias;           /* [n_alias] how those tokens are spelt then, and their ids */
+    int32_t    *alias_ids;
+    size_t      n_alias;
 } hone_ov_vocab;
+#define HONE_OV_WHOLE "\xf4\x8f\xbf\xbd" /* U+10FFFD, of private use: put before a piece that is a token as a whole */
 
 /* encode is the text looked for in pieces, decode what the token adds to a text.  Arena. */
 hone_code hone_ov_vocab_make(const hone_tokenizer *t, hone_arena *a, hone_ov_vocab *out, hone_err *err);
 /* Whether a token is looked for in the text before anything else is done with it. */
 bool hone_ov_is_added(const hone_token *t);
+
+/* ---- chat.c ---- */
+
+/* The same template for openvino_genai's renderer; NULL when memory is gone. */
+const char *hone_ov_chat_template(hone_arena *a, const char *text);
 
 /* ---- detokenizer.c ---- */
 

@@ -16,16 +16,6 @@ typedef struct builder {
 
 /* ---- added tokens -------------------------------------------------------------------------------------------------- */
 
-static void add_quoted(hone_text *p, const hone_token *k)
-{
-    for (size_t i = 0; i < k->len; i++) {
-        unsigned char c = (unsigned char)k->text[i];
-        if (c < 0x20 || c == 0x7f) hone_text_addf(p, "\\x{%02x}", c);
-        else if (c < 0x80 && !(c >= '0' && c <= '9') && !((c | 32) >= 'a' && (c | 32) <= 'z')) hone_text_addf(p, "\\%c", c);
-        else hone_text_add_bytes(p, &c, 1);
-    }
-}
-
 /* Longer texts before those they begin with: the first alternative that matches wins. */
 static int longest_first(const void *x, const void *y)
 {
@@ -55,7 +45,7 @@ static void add_alternatives(hone_text *p, const hone_token **list, size_t n)
         bool last = i + 1 == n || list[i]->lstrip != list[i + 1]->lstrip || list[i]->rstrip != list[i + 1]->rstrip;
         if (first) hone_text_addf(p, "%s%s(", i ? "|" : "", list[i]->lstrip ? "\\s*" : "");
         else hone_text_add(p, "|");
-        add_quoted(p, list[i]);
+        hone_ov_quote(p, list[i]->text, list[i]->len);
         if (last) hone_text_addf(p, ")%s", list[i]->rstrip ? "\\s*" : "");
     }
 }
@@ -100,7 +90,7 @@ static hone_code prefix_once(builder *b, hone_ov_pieces *p, hone_err *err)
     hone_text_add(&pattern, "^(?![ " SPACE "]|\\z");
     for (size_t i = 0; list && i < n; i++) {
         hone_text_add(&pattern, list[i]->lstrip ? "|\\s*" : "|");
-        add_quoted(&pattern, list[i]);
+        hone_ov_quote(&pattern, list[i]->text, list[i]->len);
     }
     hone_text_add(&pattern, ")");
     if (list && !pattern.failed) hone_ov_replace(b->ir, p, pattern.ptr, SPACE, false);
@@ -142,12 +132,13 @@ static hone_code split_words(builder *b, hone_ov_pieces *p, hone_err *err)
         else hone_ov_split(b->ir, p, line + 6, n - 6, "isolate"); /* "split REGEX" */
         line += n + (line[n] == '\n');
     }
+    if (b->vocab.words) hone_ov_replace(b->ir, p, b->vocab.words, HONE_OV_WHOLE "$1", false);
     return HONE_OK;
 }
 
 /* Source: tokenizers src/normalizers/bert.rs and src/pre_tokenizers/bert.rs: ASCII marks and symbols, all other punctuation, Chinese
  * characters each alone.  */
-#define CHINESE "\\x{4E00}-\\x{9FFF}\\x{3400}-\\x{4DBF}\\x{20000}-\\x{2A6DF}\\x{2A700}-\\x{2B73F}\\x{2B740}-\\x{2B81F}\\x{2B820}-\\x{2CEAF}\\x{F900}-\\x{FAFF}\\x{2F800}-\\x{2FA1F}"
+#define CHINESE "\\x{4E00}-\\x{9FFF}\\x{3400}-\\x{4DBF}\\x{20000}-\\x{2A6DF}\\x{2A700}-\\x{2B73F}\\x{2B740}-\\x{2B81F}\\x{2B920}-\\x{2CEAF}\\x{F900}-\\x{FAFF}\\x{2F800}-\\x{2FA1F}"
 #define MARKS   "!-\\/:-@\\[-`{-~\\p{P}"
 #define UNKNOWN_CHARACTER "\xf3\xbf\xbf\xbd" /* U+FFFFD, of private use: normalising took such characters out of the text */
 
@@ -187,10 +178,17 @@ static void tokens_of(builder *b, const char *type, const hone_ov_attr *attrs, s
 static hone_code bpe(builder *b, const hone_ov_pieces *p, hone_ov_port *out, hone_err *err)
 {
     const hone_tokenizer *t = b->t;
-    hone_ov_port          more[9];
-    HONE_TRY(hone_ov_strings(b->ir, b->a, b->vocab.encode, b->vocab.n, &more[0], err));
-    HONE_TRY(hone_ov_strings(b->ir, b->a, b->vocab.left, b->vocab.n_merges, &more[3], err));
-    HONE_TRY(hone_ov_strings(b->ir, b->a, b->vocab.right, b->vocab.n_merges, &more[6], err));
+    const hone_ov_vocab  *v = &b->vocab;
+    hone_ov_port          more[13];
+    size_t                n = 9;
+    HONE_TRY(hone_ov_strings(b->ir, b->a, v->encode, v->n, &more[0], err));
+    HONE_TRY(hone_ov_strings(b->ir, b->a, v->left, v->n_merges, &more[3], err));
+    HONE_TRY(hone_ov_strings(b->ir, b->a, v->right, v->n_merges, &more[6], err));
+    if (v->n_alias) { /* the layer knows them as added tokens */
+        HONE_TRY(hone_ov_strings(b->ir, b->a, v->alias, v->n_alias, &more[9], err));
+        more[12] = hone_ov_i32(b->ir, v->alias_ids, v->n_alias);
+        n = 13;
+    }
     size_t cache = t->n_tokens / 5 > 20000 ? t->n_tokens / 5 : 20000; /* words, as convert_tokenizer sizes it */
     char  *cache_text = hone_arena_printf(b->a, "%zu", cache);
     char  *unk = t->unk >= 0 && hone_ov_is_added(&t->tokens[t->unk]) ? hone_arena_strndup(b->a, t->tokens[t->unk].text, t->tokens[t->unk].len)
@@ -199,7 +197,7 @@ static hone_code bpe(builder *b, const hone_ov_pieces *p, hone_ov_port *out, hon
     /* Bytes are tokens of the vocabulary here (vocab.c), so the layer need not fall back to them. */
     const hone_ov_attr attrs[] = { { "unk_token", unk }, { "fuse_unk", t->escape_whitespaces ? "true" : "false" }, { "suffix_indicator", "" },
                                    { "end_suffix", "" }, { "byte_fallback", "false" }, { "cache_capacity", cache_text } };
-    tokens_of(b, "BPETokenizer", attrs, HONE_COUNT(attrs), p, more, HONE_COUNT(more), out);
+    tokens_of(b, "BPETokenizer", attrs, HONE_COUNT(attrs), p, more, n, out);
     return HONE_OK;
 }
 
@@ -227,7 +225,7 @@ static hone_code unigram(builder *b, const hone_ov_pieces *p, hone_ov_port *out,
 static hone_code wordpiece(builder *b, const hone_ov_pieces *p, hone_ov_port *out, hone_err *err)
 {
     hone_ov_port more[4];
-    if (b->t->unk < 0) return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "a WordPiece vocabulary without an unknown token");
+    if (b->t->unk < 0) return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "the WordPiece vocabulary has no unknown token");
     HONE_TRY(hone_ov_strings(b->ir, b->a, b->vocab.encode, b->vocab.n, more, err));
     more[3] = hone_ov_scalar_i32(b->ir, (int32_t)b->t->unk);
     const hone_ov_attr attrs[] = { { "suffix_indicator", "##" }, { "max_bytes_per_word", "2147483647" } }; /* see bert_words */
@@ -348,14 +346,16 @@ static void inform_id(hone_ov_ir *ir, const char *key, int64_t id)
     if (id >= 0) hone_ov_info(ir, key, text);
 }
 
-static hone_code inform(const hone_tokenizer *t, hone_ov_ir *ir, hone_err *err)
+static hone_code inform(const hone_tokenizer *t, hone_arena *a, hone_ov_ir *ir, hone_err *err)
 {
+    const char *chat = t->n_templates ? hone_ov_chat_template(a, t->templates[0].text) : "";
+    if (!chat) return HONE_NOMEM(err, "the chat template");
     if (t->kind != HONE_TOK_WORDPIECE) { /* its [CLS] and [SEP] are no beginning and end of a text that is generated */
         inform_id(ir, "bos_token_id", t->bos);
         inform_id(ir, "eos_token_id", t->eos);
     }
     inform_id(ir, "pad_token_id", t->pad);
-    if (t->n_templates) hone_ov_info(ir, "chat_template", t->templates[0].text);
+    if (t->n_templates) hone_ov_info(ir, "chat_template", chat);
     hone_ov_info(ir, "openvino_tokenizers_version", HONE_OV_TOKENIZERS_VERSION);
     hone_text around = { 0 };
     hone_text_add(&around, "{");
@@ -400,7 +400,7 @@ static hone_code build(builder *b, hone_err *err)
     truncate_rows(b, (size_t)t->add_bos + (size_t)t->add_eos, rows);
     combine(b, rows);
     results(b, rows);
-    return inform(t, b->ir, err);
+    return inform(t, b->a, b->ir, err);
 }
 
 hone_code hone_ov_tokenizer(const hone_tokenizer *t, const hone_facts *f, hone_arena *a, hone_ov_tokenizer_files *out, hone_err *err)
@@ -413,7 +413,7 @@ hone_code hone_ov_tokenizer(const hone_tokenizer *t, const hone_facts *f, hone_a
     if (t->kind != HONE_TOK_NONE) HONE_TRY(hone_ov_vocab_make(t, a, &b.vocab, err));
     HONE_TRY(build(&b, err));
     HONE_TRY(hone_ov_detokenizer(t, &b.vocab, a, &back, err));
-    HONE_TRY(inform(t, back, err));
+    HONE_TRY(inform(t, a, back, err));
     HONE_TRY(hone_ov_finish(b.ir, &files.tokenizer_xml, &files.tokenizer_bin, &total, err));
     HONE_TRY(hone_ov_finish(back, &files.detokenizer_xml, &files.detokenizer_bin, &total, err));
     *out = files;

@@ -202,7 +202,7 @@ static hone_code joins_from_merges(const hone_tokenizer *t, const hone_hf_vocab 
     return code;
 }
 
-/* Takes from sight what BPE cannot reach: pieces of several characters that nothing joins, unless whole words count. */
+/* Takes from sight what BPE cannot reach: pieces of several characters that nothing joins. */
 static hone_code hide_unreached(const hone_tokenizer *t, const joins *j, hone_arena *a, hone_ov_vocab *v, hone_err *err)
 {
     bool *reached = calloc(v->n ? v->n : 1, sizeof *reached);
@@ -212,10 +212,39 @@ static hone_code hide_unreached(const hone_tokenizer *t, const joins *j, hone_ar
     for (size_t i = 0; code == HONE_OK && i < v->n; i++) {
         const hone_token *k = &t->tokens[i];
         bool              one = chars_of(k->text, k->len) <= 1;
-        if (k->type == HONE_TOKEN_NORMAL && !one && !reached[i] && !t->whole_words) code = hide(a, i, &v->encode[i], err);
+        if (k->type == HONE_TOKEN_NORMAL && !one && !reached[i]) code = hide(a, i, &v->encode[i], err);
     }
     free(reached);
     return code;
+}
+
+/* The tokens that a word is only as a whole: a pattern that finds such words, and the name they then get.  A piece is whole characters, so
+ * that tokens which are not are never one. */
+static hone_code make_aliases(const hone_tokenizer *t, hone_arena *a, hone_ov_vocab *v, hone_err *err)
+{
+    hone_text pattern = { 0 };
+    v->alias = HONE_ARENA_NEW(a, hone_bytes, v->n);
+    v->alias_ids = HONE_ARENA_NEW(a, int32_t, v->n);
+    if (!v->alias || !v->alias_ids) return HONE_NOMEM(err, "the vocabulary");
+    hone_text_add(&pattern, "^(");
+    for (size_t i = 0; i < v->n; i++) {
+        hone_bytes word;
+        if (!t->tokens[i].unreached) continue;
+        char *name = hone_arena_alloc(a, t->tokens[i].len + 4);
+        if (!name || letters_to_bytes(a, t->tokens[i].text, t->tokens[i].len, &word, err) != HONE_OK) pattern.failed = true;
+        if (pattern.failed || !hone_utf8_valid((const char *)word.ptr, word.len)) continue;
+        memcpy(name, HONE_OV_WHOLE, 4);
+        memcpy(name + 4, word.ptr, word.len);
+        hone_text_add(&pattern, v->n_alias ? "|" : "");
+        hone_ov_quote(&pattern, (const char *)word.ptr, word.len);
+        v->alias_ids[v->n_alias] = (int32_t)i;
+        v->alias[v->n_alias++] = (hone_bytes){ (const uint8_t *)name, word.len + 4 };
+    }
+    hone_text_add(&pattern, ")\\z");
+    bool failed = pattern.failed;
+    if (!failed && v->n_alias) failed = !(v->words = hone_arena_strndup(a, pattern.ptr, pattern.len));
+    hone_text_release(&pattern);
+    return failed ? HONE_NOMEM(err, "the vocabulary") : HONE_OK;
 }
 
 static hone_code make_merges(const hone_tokenizer *t, const hone_hf_vocab *texts, hone_arena *a, hone_ov_vocab *v, hone_err *err)
@@ -223,6 +252,7 @@ static hone_code make_merges(const hone_tokenizer *t, const hone_hf_vocab *texts
     joins     j = { 0 };
     hone_code code = t->kind == HONE_TOK_SPM ? joins_from_scores(texts, &j, err) : joins_from_merges(t, texts, &j, err);
     if (code == HONE_OK) code = hide_unreached(t, &j, a, v, err);
+    if (code == HONE_OK && t->whole_words) code = make_aliases(t, a, v, err);
     v->left = HONE_ARENA_NEW(a, hone_bytes, j.n);
     v->right = HONE_ARENA_NEW(a, hone_bytes, j.n);
     if (code == HONE_OK && (!v->left || !v->right)) code = HONE_NOMEM(err, "the merges");
@@ -237,15 +267,16 @@ static hone_code make_merges(const hone_tokenizer *t, const hone_hf_vocab *texts
 
 /* ---- all of it ----------------------------------------------------------------------------------------------------- */
 
-/* Whether text may be cut into this token at all. */
-static bool is_sought(const hone_tokenizer *t, const hone_hf_vocab *texts, const hone_token *k)
+/* Whether text may be cut into this token at all.  UnigramTokenizer ends texts at a zero byte and goes from character to character, so
+ * that it has no use for parts of one. */
+static bool is_sought(const hone_tokenizer *t, const hone_hf_vocab *texts, const hone_token *k, hone_bytes encode)
 {
     if (k->type == HONE_TOKEN_UNUSED) return false;
     if (k->type == HONE_TOKEN_UNKNOWN) return t->kind == HONE_TOK_WORDPIECE; /* its name in a text is not it */
-    if (memchr(k->text, 0, k->len) && t->kind == HONE_TOK_UNIGRAM) return false; /* its layer ends texts there */
+    if (t->kind == HONE_TOK_UNIGRAM && memchr(encode.ptr, 0, encode.len)) return false;
     if (!is_byte(k)) return true;
-    const char byte = (char)(hex(k->text[3]) << 4 | hex(k->text[4]));
-    return hone_hf_vocab_find(texts, &byte, 1) < 0; /* the character has a token of its own */
+    if (t->kind == HONE_TOK_UNIGRAM && encode.ptr[0] >= 0x80) return false;
+    return hone_hf_vocab_find(texts, (const char *)encode.ptr, 1) < 0; /* the character may have a token of its own */
 }
 
 hone_code hone_ov_vocab_make(const hone_tokenizer *t, hone_arena *a, hone_ov_vocab *out, hone_err *err)
@@ -263,7 +294,7 @@ hone_code hone_ov_vocab_make(const hone_tokenizer *t, hone_arena *a, hone_ov_voc
         const hone_token *k = &t->tokens[i];
         HONE_TRY(plain(t, k, a, &v.encode[i], err));
         if (k->type != HONE_TOKEN_UNUSED) HONE_TRY(decoded(t, k, v.encode[i], a, &v.decode[i], err)); /* the others decode to nothing */
-        if (!is_sought(t, &texts, k)) HONE_TRY(hide(a, i, &v.encode[i], err));
+        if (!is_sought(t, &texts, k, v.encode[i])) HONE_TRY(hide(a, i, &v.encode[i], err));
     }
     if (t->kind == HONE_TOK_BPE || t->kind == HONE_TOK_SPM) HONE_TRY(make_merges(t, &texts, a, &v, err));
     *out = v;

@@ -102,6 +102,44 @@ def plain_bpe(text):
     return t
 
 
+def bpe_words(base):
+    """ignore_merges, and words that the merges cannot make: they are tokens when they stand alone, and only then."""
+    j = json.loads(json.dumps(base))
+    j["model"]["ignore_merges"] = True
+    rule = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+    j["pre_tokenizer"] = dict(type="Sequence", pretokenizers=[dict(type="Split", pattern=dict(Regex=rule), behavior="Isolated", invert=False),
+                                                             dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=False)])
+    for word in ("zqx", "\u0120vwz"):
+        j["model"]["vocab"][word] = max(list(j["model"]["vocab"].values()) + [a["id"] for a in j["added_tokens"]]) + 1
+    return Tokenizer.from_str(json.dumps(j))
+
+
+def unigram_bytes(j):
+    """A Unigram model that falls back to bytes."""
+    j = json.loads(json.dumps(j))
+    j["model"]["byte_fallback"] = True
+    least = min(score for _, score in j["model"]["vocab"])
+    j["model"]["vocab"] += [[f"<0x{i:02X}>", least] for i in range(256)]
+    j["decoder"] = dict(type="Sequence", decoders=[dict(type="ByteFallback"), j["decoder"]])
+    return Tokenizer.from_str(json.dumps(j))
+
+
+def derived(out):
+    """What can be made from the other files."""
+    load = lambda *names: json.load(open(os.path.join(out, *names)))
+    for name, t in (("bpe-words", bpe_words(load("pre", "tokenizer.json"))), ("unigram-bytes", unigram_bytes(load("unigram-xlmr", "tokenizer.json")))):
+        write(os.path.join(out, name), t, t.get_vocab_size())
+    path = os.path.join(out, "bpe-words", "tokenizer_cases.json")
+    cases, t = json.load(open(path)), Tokenizer.from_file(os.path.join(out, "bpe-words", "tokenizer.json"))
+    for s in ("zqx", "a zqx b", "azqx", "zqxa", "a vwz", "a vwzs", "1zqx!", "Zqx"):
+        ids = t.encode(s, add_special_tokens=False).ids
+        cases["cases"].append(dict(text=s, ids=ids, ids_with_special=ids, decoded=t.decode(ids, skip_special_tokens=False)))
+    json.dump(cases, open(path, "w"), ensure_ascii=True, indent=0)
+    t = Tokenizer.from_file(os.path.join(out, "..", "tiny", "bert", "tokenizer.json"))
+    folds = [[s, t.encode(s, add_special_tokens=False).ids] for s in ("\u017f", "\u00b5", "\u1f88", "\u1e9e", "\u0130", "stra\u00dfe", "\u0898a")]
+    json.dump(dict(cases=folds), open(os.path.join(out, "bert-folds.case.json"), "w"), ensure_ascii=True, indent=0)
+
+
 def main():
     out, table = sys.argv[1:3]
     text = toks.corpus(size=60_000) + toks.FOREIGN * 3 + MORE * 2
@@ -121,8 +159,10 @@ def main():
         write(d, t, t.get_vocab_size())
         if style == "t5":
             open(os.path.join(d, "spiece.model"), "wb").write(blob)
+    derived(out)
     t = plain_bpe(text)
     write(os.path.join(out, "bpe-plain"), t, t.get_vocab_size())
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -151,8 +151,8 @@ static void llama_cpp_gives_the_ids_of_the_original_tokenizer(void **state)
     size_t        i;
     const json_t *row, *one;
     json_array_foreach(limits, i, row) { /* and no other limit speaks of this tokenizer */
-        const char *condition = json_string_value(json_object_get(row, "condition"));
-        if (!condition || strncmp(condition, "tokenizer:", 10) != 0) continue;
+        const char *condition = json_string_value(json_object_get(row, "condition")), *consumer = json_string_value(json_object_get(row, "consumer"));
+        if (!condition || strncmp(condition, "tokenizer:", 10) != 0 || strcmp(consumer, "llama.cpp") != 0) continue;
         bool listed = false;
         for (size_t k = 0; k < n_words; k++) listed = listed || strcmp(words[k], condition + 10) == 0;
         if (hone_tokenizer_needs(&t, condition + 10) != listed) print_error("%s: limit '%s'\n", e->dir, condition);
