@@ -199,6 +199,7 @@ typedef struct binder {
     bool             bare;    /* saved without the row's prefix */
     hone_weight     *out;     /* room for every rule in every layer */
     size_t           n;
+    hone_role_finder by_role; /* find NULL: by name */
     hone_err        *err;
 } binder;
 
@@ -324,11 +325,48 @@ static hone_code take(binder *b, const hone_tensor_rule *r, uint32_t layer)
     return HONE_OK;
 }
 
+/* One weight whose tensor is found by its role, whole. */
+static hone_code take_whole(binder *b, const hone_tensor_rule *r, const hone_tensor *t, uint32_t layer)
+{
+    uint64_t    dims[5] = { 0 };
+    uint32_t    n_dims, at = per_expert(r) ? 1 : 0;
+    hone_slice *s = HONE_ARENA_NEW(&b->m->arena, hone_slice, 1);
+    if (!s) return HONE_NOMEM(b->err, "the weight list");
+    if (!shape_eval(r->shape, b->f, dims + at, &n_dims) || n_dims + at > 4)
+        return HONE_FAIL(b->err, HONE_EBUG, "", "shape '%s' of rule '%s' does not fit the facts", r->shape, r->name);
+    if (at) dims[0] = copies(r, b->f);
+    n_dims += at;
+    if (r->pieces) dims[n_dims - 2] /= r->pieces;
+    HONE_TRY(shape_check(b, t, dims, n_dims, false));
+    claim(b, t);
+    hone_weight w = { .role = r->role, .part = r->part, .layer = per_layer(r) ? (int32_t)layer : -1, .n_dims = n_dims, .slices = s, .n_slices = 1,
+                      .scale = 1, .dtype = t->dtype };
+    memcpy(w.dims, dims, sizeof w.dims);
+    *s = (hone_slice){ .tensor = t, .n_rows = n_dims == 1 ? dims[0] : hone_weight_rows(&w) };
+    b->out[b->n++] = w;
+    return HONE_OK;
+}
+
+static hone_code bind_role(binder *b, const hone_tensor_rule *r, uint32_t layer)
+{
+    const hone_tensor *t = b->by_role.find(b->by_role.self, r->role, r->part, per_layer(r) ? (int32_t)layer : -1);
+    if (!awake(r, b->f)) return HONE_OK;
+    if ((r->flags & HONE_RULE_UNLESS_TIED) && b->f->tied) {
+        if (t) claim(b, t);
+        return HONE_OK;
+    }
+    if (t) return take_whole(b, r, t, layer);
+    if ((r->flags & HONE_RULE_OPTIONAL) || r->role == HONE_R_POOLER) return HONE_OK;
+    return HONE_FAIL(b->err, HONE_EINPUT, "fetch the file again", "the tensor for %s%s of layer %u is missing (a %s model has it)", hone_role_name(r->role),
+                     r->part == HONE_PART_BIAS ? " (bias)" : "", layer, b->arch->name);
+}
+
 /* All rules of one role and part: the first alternative that is there.  first is the index of the first such rule. */
 static hone_code bind_group(binder *b, size_t first, uint32_t layer)
 {
     const hone_tensor_rule *head = &b->arch->rules[first], *chosen = NULL;
     char                    name[NAME_MAX_BYTES];
+    if (b->by_role.find) return bind_role(b, head, layer);
     if (!awake(head, b->f)) return HONE_OK;
     if ((head->flags & HONE_RULE_UNLESS_TIED) && b->f->tied) {
         const hone_tensor *t = find(b, head->name, layer, 0, name);
@@ -364,7 +402,7 @@ static hone_code bind_all(binder *b)
                         const hone_tensor_rule *r = &a->rules[i];
                         if ((int)r->role != role || (int)r->part != part || per_layer(r) != (pass == 1)) continue;
                         if (r->role == HONE_R_IGNORED) {
-                            const hone_tensor *t = find(b, r->name, layer, 0, name);
+                            const hone_tensor *t = b->by_role.find ? NULL : find(b, r->name, layer, 0, name);
                             if (t) claim(b, t);
                         } else if (!is_alternative(a, i)) HONE_TRY(bind_group(b, i, layer));
                     }
@@ -385,11 +423,21 @@ static hone_code surplus(binder *b)
                      hone_text_show(s->tensors[first].name, strlen(s->tensors[first].name), shown, sizeof shown), b->arch->name, more);
 }
 
-hone_code hone_arch_bind(const hone_arch *arch, const json_t *config, hone_model *m, hone_err *err)
+/* Constants that follow from the facts have no place in the list. */
+static void claim_constants(binder *b)
+{
+    static const hone_role roles[] = { HONE_R_ROPE_FREQS, HONE_R_ROPE_FACTORS_LONG, HONE_R_ROPE_FACTORS_SHORT };
+    for (size_t i = 0; i < HONE_COUNT(roles); i++) {
+        const hone_tensor *t = b->by_role.find(b->by_role.self, roles[i], HONE_PART_WEIGHT, -1);
+        if (t) claim(b, t);
+    }
+}
+
+static hone_code bind(const hone_arch *arch, const json_t *config, hone_role_finder by_role, hone_model *m, hone_err *err)
 {
     hone_facts f;
     HONE_TRY(hone_arch_facts(arch, config, &m->arena, &f, err));
-    binder b = { .arch = arch, .m = m, .f = &f, .err = err };
+    binder b = { .arch = arch, .m = m, .f = &f, .by_role = by_role, .err = err };
     b.claimed = HONE_ARENA_NEW(&m->arena, bool, m->source->n_tensors);
     /* Each weight takes a tensor of its own at least, except pieces: so tensors * rules is far too many, and this is enough. */
     size_t layers = f.n_layers, most = 0;
@@ -398,7 +446,7 @@ hone_code hone_arch_bind(const hone_arch *arch, const json_t *config, hone_model
     b.out = HONE_ARENA_NEW(&m->arena, hone_weight, room + 1);
     if (!b.claimed || !b.out) return HONE_NOMEM(err, "the weight list");
     /* Base models are saved without the prefix; the embedding tells, and every row of the list has one. */
-    for (size_t i = 0; i < arch->n_rules; i++)
+    for (size_t i = 0; i < arch->n_rules && !by_role.find; i++)
         if (arch->rules[i].role == HONE_R_TOK_EMBD && arch->rules[i].part == HONE_PART_WEIGHT) {
             char name[NAME_MAX_BYTES];
             if (!find(&b, arch->rules[i].name, 0, 0, name)) {
@@ -407,11 +455,22 @@ hone_code hone_arch_bind(const hone_arch *arch, const json_t *config, hone_model
             }
             break;
         }
+    if (by_role.find) claim_constants(&b);
     HONE_TRY(bind_all(&b));
     HONE_TRY(surplus(&b));
     m->facts = f;
     m->arch = arch;
     m->weights = b.out;
     m->n_weights = b.n;
-    return arch->finish ? arch->finish(m, err) : HONE_OK;
+    return arch->finish && !by_role.find ? arch->finish(m, err) : HONE_OK;
+}
+
+hone_code hone_arch_bind(const hone_arch *arch, const json_t *config, hone_model *m, hone_err *err)
+{
+    return bind(arch, config, (hone_role_finder){ 0 }, m, err);
+}
+
+hone_code hone_arch_bind_roles(const hone_arch *arch, const json_t *config, hone_role_finder by_role, hone_model *m, hone_err *err)
+{
+    return bind(arch, config, by_role, m, err);
 }

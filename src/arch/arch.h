@@ -34,6 +34,7 @@ typedef struct hone_arch {
     hone_code (*config)(const json_t *config, hone_arena *a, hone_facts *facts, hone_err *err);
     /* Optional: rewrites of the weight list after matching (order of an interleaved qkv).  NULL: none. */
     hone_code (*finish)(hone_model *m, hone_err *err);
+    const char    *words; /* of config.json: what has to be said there to tell models of the family apart; for those who write one */
     hone_gguf_arch gguf;
     hone_mlx_arch  mlx; /* zeroed: mlx_lm does not run the family */
 } hone_arch;
@@ -48,6 +49,14 @@ hone_code hone_arch_facts(const hone_arch *arch, const json_t *config, hone_aren
 /* facts from config.json, then every tensor of m->source gets its role and shape check, m->weights is filled; m->source and m->arena must be set.
  * Errors HONE_EINPUT: missing tensor, surplus tensor, shape mismatch (names both shapes). */
 hone_code hone_arch_bind(const hone_arch *arch, const json_t *config, hone_model *m, hone_err *err);
+
+/* The same for a source that tells tensors by their role and holds them as models compute with them: matrices upright, experts stacked, q before k
+ * before v.  find: the tensor of a role, or NULL. */
+typedef struct hone_role_finder {
+    const hone_tensor *(*find)(void *self, hone_role role, hone_part part, int32_t layer);
+    void *self;
+} hone_role_finder;
+hone_code hone_arch_bind_roles(const hone_arch *arch, const json_t *config, hone_role_finder by_role, hone_model *m, hone_err *err);
 
 /* The name that checkpoints of this family give a weight: layer fills the first %, a second % (experts) stays.
  * Of alternatives the first is taken.  HONE_EBUG when the family has no such weight or buf is too short. */

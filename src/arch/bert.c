@@ -77,6 +77,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_bert = {
     .name = "bert", .hf_class = "BertModel", .hf_also = "BertForMaskedLM", .source = "arXiv:1810.04805",
     .prefix = "bert.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings layer_norm_eps type_vocab_size",
     .gguf = { .name = "bert", .act = HONE_ACT_GELU,
               .keys = HONE_GGUF_KEY_NO_KV_HEADS,
               .flags = HONE_GGUF_BIAS_QKV | HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN },

@@ -55,6 +55,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_gemma2 = {
     .name = "gemma2", .hf_class = "Gemma2ForCausalLM", .source = "arXiv:2408.00118",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "rms_norm_eps query_pre_attn_scalar attention_bias attn_logit_softcapping final_logit_softcapping sliding_window layer_types",
     .gguf = { .name = "gemma2", .act = HONE_ACT_GELU_TANH, .wide_scale_layers = 46, .window_step = 2,
               .keys = HONE_GGUF_KEY_HEAD_DIM | HONE_GGUF_KEY_NO_ROPE_BASE,
               .flags = HONE_GGUF_HEAD_DIM | HONE_GGUF_HEAD_TIED | HONE_GGUF_WINDOW | HONE_GGUF_WINDOW_ALWAYS |

@@ -60,6 +60,8 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_gemma3 = {
     .name = "gemma3", .hf_class = "Gemma3ForCausalLM", .source = "arXiv:2503.19786",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "rms_norm_eps query_pre_attn_scalar attention_bias attn_logit_softcapping final_logit_softcapping rope_local_base_freq "
+             "sliding_window layer_types",
     .gguf = { .name = "gemma3", .act = HONE_ACT_GELU_TANH, .wide_scale_layers = 62, .window_step = 6,
               .keys = HONE_GGUF_KEY_HEAD_DIM,
               .flags = HONE_GGUF_HEAD_DIM | HONE_GGUF_WINDOW | HONE_GGUF_LOGIT_SOFTCAP | HONE_GGUF_BIAS_QKV |

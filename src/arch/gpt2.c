@@ -68,6 +68,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_gpt2 = {
     .name = "gpt2", .hf_class = "GPT2LMHeadModel", .source = "https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf",
     .prefix = "transformer.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = "vocab_size n_positions n_embd n_layer n_head n_inner layer_norm_epsilon tie_word_embeddings",
     .gguf = { .name = "gpt2", .act = HONE_ACT_GELU_TANH,
               .keys = HONE_GGUF_KEY_NO_KV_HEADS,
               .flags = HONE_GGUF_BIAS_QKV | HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN | HONE_GGUF_BIAS_ALWAYS },

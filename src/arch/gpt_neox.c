@@ -71,6 +71,8 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_gpt_neox = {
     .name = "gpt_neox", .hf_class = "GPTNeoXForCausalLM", .source = "arXiv:2204.06745, arXiv:2304.01373",
     .prefix = "gpt_neox.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config, .finish = finish,
+    .words = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size max_position_embeddings tie_word_embeddings rope_scaling "
+             "rotary_emb_base rotary_pct layer_norm_eps attention_bias use_parallel_residual",
     .gguf = { .name = "gptneox", .act = HONE_ACT_GELU,
               .keys = HONE_GGUF_KEY_NO_KV_HEADS | HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_NO_ROPE_BASE | HONE_GGUF_KEY_PARALLEL,
               .flags = HONE_GGUF_HEAD_APART | HONE_GGUF_ROPE_PARTIAL | HONE_GGUF_PARALLEL | HONE_GGUF_BIAS_QKV |

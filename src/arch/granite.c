@@ -47,6 +47,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_granite = {
     .name = "granite", .hf_class = "GraniteForCausalLM", .source = "https://huggingface.co/ibm-granite/granite-3.3-2b-instruct",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "rms_norm_eps attention_bias mlp_bias attention_multiplier embedding_multiplier residual_multiplier logits_scaling",
     .gguf = { .name = "granite", .act = HONE_ACT_SILU,
               .keys = HONE_GGUF_KEY_VOCAB_SIZE | HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_SCALES,
               .flags = HONE_GGUF_QK_NEIGHBOURS | HONE_GGUF_ROPE_FREQS | HONE_GGUF_ROPE_FACTORS | HONE_GGUF_HEAD_DIM |

@@ -43,6 +43,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_llama = {
     .name = "llama", .hf_class = "LlamaForCausalLM", .hf_also = "LLaMAForCausalLM", .source = "arXiv:2307.09288, arXiv:2407.21783",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "rms_norm_eps attention_bias mlp_bias",
     .gguf = { .name = "llama", .act = HONE_ACT_SILU, .big_layers = 80, .big_needs_groups = true,
               .keys = HONE_GGUF_KEY_VOCAB_SIZE | HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_HEAD_DIM,
               .flags = HONE_GGUF_QK_NEIGHBOURS | HONE_GGUF_ROPE_FREQS | HONE_GGUF_ROPE_FACTORS | HONE_GGUF_HEAD_DIM |

@@ -43,6 +43,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_mixtral = {
     .name = "mixtral", .hf_class = "MixtralForCausalLM", .source = "arXiv:2401.04088",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "rms_norm_eps num_local_experts num_experts_per_tok sliding_window",
     .gguf = { .name = "llama", .act = HONE_ACT_SILU, .big_layers = 80, .big_needs_groups = true,
               .keys = HONE_GGUF_KEY_VOCAB_SIZE | HONE_GGUF_KEY_ROPE_DIM,
               .flags = HONE_GGUF_QK_NEIGHBOURS | HONE_GGUF_ROPE_FREQS | HONE_GGUF_ROPE_FACTORS | HONE_GGUF_HEAD_DIM |

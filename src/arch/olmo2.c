@@ -42,6 +42,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_olmo2 = {
     .name = "olmo2", .hf_class = "Olmo2ForCausalLM", .source = "arXiv:2501.00656",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "rms_norm_eps attention_bias",
     .gguf = { .name = "olmo2", .act = HONE_ACT_SILU,
               .flags = HONE_GGUF_HEAD_APART | HONE_GGUF_BIAS_QKV | HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
     .mlx = { .model = "olmo2", .act = HONE_ACT_SILU,

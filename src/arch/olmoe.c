@@ -55,6 +55,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_olmoe = {
     .name = "olmoe", .hf_class = "OlmoeForCausalLM", .source = "arXiv:2409.02060",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "rms_norm_eps attention_bias num_experts num_experts_per_tok norm_topk_prob",
     .gguf = { .name = "olmoe", .act = HONE_ACT_SILU,
               .flags = HONE_GGUF_HEAD_APART | HONE_GGUF_BIAS_QKV | HONE_GGUF_ROPE_SCALED },
     .mlx = { .model = "olmoe", .act = HONE_ACT_SILU,

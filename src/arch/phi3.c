@@ -32,6 +32,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_phi3 = {
     .name = "phi3", .hf_class = "Phi3ForCausalLM", .source = "arXiv:2404.14219",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "rms_norm_eps sliding_window original_max_position_embeddings",
     .gguf = { .name = "phi3", .act = HONE_ACT_SILU,
               .keys = HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_WINDOW | HONE_GGUF_KEY_ORIG_CONTEXT,
               .flags = HONE_GGUF_ROPE_FACTORS | HONE_GGUF_ROPE_PARTIAL | HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },

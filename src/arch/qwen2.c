@@ -43,6 +43,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_qwen2 = {
     .name = "qwen2", .hf_class = "Qwen2ForCausalLM", .source = "arXiv:2407.10671, arXiv:2412.15115",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "rms_norm_eps",
     .gguf = { .name = "qwen2", .act = HONE_ACT_SILU, .big_layers = 80,
               .flags = HONE_GGUF_BIAS_QKV | HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },
     .mlx = { .model = "qwen2", .act = HONE_ACT_SILU,

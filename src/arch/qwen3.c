@@ -48,6 +48,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_qwen3 = {
     .name = "qwen3", .hf_class = "Qwen3ForCausalLM", .source = "arXiv:2505.09388",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "rms_norm_eps attention_bias",
     .gguf = { .name = "qwen3", .act = HONE_ACT_SILU,
               .keys = HONE_GGUF_KEY_HEAD_DIM,
               .flags = HONE_GGUF_HEAD_DIM | HONE_GGUF_BIAS_QKV | HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },

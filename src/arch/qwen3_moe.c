@@ -66,6 +66,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_qwen3_moe = {
     .name = "qwen3_moe", .hf_class = "Qwen3MoeForCausalLM", .source = "arXiv:2505.09388",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "rms_norm_eps attention_bias num_experts num_experts_per_tok moe_intermediate_size norm_topk_prob",
     .gguf = { .name = "qwen3moe", .act = HONE_ACT_SILU,
               .keys = HONE_GGUF_KEY_HEAD_DIM | HONE_GGUF_KEY_EXPERT_FFN,
               .flags = HONE_GGUF_HEAD_DIM | HONE_GGUF_BIAS_QKV | HONE_GGUF_NORM_TOPK | HONE_GGUF_KV_GROUPS |

@@ -14,4 +14,9 @@
     { .name = name_, .role = HONE_R_##role_, .shape = shape_, .piece = piece_, .pieces = pieces_ }
 /* A buffer that older versions saved: it follows from config.json. */
 #define IGNORED(name_) { .name = name_, .role = HONE_R_IGNORED, .flags = HONE_RULE_OPTIONAL }
+
+/* For .words: what hone_config_decoder reads in every family. */
+#define HONE_WORDS_COMMON "vocab_size hidden_size num_hidden_layers num_attention_heads num_key_value_heads head_dim intermediate_size " \
+                          "max_position_embeddings tie_word_embeddings "
+#define HONE_WORDS_ROPE   "rope_theta rope_scaling partial_rotary_factor "
 #endif

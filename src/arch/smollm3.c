@@ -76,6 +76,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_smollm3 = {
     .name = "smollm3", .hf_class = "SmolLM3ForCausalLM", .source = "https://huggingface.co/blog/smollm3",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "rms_norm_eps attention_bias mlp_bias",
     .gguf = { .name = "smollm3", .act = HONE_ACT_SILU, .no_rope_step = 4,
               .keys = HONE_GGUF_KEY_VOCAB_SIZE | HONE_GGUF_KEY_ROPE_DIM,
               .flags = HONE_GGUF_QK_NEIGHBOURS | HONE_GGUF_HEAD_DIM | HONE_GGUF_BIAS_QKV | HONE_GGUF_KV_GROUPS |

@@ -47,6 +47,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_stablelm = {
     .name = "stablelm", .hf_class = "StableLmForCausalLM", .hf_also = "StableLMEpochForCausalLM", .source = "arXiv:2402.17834",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "layer_norm_eps use_qkv_bias qk_layernorm use_parallel_residual",
     .gguf = { .name = "stablelm", .act = HONE_ACT_SILU,
               .keys = HONE_GGUF_KEY_ROPE_DIM | HONE_GGUF_KEY_NO_ROPE_BASE | HONE_GGUF_KEY_PARALLEL,
               .flags = HONE_GGUF_HEAD_APART | HONE_GGUF_ROPE_PARTIAL | HONE_GGUF_PARALLEL | HONE_GGUF_BIAS_QKV |

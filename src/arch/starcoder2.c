@@ -49,6 +49,7 @@ static hone_code config(const json_t *c, hone_arena *a, hone_facts *f, hone_err 
 const hone_arch hone_arch_starcoder2 = {
     .name = "starcoder2", .hf_class = "Starcoder2ForCausalLM", .source = "arXiv:2402.19173",
     .prefix = "model.", .rules = rules, .n_rules = HONE_COUNT(rules), .config = config,
+    .words = HONE_WORDS_COMMON HONE_WORDS_ROPE "norm_epsilon use_bias sliding_window",
     .gguf = { .name = "starcoder2", .act = HONE_ACT_GELU_TANH,
               .flags = HONE_GGUF_BIAS_QKV | HONE_GGUF_BIAS_O | HONE_GGUF_BIAS_FFN | HONE_GGUF_BIAS_ALWAYS |
                        HONE_GGUF_KV_GROUPS | HONE_GGUF_ROPE_SCALED },

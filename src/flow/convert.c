@@ -249,14 +249,30 @@ static hone_code write_rows(hone_output *o, const hone_planned *p, uint32_t stre
     return HONE_OK;
 }
 
+/* A quantised source's rows that are wanted in the type they have are taken as they are: encoding them again would change them. */
+static bool is_copy(const job *j, const use *u, const hone_weight *stored)
+{
+    const hone_planned *p = planned(j, u);
+    return stored->n_slices == 1 && !stored->values && !stored->slices->transposed && !stored->slices->row_map && stored->n_dims > 1 &&
+           hone_weight_is_plain(wanted(j, u)) && p->grouped.scheme == HONE_SCHEME_NONE && p->dtype == stored->slices->tensor->dtype &&
+           hone_dtype_get(p->dtype)->block_elems > 1;
+}
+
+/* The tile's rows as they are stored. */
+static hone_code read_stored(const job *j, const hone_weight *w, const tile *t, uint64_t row_bytes, uint8_t *out, hone_err *err)
+{
+    const hone_slice *s = w->slices;
+    return j->m->source->read(j->m->source, s->tensor, (s->row0 + t->row0) * row_bytes, out, (size_t)(t->n_rows * row_bytes), err);
+}
+
 static int by_place(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return x < y ? -1 : x > y;
 }
 
-/* Rows of the tile that follow each other in the output are encoded side by side and written in one go. */
-static hone_code put_rows(job *j, const use *u, const tile *t, const desk *d, const float *x, size_t cols, hone_err *err)
+/* Rows of the tile that follow each other in the output are encoded side by side and written in one go.  stored: rows to copy instead, or NULL. */
+static hone_code put_rows(job *j, const use *u, const tile *t, const desk *d, const float *x, const uint8_t *stored, size_t cols, hone_err *err)
 {
     hone_output        *o = &j->outputs[u->output];
     const hone_planned *p = planned(j, u);
@@ -274,9 +290,12 @@ static hone_code put_rows(job *j, const use *u, const tile *t, const desk *d, co
         for (uint64_t r = 0; u->to && r < n; r++) {
             uint8_t *out[HONE_STREAMS] = { 0 };
             for (uint32_t s = 0; s < p->n_streams; s++) out[s] = base[s] + r * (p->at[s].row_bits / 8);
-            encode_rows(p, x + (d->order[begin + r] & UINT32_MAX) * cols, 1, cols, out);
+            uint64_t row = d->order[begin + r] & UINT32_MAX;
+            if (stored) memcpy(out[0], stored + row * (p->at[0].row_bits / 8), (size_t)(p->at[0].row_bits / 8));
+            else encode_rows(p, x + row * cols, 1, cols, out);
         }
-        if (!u->to) encode_rows(p, x, n, cols, base);
+        if (!u->to && stored) memcpy(base[0], stored, stream_bytes(p, 0, n));
+        else if (!u->to) encode_rows(p, x, n, cols, base);
         for (uint32_t s = 0; s < p->n_streams; s++) HONE_TRY(write_rows(o, p, s, first, n, base[s], err));
         begin += n;
     }
@@ -290,15 +309,22 @@ static hone_code run_tile(void *user, size_t index, unsigned worker, hone_err *e
     const hone_weight *w = &t.it->w;
     desk               d = desk_of(j, worker);
     uint64_t           cols = hone_weight_cols(w);
-    HONE_TRY(hone_weight_read(j->m->source, w, t.row0, t.n_rows, d.x, d.raw, err));
+    bool               encodes = false;
+    for (const use *u = t.it->uses; u; u = u->next) encodes = encodes || !is_copy(j, u, w);
+    if (encodes) HONE_TRY(hone_weight_read(j->m->source, w, t.row0, t.n_rows, d.x, d.raw, err));
     for (const use *u = t.it->uses; u; u = u->next) {
+        if (is_copy(j, u, w)) {
+            HONE_TRY(read_stored(j, w, &t, planned(j, u)->at[0].row_bits / 8, d.raw, err));
+            HONE_TRY(put_rows(j, u, &t, &d, NULL, d.raw, (size_t)cols, err));
+            continue;
+        }
         const hone_weight *form = wanted(j, u);
         const float       *x = d.x;
         if (!hone_weight_is_plain(form)) {
             hone_weight_finish(form, d.x, d.y, (size_t)(t.n_rows * cols));
             x = d.y;
         }
-        HONE_TRY(put_rows(j, u, &t, &d, x, (size_t)cols, err));
+        HONE_TRY(put_rows(j, u, &t, &d, x, NULL, (size_t)cols, err));
     }
     uint64_t done = atomic_fetch_add(&j->done, t.n_rows * cols) + t.n_rows * cols;
     /* Source bytes, near enough for a bar: computed weights (rope factors) are a few hundred bytes. */
@@ -370,6 +396,17 @@ static hone_code find_format(const char *asked, const hone_format **format, cons
     *quant = eq + 1;
     if (*format) return HONE_OK;
     return HONE_FAIL(err, HONE_EUSAGE, "as in mlx=int4", "hone cannot write the format of '%.60s'", asked);
+}
+
+/* Weights that have been rounded once are rounded again on another grid. */
+static hone_code warn_of_quantized(job *j, json_t *warnings, hone_err *err)
+{
+    if (!j->m->quantized) return HONE_OK;
+    const char *text = hone_arena_printf(&j->arena, "the source is quantised (%s): what is quantised again from it loses quality twice; convert the checkpoint that "
+                                                    "it was made from if you have it", j->m->quantized);
+    if (!text || json_array_append_new(warnings, json_string(text)) != 0) return HONE_NOMEM(err, "the warnings");
+    hone_event_warn(j->ctx, NULL, "%s", text);
+    return HONE_OK;
 }
 
 static hone_code plan_output(job *j, const hone_convert_options *opt, hone_err *err)
@@ -472,6 +509,7 @@ static hone_code prepare(job *j, const hone_convert_options *asked, hone_convert
     res->plan = json_array();
     res->warnings = json_array();
     if (!res->plan || !res->warnings || !put_plan(j, res->plan)) return HONE_NOMEM(err, "the plan");
+    HONE_TRY(warn_of_quantized(j, res->warnings, err));
     for (size_t k = 0; k < j->n_outputs; k++)
         if (first_of_its_format(j, k)) HONE_TRY(warn_of_limits(j, j->outputs[k].format->consumer, res->warnings, err));
     for (size_t k = 0; k < j->n_outputs; k++) {

@@ -1,8 +1,8 @@
-/* open.c - a checkpoint folder becomes a model: config, family, tensors with roles, tokenizer. */
+/* open.c - a checkpoint folder, or another source, becomes a model: config, family, tensors with roles, tokenizer. */
 #include "arch/arch.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "flow/convert.h"
+#include "flow/open/sources.h"
 #include "formats/hf.h"
 #include "formats/safetensors.h"
 #include <stdlib.h>
@@ -24,7 +24,7 @@ static hone_code find_folder(hone_model *m, const char *path, const char **dir, 
     if (!hone_dir_exists(d)) {
         if (!hone_file_exists(d)) return HONE_FAIL(err, HONE_EINPUT, NOT_A_MODEL, "there is no '%s'", path);
         if (!ends_in(d, ".safetensors") && !ends_in(d, ".json"))
-            return HONE_FAIL(err, HONE_EUNSUPPORTED, NOT_A_MODEL, "'%s' is no checkpoint folder and no .safetensors file", path);
+            return HONE_FAIL(err, HONE_EUNSUPPORTED, NOT_A_MODEL, "'%s' is no checkpoint folder, no .safetensors and no .gguf file", path);
         char *slash = strrchr(d, '/');
         if (slash) slash[slash == d] = '\0'; /* "/x" lies in "/" */
         else d = hone_arena_strdup(&m->arena, ".");
@@ -74,6 +74,7 @@ static hone_code open_in(hone_model *m, const char *path, json_t **config, hone_
 {
     const char      *dir = NULL, *name = NULL;
     const hone_arch *arch;
+    if (ends_in(path, ".gguf") && hone_file_exists(path)) return hone_open_gguf(path, m, err);
     HONE_TRY(find_folder(m, path, &dir, &name, err));
     HONE_TRY(hone_hf_config_load(dir, config, err));
     if (hone_arch_find(*config, &arch, err) != HONE_OK) return hone_err_wrap(err, "'%s/config.json'", dir);

@@ -3,6 +3,7 @@
 #ifndef HONE_IR_MODEL_H
 #define HONE_IR_MODEL_H
 #include "base/arena.h"
+#include "base/bytes.h"
 #include "base/ctx.h"
 #include "ir/dtype.h"
 #include "ir/facts.h"
@@ -66,6 +67,9 @@ uint64_t hone_weight_rows(const hone_weight *w);
 uint64_t hone_weight_elems(const hone_weight *w);
 static inline bool hone_weight_is_plain(const hone_weight *w) { return w->scale == 1.0f && w->add == 0.0f; }
 
+/* A small file that stands in for one of a checkpoint folder. */
+typedef struct hone_side_file { const char *name; hone_bytes bytes; } hone_side_file;
+
 typedef struct hone_model {
     hone_arena     arena; /* owns everything below */
     hone_source   *source;
@@ -74,6 +78,9 @@ typedef struct hone_model {
     size_t         n_weights;
     hone_tokenizer tokenizer;
     const char    *path; /* what the user named */
+    const hone_side_file *sides; /* [n_sides] of a source that is no checkpoint folder: config.json, tokenizer.json ..., instead of those under path */
+    size_t         n_sides;
+    const char    *quantized; /* how the source's weights are quantised ("q4_k"); NULL: they are not */
     const struct hone_arch *arch; /* the family's row (arch/arch.h); opaque here */
 } hone_model;
 

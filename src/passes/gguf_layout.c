@@ -151,7 +151,7 @@ static hone_code rewrite(hone_weight *w, const hone_facts *f, hone_arena *a, hon
 
 /* The divisors of conversion/llama.py, generate_extra_tensors, step by step in float32 as torch takes them: number / tensor is the tensor's
  * reciprocal times the number.  The power is rounded once, so that it is the same everywhere. */
-static void llama3_divisors(const hone_rope *r, float *out)
+void hone_gguf_llama3_divisors(const hone_rope *r, float *out)
 {
     const float pi2 = 6.283185307179586f;
     float       low = (float)(r->original_context / r->low_freq), high = (float)(r->original_context / r->high_freq);
@@ -182,7 +182,7 @@ hone_code hone_gguf_rewrite(const hone_model *m, hone_arena *a, hone_weight **ou
     if (f->rope.scaling == HONE_ROPE_SCALE_LLAMA3) {
         float *v = HONE_ARENA_NEW(a, float, f->rope.dim / 2);
         if (!v) return HONE_NOMEM(err, "rope divisors");
-        llama3_divisors(&f->rope, v);
+        hone_gguf_llama3_divisors(&f->rope, v);
         w[count++] = constant(HONE_R_ROPE_FREQS, v, f->rope.dim / 2);
     }
     if (f->rope.scaling == HONE_ROPE_SCALE_LONGROPE) {
@@ -202,5 +202,39 @@ hone_code hone_gguf_rewrite(const hone_model *m, hone_arena *a, hone_weight **ou
     }
     *out = w;
     *n = count;
+    return HONE_OK;
+}
+
+/* Stored row 2i + half of a head is row half * dim/2 + i of the checkpoint's. */
+static hone_code halves(hone_weight *w, uint32_t heads, hone_arena *a, hone_err *err)
+{
+    hone_slice *s = HONE_ARENA_NEW(a, hone_slice, 1);
+    uint64_t    rows = w->slices[0].n_rows, dim = rows / heads, at = 0;
+    uint32_t   *map = HONE_ARENA_NEW(a, uint32_t, rows);
+    if (!s || !map) return HONE_NOMEM(err, "a row order");
+    for (uint64_t h = 0; h < heads; h++)
+        for (uint64_t half = 0; half < 2; half++)
+            for (uint64_t i = 0; i < dim / 2; i++) map[at++] = (uint32_t)(h * dim + 2 * i + half);
+    *s = w->slices[0];
+    s->row_map = map;
+    w->slices = s;
+    return HONE_OK;
+}
+
+hone_code hone_gguf_restore(hone_model *m, hone_err *err)
+{
+    const hone_facts *f = &m->facts;
+    bool              permuted = has(f, HONE_GGUF_QK_NEIGHBOURS) && f->rope.kind == HONE_ROPE_HALVES;
+    for (size_t i = 0; i < m->n_weights; i++) {
+        hone_weight *w = &m->weights[i];
+        if (permuted && (w->role == HONE_R_ATTN_Q || w->role == HONE_R_ATTN_K)) {
+            uint32_t heads = w->role == HONE_R_ATTN_Q ? f->n_heads : f->n_kv_heads;
+            if (f->head_dim % 2 || w->slices[0].n_rows != (uint64_t)heads * f->head_dim)
+                return HONE_FAIL(err, HONE_EINPUT, "fetch the file again", "%s of layer %d cannot be put in the order of checkpoints", hone_role_name(w->role),
+                                 (int)w->layer);
+            HONE_TRY(halves(w, heads, &m->arena, err));
+        }
+        if (f->norm_plus_one && is_norm(w->role) && w->part == HONE_PART_WEIGHT) w->add = -1;
+    }
     return HONE_OK;
 }

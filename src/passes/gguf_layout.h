@@ -13,6 +13,13 @@ hone_code hone_gguf_can(const hone_facts *f, hone_err *err);
  * Weights are copies: m is not changed.  Calls hone_gguf_can first. */
 hone_code hone_gguf_rewrite(const hone_model *m, hone_arena *a, hone_weight **out, size_t *n, hone_err *err);
 
+/* Undoes it for a model whose source is a GGUF file, in place: q and k rows in the order of checkpoints, norms without the one.  (The query's
+ * scale cannot be told apart from the weights; the facts of such a model say the built-in one.) */
+hone_code hone_gguf_restore(hone_model *m, hone_err *err);
+
+/* The divisors of llama3 scaling, [dim / 2], as rope_freqs.weight holds them. */
+void hone_gguf_llama3_divisors(const hone_rope *r, float *out);
+
 /* What the query is multiplied with so that llama.cpp's built-in scale becomes the model's; 1 when it already is. */
 double hone_gguf_query_scale(const hone_facts *f);
 #endif

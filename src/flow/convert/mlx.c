@@ -183,20 +183,6 @@ static hone_code add_index(planner *p, hone_err *err)
     return code;
 }
 
-static hone_code add_copies(planner *p, hone_err *err)
-{
-    for (size_t i = 0; i < hone_mlx_side_file_count; i++) {
-        const char *path = hone_arena_printf(p->a, "%s/%s", p->m->path, hone_mlx_side_files[i]);
-        hone_file   file = HONE_FILE_CLOSED;
-        if (!path) return HONE_NOMEM(err, "a path");
-        if (!hone_file_exists(path)) continue;
-        HONE_TRY(hone_file_open(path, &file, err));
-        p->o->files[p->o->n_files++] = (hone_planned_file){ .name = hone_mlx_side_files[i], .copy = path, .total = file.size };
-        hone_file_close(&file);
-    }
-    return HONE_OK;
-}
-
 /* config.json comes last: without it nothing takes the folder for a model. */
 static hone_code add_config(planner *p, hone_err *err)
 {
@@ -223,11 +209,11 @@ static hone_code plan_folder(planner *p, const hone_output *like, const hone_con
     p->entries = HONE_ARENA_NEW(p->a, hone_st_entry, HONE_STREAMS * o->n_weights + 1);
     p->places = HONE_ARENA_NEW(p->a, hone_place *, HONE_STREAMS * o->n_weights + 1);
     if (!o->plan || !p->entries || !p->places) return HONE_NOMEM(err, "the plan");
-    HONE_TRY(hone_hf_config_load(p->m->path, &p->config, err));
+    HONE_TRY(hone_source_document(p->m, "config.json", &p->config, err));
     for (size_t i = 0; i < o->n_weights; i++) HONE_TRY(plan_weight(p, &o->weights[i], &o->plan[i], err));
     HONE_TRY(place_entries(p, err));
     HONE_TRY(add_index(p, err));
-    HONE_TRY(add_copies(p, err));
+    HONE_TRY(hone_plan_sides(p->m, hone_mlx_side_files, hone_mlx_side_file_count, p->a, o, err));
     HONE_TRY(add_config(p, err));
     for (size_t i = 0; i < o->n_files; i++) {
         o->files[i].out.fd = -1;

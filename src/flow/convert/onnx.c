@@ -2,7 +2,6 @@
 #include "formats/onnx.h"
 #include "base/text.h"
 #include "flow/convert/output.h"
-#include "formats/hf.h"
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -53,33 +52,12 @@ static hone_planned_file *add_bytes(planner *p, const char *name, hone_bytes hea
     return f;
 }
 
-static hone_code add_copies(planner *p, hone_err *err)
-{
-    for (size_t i = 0; i < hone_onnx_side_file_count; i++) {
-        const char *path = hone_arena_printf(p->a, "%s/%s", p->m->path, hone_onnx_side_files[i]);
-        hone_file   file = HONE_FILE_CLOSED;
-        if (!path) return HONE_NOMEM(err, "a path");
-        if (!hone_file_exists(path)) continue;
-        HONE_TRY(hone_file_open(path, &file, err));
-        p->o->files[p->o->n_files++] = (hone_planned_file){ .name = hone_onnx_side_files[i], .copy = path, .total = file.size };
-        hone_file_close(&file);
-    }
-    return HONE_OK;
-}
-
-static hone_code read_generation(const planner *p, json_t **out, hone_err *err)
-{
-    const char *path = hone_arena_printf(p->a, "%s/generation_config.json", p->m->path);
-    if (!path) return HONE_NOMEM(err, "a path");
-    return hone_file_exists(path) ? hone_json_load(path, out, err) : HONE_OK;
-}
-
 /* Last: without it nothing takes the folder for a model of onnxruntime-genai. */
 static hone_code add_genai(planner *p, hone_err *err)
 {
     json_t   *config = NULL, *generation = NULL, *doc = NULL;
-    hone_code code = hone_hf_config_load(p->m->path, &config, err);
-    if (code == HONE_OK) code = read_generation(p, &generation, err);
+    hone_code code = hone_source_document(p->m, "config.json", &config, err);
+    if (code == HONE_OK) code = hone_source_document(p->m, "generation_config.json", &generation, err);
     if (code == HONE_OK) code = hone_onnx_genai(p->m, &p->model, config, generation, &doc, err);
     char       *text = doc ? json_dumps(doc, JSON_INDENT(4)) : NULL;
     const char *kept = text ? hone_arena_printf(p->a, "%s\n", text) : NULL;
@@ -99,7 +77,7 @@ static hone_code plan_files(planner *p, hone_err *err)
     if (!o->files) return HONE_NOMEM(err, "the plan");
     add_bytes(p, HONE_ONNX_DATA, (hone_bytes){ 0 })->total = p->model.data_bytes;
     (void)add_bytes(p, HONE_ONNX_MODEL, p->model.topology);
-    HONE_TRY(add_copies(p, err));
+    HONE_TRY(hone_plan_sides(p->m, hone_onnx_side_files, hone_onnx_side_file_count, p->a, p->o, err));
     if (p->m->facts.kind == HONE_KIND_DECODER) HONE_TRY(add_genai(p, err));
     for (size_t i = 0; i < o->n_files; i++) {
         o->files[i].out.fd = -1;

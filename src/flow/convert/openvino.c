@@ -140,20 +140,6 @@ static hone_planned_file *add_bytes(planner *p, const char *name, hone_bytes hea
     return f;
 }
 
-static hone_code add_copies(planner *p, hone_err *err)
-{
-    for (size_t i = 0; i < hone_ov_side_file_count; i++) {
-        const char *path = hone_arena_printf(p->a, "%s/%s", p->m->path, hone_ov_side_files[i]);
-        hone_file   file = HONE_FILE_CLOSED;
-        if (!path) return HONE_NOMEM(err, "a path");
-        if (!hone_file_exists(path)) continue;
-        HONE_TRY(hone_file_open(path, &file, err));
-        p->o->files[p->o->n_files++] = (hone_planned_file){ .name = hone_ov_side_files[i], .copy = path, .total = file.size };
-        hone_file_close(&file);
-    }
-    return HONE_OK;
-}
-
 static hone_code add_document(planner *p, const char *name, json_t *doc, hone_err *err)
 {
     char       *text = doc ? json_dumps(doc, JSON_INDENT(2)) : NULL;
@@ -206,7 +192,7 @@ static hone_code plan_files(planner *p, hone_err *err)
     add_bytes(p, MODEL_BIN, p->model.bin)->total = p->model.bin_total;
     HONE_TRY(place(p, 0, err));
     HONE_TRY(add_tokenizer(p, err));
-    HONE_TRY(add_copies(p, err));
+    HONE_TRY(hone_plan_sides(p->m, hone_ov_side_files, hone_ov_side_file_count, p->a, p->o, err));
     if (p->m->facts.kind == HONE_KIND_DECODER && !has_file(p, "generation_config.json")) HONE_TRY(add_generation(p, err));
     /* Last: without it nothing takes the folder for a model. */
     (void)add_bytes(p, MODEL_XML, p->model.xml);

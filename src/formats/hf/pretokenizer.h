@@ -7,6 +7,9 @@
 /* The rule that the word "gpt2" stands for. */
 #define HONE_HF_GPT2_RULE "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
+/* llama.cpp's name for a BPE that merges plain text by rank, spaces as U+2581, without splitting (Gemma without scores). */
+#define HONE_HF_PLAIN_BPE "sarvam-moe"
+
 typedef struct hone_hf_pretokenizer { /* a row of pretokenizers.def */
     const char *name;
     bool        ignore_merges, clean_spaces;
