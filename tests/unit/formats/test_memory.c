@@ -1,6 +1,7 @@
 /* Every allocation fails in turn, the first, the second, the third...: the answer is HONE_ERESOURCE, nothing crashes,
  * nothing leaks, no file stays open.   ctest: wrap-memory */
 #include "formats/gguf/meta.h"
+#include "formats/openvino/tokenizer.h"
 #include "formats/safetensors.h"
 #include "formats/scratch.h"
 #include <dirent.h>
@@ -186,12 +187,48 @@ static void building_a_header_survives_every_failed_allocation(void **state)
     sweep(NULL, build, 250);
 }
 
+/* One tokenizer of each kind, small but with all that its kind may have. */
+#define TOKEN(s, points, kind_, flag) { .text = s, .len = sizeof s - 1, .score = points, .type = HONE_TOKEN_##kind_, .flag = true }
+static hone_token tokens[] = {
+    TOKEN("<s>", 0, CONTROL, special),           TOKEN("</s>", 0, CONTROL, rstrip),        TOKEN("a", -1, NORMAL, normalized),
+    TOKEN("b", -2, NORMAL, normalized),          TOKEN("ab", -3, NORMAL, unreached),       TOKEN("<0x0A>", 0, BYTE, normalized),
+    TOKEN("\xe2\x96\x81", -4, NORMAL, normalized), TOKEN("[PAD7]", 0, UNUSED, normalized), TOKEN("<unk>", 0, UNKNOWN, normalized),
+};
+static const hone_chat_template chat[] = { { "default", "a\n  {{ x }}" } };
+static hone_merge               merges[] = { { "a", "b", 1, 1 } };
+static const hone_tokenizer     kinds[] = {
+    { .kind = HONE_TOK_BPE, .pre = "llama-bpe", .tokens = tokens, .n_tokens = HONE_COUNT(tokens), .merges = merges, .n_merges = 1, .bos = 0, .eos = 1, .unk = 8,
+      .sep = -1, .pad = 7, .add_bos = true, .nfc = true, .whole_words = true, .templates = chat, .n_templates = 1 },
+    { .kind = HONE_TOK_SPM, .tokens = tokens, .n_tokens = HONE_COUNT(tokens), .bos = 0, .eos = 1, .unk = 8, .sep = -1, .pad = -1, .add_bos = true,
+      .escape_whitespaces = true, .add_space_prefix = true, .prefix_once = true },
+    { .kind = HONE_TOK_UNIGRAM, .tokens = tokens, .n_tokens = HONE_COUNT(tokens), .bos = 0, .eos = 1, .unk = 8, .sep = -1, .pad = -1, .add_eos = true,
+      .escape_whitespaces = true, .add_space_prefix = true, .remove_extra_whitespaces = true, .charsmap = (const uint8_t *)"abcde", .charsmap_len = 5 },
+    { .kind = HONE_TOK_WORDPIECE, .tokens = tokens, .n_tokens = HONE_COUNT(tokens), .bos = 0, .eos = 1, .unk = 8, .sep = 1, .pad = -1, .add_bos = true, .add_eos = true,
+      .lowercase = 1, .strip_accents = -1, .max_word = 100, .clean_spaces = 1 },
+};
+static size_t kind;
+
+static hone_code tokenizer_model(const scratch *s, hone_arena *a, hone_err *err)
+{
+    const hone_facts        f = { .context = 64 };
+    hone_ov_tokenizer_files files;
+    (void)s;
+    return hone_ov_tokenizer(&kinds[kind], &f, a, &files, err);
+}
+
+static void making_a_tokenizer_model_survives_every_failed_allocation(void **state)
+{
+    (void)state;
+    for (kind = 0; kind < HONE_COUNT(kinds); kind++) sweep(NULL, tokenizer_model, 250);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_shards_survives_every_failed_allocation),
         cmocka_unit_test(opening_splits_survives_every_failed_allocation),
         cmocka_unit_test(building_a_header_survives_every_failed_allocation),
+        cmocka_unit_test(making_a_tokenizer_model_survives_every_failed_allocation),
     };
     json_set_alloc_funcs(json_malloc, free);
     return cmocka_run_group_tests(tests, NULL, NULL);
