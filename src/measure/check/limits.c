@@ -105,11 +105,18 @@ static bool explains(const char *feature, const hone_tokenizer *t, hone_str s)
     /* Hangul syllables, and the scripts with spacing vowel signs (Devanagari to Sinhala, Thai to Myanmar). */
     static const range accents[] = { { 0xac00, 0xd7a3 }, { 0x900, 0xdff }, { 0xe00, 0x109f } };
     static const range breaks[] = { { 0x85, 0x85 }, { 0x0b, 0x0c }, { 0x1c, 0x1f } };
+    /* Letters that fold to other letters than their lower case, and marks that not everybody's Unicode has. */
+    static const range folds[] = { { 0xb5, 0xb5 }, { 0x17f, 0x17f }, { 0x345, 0x345 }, { 0x3d0, 0x3f5 }, { 0x7fd, 0x8ff }, { 0x1ab0, 0x1aff }, { 0x1c80, 0x1c88 },
+                                   { 0x1e9b, 0x1e9e }, { 0x1f80, 0x1ffc }, { 0x10000, 0x10ffff } };
+    static const range hangul[] = { { 0xac00, 0xd7a3 } }, beyond_ascii[] = { { 0x80, 0x10ffff } };
     static const char  underline[] = "\xe2\x96\x81"; /* SentencePiece's own space */
     if (strcmp(feature, "nfc") == 0) return has_any(s, marks, HONE_COUNT(marks));
     if (strcmp(feature, "strip_accents") == 0) return has_any(s, accents, HONE_COUNT(accents));
     if (strcmp(feature, "wordpiece") == 0) return has_any(s, breaks, HONE_COUNT(breaks));
     if (strcmp(feature, "max_word") == 0) return has_long_word(s, t->max_word);
+    if (strcmp(feature, "lowercase") == 0) return has_any(s, folds, HONE_COUNT(folds));
+    if (strcmp(feature, "charsmap") == 0) return has_any(s, marks, HONE_COUNT(marks)) || has_any(s, hangul, HONE_COUNT(hangul));
+    if (strcmp(feature, "unigram_bytes") == 0) return has_any(s, beyond_ascii, HONE_COUNT(beyond_ascii));
     if (strcmp(feature, "lstrip") == 0) return has_added(t, s, 'l');
     if (strcmp(feature, "rstrip_unlike_phi3") == 0) return has_added(t, s, 'r');
     if (strcmp(feature, "prefix_once") == 0)
