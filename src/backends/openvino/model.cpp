@@ -289,8 +289,8 @@ int hone_ovrt_read(const char *xml, hone_ovrt_model **out, hone_ovrt_facts *fact
         try {
             m->model = core().read_model(xml);
         } catch (const std::exception &x) {
-            // ir_deserializer.cpp: "Cannot create X layer Y id:N from unsupported opset: Z"
-            if (!std::strstr(x.what(), "unsupported opset")) throw;
+            // ir_deserializer.cpp, for an operator of another version of OpenVINO or of an extension
+            if (!std::strstr(x.what(), "unsupported opset") && !std::strstr(x.what(), "doesn't contain the operation")) throw;
             throw refusal{ UNSUPPORTED, std::string("'") + xml + "': " + last_words(x) };
         }
         const auto &model = *m->model;
@@ -393,12 +393,11 @@ int hone_ovrt_trim(hone_ovrt_model *m, size_t pos, size_t past, hone_backend_err
             const ov::Tensor       all = state.get_state();
             const ov::PartialShape d = declared[state.get_name()];
             ov::Shape              shape = all.get_shape();
-            size_t                 axis = shape.size();
-            // The tokens are along the last dimension that is not fixed ([batch, heads, tokens, width] as a rule).
-            for (size_t i = 0; i < shape.size() && d.rank().is_static() && d.size() == shape.size(); i++)
-                if (d[i].is_dynamic()) axis = i;
-            if (axis == shape.size() || shape[axis] != past)
-                throw refusal{ UNSUPPORTED, "state '" + state.get_name() + "' cannot be cut" };
+            size_t                 axis = 0, open = 0;
+            // [batch, heads, tokens, width] as a rule: the tokens are along the one dimension behind the batch that is not fixed.
+            for (size_t i = 1; i < shape.size() && d.rank().is_static() && d.size() == shape.size(); i++)
+                if (d[i].is_dynamic()) axis = i, open++;
+            if (open != 1 || shape[axis] != past) throw refusal{ UNSUPPORTED, "state '" + state.get_name() + "' cannot be cut" };
             shape[axis] = pos;
             ov::Tensor kept(all.get_element_type(), shape);
             ov::Tensor(all, ov::Coordinate(shape.size(), 0), ov::Coordinate(shape)).copy_to(kept);

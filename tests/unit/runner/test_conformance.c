@@ -461,7 +461,7 @@ int main(void)
 {
     static const struct {
         const char *backend, *quant; /* what hone writes for it */
-    } here[] = { { "llamacpp", "f32" }, { "onnxruntime", "onnx=f32" }, { "mlx", "mlx=f32" } };
+    } here[] = { { "llamacpp", "f32" }, { "onnxruntime", "onnx=f32" }, { "openvino", "openvino=f32" }, { "mlx", "mlx=f32" } };
     char *spec = getenv("HONE_CONFORMANCE");
     int   rc = 0, ran = 0;
     fixture_open(&f);
