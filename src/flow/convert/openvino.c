@@ -94,17 +94,13 @@ static hone_code place(planner *p, uint32_t file, hone_err *err)
 
 /* ---- what the model says of itself ---- */
 
-static const char *ratio_text(const planner *p)
-{
-    return hone_arena_printf(p->a, "%g", p->opt->ratio > 0 ? p->opt->ratio : 1.0);
-}
-
 /* As optimum-intel and NNCF note it: hints for the runtime, and how the weights were compressed.  Keys and values end with NULL. */
 static hone_code describe(const planner *p, const char **info, hone_err *err)
 {
     const bool  decoder = p->m->facts.kind == HONE_KIND_DECODER, sym = p->opt->sym;
     size_t      n = 0;
-    const char *group = p->quant->bits == 4 && p->group ? hone_arena_printf(p->a, "%u", p->group) : "-1", *ratio = p->quant->bits == 4 ? ratio_text(p) : "1.0";
+    const char *group = p->quant->bits == 4 && p->group ? hone_arena_printf(p->a, "%u", p->group) : "-1", *ratio = "1.0";
+    if (p->quant->bits == 4 && p->opt->ratio > 0 && p->opt->ratio < 1) ratio = hone_arena_printf(p->a, "%g", p->opt->ratio);
     if (!group || !ratio) return HONE_NOMEM(err, "the plan");
     const struct { bool say; const char *path, *value; } rows[] = {
         { true, "conversion_parameters/framework", "hone" },
@@ -116,6 +112,7 @@ static hone_code describe(const planner *p, const char **info, hone_err *err)
         { p->quant->bits, "nncf/weight_compression/group_size", group },
         { p->quant->bits, "nncf/weight_compression/all_layers", "False" },
         { p->quant->bits, "nncf/weight_compression/backup_mode", "int8_asym" },
+        { p->quant->bits, "nncf/weight_compression/compression_format", "dequantize" },
         { p->quant->bits, "nncf/weight_compression/sensitivity_metric", "weight_quantization_error" },
         { p->quant->bits, "nncf/weight_compression/awq", "False" },
         { p->quant->bits, "nncf/weight_compression/scale_estimation", "False" },
@@ -288,6 +285,6 @@ static hone_code reread(const hone_output *o, const char *path, hone_err *err)
 static const char *quant_name(size_t i) { return i < hone_ov_quant_count ? hone_ov_quants[i].name : NULL; }
 
 const hone_format hone_format_openvino = {
-    .name = "openvino", .consumer = "openvino", .quant = quant_name, .plain = { { "auto", "int4" } },
+    .name = "openvino", .consumer = "openvino", .words_by = "openvino_tokenizers", .quant = quant_name, .plain = { { "auto", "int4" } },
     .takes = HONE_TAKES_GROUP | HONE_TAKES_ROW | HONE_TAKES_SYM | HONE_TAKES_RATIO, .plan = plan, .reread = reread, .owns = hone_ov_owns,
 };
