@@ -510,8 +510,12 @@ static hone_code prepare(job *j, const hone_convert_options *asked, hone_convert
     res->warnings = json_array();
     if (!res->plan || !res->warnings || !put_plan(j, res->plan)) return HONE_NOMEM(err, "the plan");
     HONE_TRY(warn_of_quantized(j, res->warnings, err));
-    for (size_t k = 0; k < j->n_outputs; k++)
-        if (first_of_its_format(j, k)) HONE_TRY(warn_of_limits(j, j->outputs[k].format->consumer, res->warnings, err));
+    for (size_t k = 0; k < j->n_outputs; k++) {
+        const hone_format *f = j->outputs[k].format;
+        if (!first_of_its_format(j, k)) continue;
+        HONE_TRY(warn_of_limits(j, f->consumer, res->warnings, err));
+        if (f->words_by) HONE_TRY(warn_of_limits(j, f->words_by, res->warnings, err));
+    }
     for (size_t k = 0; k < j->n_outputs; k++) {
         HONE_TRY(describe(j, k, &res->outputs[k], err));
         res->disk_needed += j->outputs[k].total;

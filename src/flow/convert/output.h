@@ -58,6 +58,7 @@ enum { /* options that say something to a format */
 
 typedef struct hone_format {
     const char *name, *consumer; /* "gguf"; consumer of data/limits.json */
+    const char *words_by;        /* the consumer that reads the tokenizer when it is another one, or NULL */
     const char *(*quant)(size_t i);        /* its encodings for --quant; NULL past the last */
     struct { const char *word, *means; } plain[4]; /* other words for them; the first is "auto" */
     unsigned takes;                        /* HONE_TAKES_... */

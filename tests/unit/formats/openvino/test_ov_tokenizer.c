@@ -29,7 +29,7 @@ typedef struct expected {
     const char *dir, *cases; /* NULL: the folder's own */
     bool        encoder;
     unsigned    ids, chats;  /* differences */
-    const char *limits;      /* of openvino, that this tokenizer meets */
+    const char *limits;      /* of openvino_tokenizers, that this tokenizer meets */
 } expected;
 
 static const expected models[] = {
@@ -198,7 +198,7 @@ static void what_the_extension_cannot_do_is_told(void **state)
         for (const char *p = models[m].limits; *p; listed++) p += strcspn(p, " "), p += *p == ' ';
         json_array_foreach(limits, i, row) {
             const char *condition = json_string_value(json_object_get(row, "condition")), *consumer = json_string_value(json_object_get(row, "consumer"));
-            if (strcmp(consumer, "openvino") != 0 || strncmp(condition, "tokenizer:", 10) != 0) continue;
+            if (strcmp(consumer, "openvino_tokenizers") != 0 || strncmp(condition, "tokenizer:", 10) != 0) continue;
             bool named = strstr(models[m].limits, condition + 10) != NULL;
             if (hone_tokenizer_needs(&t, condition + 10) != named) print_error("%s: %s\n", models[m].dir, condition);
             assert_true(hone_tokenizer_needs(&t, condition + 10) == named);
