@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "flow/open/sources.h"
 #include "formats/hf.h"
+#include "formats/mlx/read.h"
 #include "formats/safetensors.h"
 #include <stdlib.h>
 
@@ -82,6 +83,7 @@ static hone_code open_in(hone_model *m, const char *path, json_t **config, hone_
     const char *weights = ends_in(path, ".safetensors") || ends_in(path, ".index.json") ? path : dir;
     if (!hone_file_exists(weights)) weights = dir;
     HONE_TRY(hone_safetensors_open(weights, &m->arena, &m->source, err));
+    if (hone_mlx_is(m->source, *config) && hone_open_mlx(*config, &arch->mlx, m, err) != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
     if (hone_arch_bind(arch, *config, m, err) != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
     if (check_dtypes(m, err) != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
     m->facts.name = name;

@@ -110,5 +110,5 @@ expect() {
 }
 expect "the metadata of the model needs a file of [0-9]* bytes, --split-bytes is 10000" --quant q8_0 --split-bytes 10000
 expect "tensor 'token_embd.weight' alone needs a file of 2097[0-9]* bytes, --split-bytes is 300000" --quant f32 --split-bytes 300000
-expect "--split-bytes says nothing about mlx" --to mlx --quant int4 --split-bytes 5M
+expect "split-bytes says nothing about mlx" --to mlx --quant int4 --split-bytes 5M
 exit $failed
