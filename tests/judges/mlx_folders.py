@@ -7,7 +7,7 @@ For every causal checkpoint folder in MODELS:
             are the quantization settings of config.json.  The digest of mlx_lm's tensors is the one in tests/golden/mlx/folders.json,
             by which tests/cli/convert_mlx.sh judges without mlx_lm (--write: the file is made anew);
   logits    mlx_lm loads the f32 folder, strictly, and its logits are those of reference.safetensors: mean KLD at most 1e-5, the same best
-            token wherever the reference's two best are more than 0.01 apart.  Where a row of data/limits.json says that mlx_lm cannot
+            token wherever the reference's two best are more than 0.01 apart; its generation gives the reference's greedy continuation.  Where a row of data/limits.json says that mlx_lm cannot
             express the model, the logits must differ, and hone must have told: when the row is no longer true it can go;
   int4      mlx_lm loads the quantised folder, its tokenizer too, and computes finite logits.
 Every folder of tests/golden/variants, and every model with its rotation in the spelling of transformers 5 (rope_parameters), is converted
@@ -28,6 +28,7 @@ os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 import mlx.core as mx  # noqa: E402
 import mlx_lm  # noqa: E402
 import numpy as np  # noqa: E402
+from mlx_peer import greedy  # noqa: E402
 from mlx_lm.utils import load_model, load_tokenizer  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 
@@ -143,6 +144,11 @@ def one_model(program, source, tmp):
         limit = LIMITED.get((name, file))
         if not limit and (kld > 1e-5 or wrong):
             fail(f"{name}: {judged[-1]}")
+        if not limit and (source / file).with_suffix(".json").exists():
+            same, near, wrong = greedy(load_model(ours["f32"], strict=True)[0], source / file)
+            judged[-1] += f", {same} greedy steps, {near} near ties"
+            if wrong or not same:
+                fail(f"{name}: {judged[-1]}: {wrong}")
         if limit and kld <= 1e-5:
             fail(f"{name}: {judged[-1]}: the limit '{limit}' is gone, its row in data/limits.json can go")
         if limit and not any(w.startswith("in mlx_lm: ") and limit in w for w in doc["warnings"]):

@@ -14,19 +14,21 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static fixture      f;
 static hone_runner *r;
 
 /* The folder that hone writes of the checkpoint (a path from the root of the repository). */
-static void convert(const char *checkpoint, const char *quant, const scratch *out, char path[1100])
+static void convert_as(const char *checkpoint, const char *quant, const char *name, const scratch *out, char path[1100])
 {
     hone_err                   err = { 0 };
     hone_model                 m;
     hone_convert_result        res = { 0 };
     char                       from[1024], format[64];
     const char                *quants[] = { format };
-    const hone_convert_options opt = { .quants = quants, .n_quants = 1, .out_dir = out->dir, .name = "m" };
+    const hone_convert_options opt = { .quants = quants, .n_quants = 1, .out_dir = out->dir, .name = name };
     (void)snprintf(from, sizeof from, "%s/%s", HONE_TEST_SOURCE_DIR, checkpoint);
     (void)snprintf(format, sizeof format, "mlx=%s", quant);
     if (hone_model_open(&f.ctx, from, &m, &err) != HONE_OK) fail_msg("%s: %s", checkpoint, err.cause);
@@ -35,6 +37,8 @@ static void convert(const char *checkpoint, const char *quant, const scratch *ou
     hone_convert_result_release(&res);
     hone_model_close(&m);
 }
+
+static void convert(const char *checkpoint, const char *quant, const scratch *out, char path[1100]) { convert_as(checkpoint, quant, "m", out, path); }
 
 typedef struct verdict {
     const hone_reference *ref;
@@ -216,6 +220,86 @@ static void bert_embeddings_are_those_of_transformers(void **state)
     hone_arena_release(&a);
 }
 
+/* --- mlx_lm on the same folders: tests/judges/mlx_peer.py -------------------------------------------------------- */
+static int shell(const char *command)
+{
+    int   status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        (void)execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+typedef struct dump { FILE *file; size_t next; } dump;
+
+static void write_row(void *user, size_t index, const float *values, size_t n)
+{
+    dump *d = user;
+    assert_int_equal(index, d->next++); /* rows come in order */
+    assert_int_equal(fwrite(values, sizeof *values, n, d->file), n);
+}
+
+/* A folder, and what hone's own graph computes on it in float32. */
+static json_t *make_job(const char *dir, const char *quant, const scratch *out)
+{
+    hone_arena     a = { 0 };
+    hone_reference ref;
+    hone_err       err = { 0 };
+    char           path[1100], name[160], logits[256], reference[1024];
+    dump           d = { 0 };
+    const char    *slash = strrchr(dir, '/');
+    (void)snprintf(name, sizeof name, "%s-%s", slash + 1, quant);
+    convert_as(dir, quant, name, out, path);
+    (void)snprintf(reference, sizeof reference, "%s/%s/reference.safetensors", HONE_TEST_SOURCE_DIR, dir);
+    if (hone_reference_open(reference, &a, &ref, &err) != HONE_OK) fail_msg("%s", err.cause);
+    if (hone_runner_open(r, &(hone_backend_open){ .path = path, .device = "cpu", .exact = true }, NULL, NULL, &err) != HONE_OK) fail_msg("%s", err.cause);
+    d.file = fopen(scratch_path(out, name, logits), "wb");
+    assert_non_null(d.file);
+    for (size_t row = 0; row < ref.rows; row++, d.next = 0)
+        if (hone_runner_forward(r, ref.ids + row * ref.cols, ref.cols, 0, NULL, write_row, &d, NULL, &err) != HONE_OK) fail_msg("%s", err.cause);
+    assert_int_equal(fclose(d.file), 0);
+    hone_reference_close(&ref);
+    hone_arena_release(&a);
+    return json_pack("{s:s,s:s,s:s,s:s,s:b}", "name", name, "folder", path, "reference", reference, "logits", logits, "quantised",
+                     strcmp(quant, "f32") != 0);
+}
+
+/* Not mistral, gemma2, phi3 and starcoder2, which mlx_lm does not compute as they are (data/limits.json): tests/judges/mlx_folders.py. */
+static void mlx_lm_computes_the_same_on_the_same_folders(void **state)
+{
+    static const struct {
+        const char *dir, *quant;
+    } jobs[] = {
+        { "tests/golden/tiny/llama", "f32" },     { "tests/golden/tiny/qwen2", "f32" },     { "tests/golden/tiny/qwen3", "f32" },
+        { "tests/golden/tiny/gemma3", "f32" },    { "tests/golden/tiny/smollm3", "f32" },   { "tests/golden/tiny/olmo2", "f32" },
+        { "tests/golden/tiny/granite", "f32" },   { "tests/golden/tiny/stablelm", "f32" },  { "tests/golden/tiny/gpt2", "f32" },
+        { "tests/golden/tiny/gpt_neox", "f32" },  { "tests/golden/tiny/mixtral", "f32" },   { "tests/golden/tiny/qwen3_moe", "f32" },
+        { "tests/golden/tiny/olmoe", "f32" },     { "examples/models/tale-8m", "int4" },    { "tests/golden/tiny/gpt_neox", "int3" },
+        { "tests/golden/tale-moe", "int4" },      { "tests/golden/tiny/mixtral", "mxfp4" }, { "tests/golden/tiny/olmoe", "nvfp4" },
+        { "tests/golden/tiny/qwen3_moe", "mxfp8" },
+    };
+    char    command[600], file[256];
+    scratch out;
+    (void)state;
+    if (shell("tools/judge --find mlx >/dev/null 2>&1") != 0) {
+        print_message("not judged: no environment 'mlx'; tools/judge mlx makes it\n");
+        skip();
+    }
+    json_t *list = json_array();
+    scratch_open(&out);
+    for (size_t i = 0; i < HONE_COUNT(jobs); i++) assert_int_equal(json_array_append_new(list, make_job(jobs[i].dir, jobs[i].quant, &out)), 0);
+    assert_int_equal(json_dump_file(list, scratch_path(&out, "jobs.json", file), 0), 0);
+    (void)snprintf(command, sizeof command, "PYTHONDONTWRITEBYTECODE=1 \"$(tools/judge --find mlx)\" tests/judges/mlx_peer.py '%s' 2>&1", file);
+    (void)fflush(stdout);
+    assert_int_equal(shell(command), 0);
+    json_decref(list);
+    scratch_close(&out);
+}
+
 static int set_up(void **state)
 {
     hone_err err = { 0 };
@@ -237,6 +321,7 @@ int main(void)
         cmocka_unit_test(bfloat16_weights_give_the_logits_of_transformers),
         cmocka_unit_test(folders_run_as_well_as_their_bits_allow),
         cmocka_unit_test(bert_embeddings_are_those_of_transformers),
+        cmocka_unit_test(mlx_lm_computes_the_same_on_the_same_folders),
     };
     fixture_open(&f);
     if (!fixture_have(&f, "mlx")) {
