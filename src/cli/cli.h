@@ -63,6 +63,12 @@ uint64_t    hone_cli_bytes(const hone_cli *c, const char *name, uint64_t otherwi
 /* All values of a LIST option, split at commas, in the arena; NULL on no memory. */
 const char **hone_cli_list(hone_cli *c, const char *name, size_t *n);
 
+/* An option's value "speed=.5,accuracy=.3" (words.c): any subset of the words; numbers from 0 to a million. */
+typedef struct hone_cli_word { const char *name; double *to; } hone_cli_word;
+hone_code hone_cli_words(hone_cli *c, const char *option, const char *remedy, const char *text, const hone_cli_word *known, size_t n_known, hone_err *err);
+/* The weights of --prefer; without it .5, .3 and .2. */
+hone_code hone_cli_preferences(hone_cli *c, double *speed, double *accuracy, double *memory, hone_err *err);
+
 /* Parses argv into c (options.c).  HONE_EUSAGE names the word and the nearest match. */
 hone_code hone_cli_parse(hone_cli *c, int argc, char **argv, hone_err *err);
 void      hone_cli_help(const hone_cli *c, FILE *to);                   /* `hone --help` */

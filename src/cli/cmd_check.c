@@ -1,36 +1,88 @@
 /* cmd_check.c - hone check: is an artefact still the same model? */
 #include "cli/cli.h"
 #include "cli/measured.h"
-#include "measure/measure.h"
+#include "cli/scored.h"
+#include <limits.h>
 
 static const hone_opt opts[] = {
     { "against", 'a', HONE_OPT_TEXT, "SRC", NULL, "the checkpoint's folder; its tokenizer_cases.json and reference.safetensors are used when they lie there" },
-    { "reference", 'r', HONE_OPT_TEXT, "FILE", NULL, "input_ids and logits made by another implementation (.safetensors), or an unquantised artefact (.gguf)" },
+    { "reference", 'r', HONE_OPT_TEXT, "FILE", NULL, "input_ids and logits made by another implementation (.safetensors), or an unquantised artefact of any format" },
     { "cases", 0, HONE_OPT_TEXT, "FILE", NULL, "tokenizer and chat cases (default: tokenizer_cases.json of SRC)" },
     { "max-kld", 0, HONE_OPT_REAL, "X", NULL, "largest mean KL divergence that passes (default: by precision; f32 1e-5, f16 and bf16 1e-3, quantised none)" },
     { "min-gap", 0, HONE_OPT_REAL, "X", NULL, "the best token must agree where the reference's lead is over X (default: f32 0.01, f16 0.03, others 0.1)" },
+    { "context", 0, HONE_OPT_COUNT, "N", NULL, "texts are at most N tokens long: what a runtime does differently behind that is no failure" },
+    { "layers", 0, HONE_OPT_FLAG, NULL, NULL, "compare the hidden state behind every layer, with the artefact of --reference or with the first one named" },
+    { "text", 0, HONE_OPT_TEXT, "FILE", NULL, "text whose first tokens go through the layers (default: random tokens)" },
+    HONE_OPT_DEVICE,
+    HONE_OPT_HTML,
 };
+
+/* A reference that is an artefact, for the layers. */
+static const char *layer_reference(const char *reference)
+{
+    size_t n = reference ? strlen(reference) : 0;
+    return n > 12 && strcmp(reference + n - 12, ".safetensors") == 0 ? NULL : reference;
+}
+
+/* The answer over all artefacts; one that gave no result is not proven. */
+static hone_code answer(const hone_scorecard *s, hone_err *err)
+{
+    size_t        i, bad = 0, n = json_array_size(s->rows);
+    json_t       *row;
+    const json_t *first = NULL, *first_failure = NULL;
+    json_array_foreach(s->rows, i, row) {
+        const json_t *c = json_object_get(row, "check"), *f = json_object_get(row, "failure");
+        if (!f && strcmp(hone_doc_str(c, "verdict", ""), "pass") == 0) continue;
+        bad++;
+        if (!first && c) first = c;
+        if (!first_failure && f) first_failure = f;
+    }
+    if (bad == 0) return HONE_OK;
+    const char *what = first ? strcmp(hone_doc_str(first, "verdict", ""), "fail") == 0 ? "not the same model" : "not proven" : "no result";
+    const char *why = first ? hone_doc_str(first, "why", "") : hone_doc_str(first_failure, "cause", "");
+    if (n == 1) return HONE_FAIL(err, HONE_ENO, "", "%s: %s", what, why);
+    return HONE_FAIL(err, HONE_ENO, "", "%zu of %zu artefacts are not proven to be the same model; the first: %s: %s", bad, n, what, why);
+}
+
+static hone_code run_all(hone_cli *c, const hone_check_options *o, hone_scorecard *s, hone_err *err)
+{
+    const bool check = o->source || o->reference || o->cases, layers = hone_cli_has(c, "layers");
+    HONE_TRY(hone_scorecard_open(&c->ctx, c->args, c->n_args, s, err));
+    if (check) HONE_TRY(hone_scorecard_check(&c->ctx, o, s, err));
+    if (layers)
+        HONE_TRY(hone_scorecard_layers(&c->ctx, &(hone_layers_options){ .reference = layer_reference(o->reference), .text = hone_cli_text(c, "text", NULL), .device = o->device,
+                                                                        .threads = c->ctx.threads }, s, err));
+    return check ? answer(s, err) : HONE_OK;
+}
 
 static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
 {
-    hone_check_result *r = HONE_ARENA_NEW(&c->arena, hone_check_result, 1);
-    if (!r) return HONE_NOMEM(err, "the result");
-    const hone_check_options o = { .artefact = c->args[0],
-                                   .source = hone_cli_text(c, "against", NULL),
+    hone_scorecard           s = { 0 };
+    const hone_check_options o = { .source = hone_cli_text(c, "against", NULL),
                                    .reference = hone_cli_text(c, "reference", NULL),
                                    .cases = hone_cli_text(c, "cases", NULL),
                                    .max_kld = hone_cli_real(c, "max-kld", 0),
                                    .min_gap = hone_cli_real(c, "min-gap", 0),
+                                   .context = hone_cli_count(c, "context", 0),
+                                   .device = hone_cli_text(c, "device", "cpu"),
                                    .threads = c->ctx.threads };
-    if (!o.source && !o.reference && !o.cases)
+    const bool layers = hone_cli_has(c, "layers");
+    if (layers && c->n_args < 2 && !layer_reference(o.reference))
+        return HONE_FAIL(err, HONE_EUSAGE, "name a second artefact, or one with --reference; `hone convert SRC --quant f32` makes the best one",
+                         "--layers needs something to compare with");
+    if (!o.source && !o.reference && !o.cases && !layers)
         return HONE_FAIL(err, HONE_EUSAGE, "add --against SRC, the checkpoint's folder", "hone check needs something to check against");
-    HONE_TRY(hone_check(&c->ctx, &o, r, err));
-    json_t *j = hone_check_json(r);
-    int     bad = j ? json_object_update(doc, j) : -1;
-    json_decref(j);
-    if (bad) return HONE_NOMEM(err, "the result");
-    if (r->ok) return HONE_OK;
-    return HONE_FAIL(err, HONE_ENO, "", "%s: %s", r->verdict == HONE_VERDICT_FAIL ? "not the same model" : "not proven", r->why);
+    hone_code code = run_all(c, &o, &s, err);
+    code = hone_scored_finish(c, &s, "check", doc, code, err);
+    if (c->n_args != 1 || (code != HONE_OK && code != HONE_ENO)) return code;
+    /* Of one artefact the findings stand at the top. */
+    size_t        i = 0;
+    const char   *key;
+    json_t       *v;
+    const json_t *only = json_array_get(json_object_get(doc, "results"), i);
+    json_object_foreach((json_t *)(uintptr_t)only, key, v)
+        if (json_object_set(doc, key, v) != 0) return HONE_NOMEM(err, "the result");
+    return code;
 }
 
 static void count_line(const hone_cli *c, const char *name, const json_t *o, const char *unit)
@@ -71,36 +123,106 @@ static void print_logits(const hone_cli *c, const json_t *l)
         hone_say_field(c, "left out", "%.0f positions: %s", hone_doc_num(l, "positions_skipped", 0), hone_doc_str(l, "skipped_why", ""));
 }
 
-static void print(hone_cli *c, const json_t *doc)
+static void print_limits(hone_cli *c, const json_t *r)
 {
-    const json_t *tok = json_object_get(doc, "tokenizer"), *dec = json_object_get(tok, "decoding");
-    const char   *verdict = hone_doc_str(doc, "verdict", "");
-    char          name[200];
-    hone_say_head(c, "%s (%s) in %s %s", hone_measured_name(doc, name, sizeof name), hone_doc_str(doc, "precision", ""),
-                  hone_doc_str(doc, "runtime", ""), hone_doc_str(doc, "version", ""));
-    count_line(c, "token ids", tok, "cases");
-    if (hone_doc_num(dec, "mismatches", 0) > 0) count_line(c, "decoding", dec, "texts");
-    count_line(c, "chat template", json_object_get(doc, "template"), "chats");
-    print_logits(c, json_object_get(doc, "logits"));
     size_t        i;
     const json_t *l;
-    json_array_foreach(json_object_get(doc, "limits"), i, l) {
-        char line[700];
-        if (i == 0) hone_say_head(c, "known limits of %s", hone_doc_str(doc, "runtime", "the runtime"));
+    const char   *before = "";
+    json_array_foreach(json_object_get(r, "limits"), i, l) {
+        char        line[700];
+        const char *consumer = hone_doc_str(l, "consumer", "the runtime");
+        if (strcmp(consumer, before) != 0) hone_say_head(c, "known limits of %s", consumer);
+        before = consumer;
         (void)snprintf(line, sizeof line, "%s (%s)", hone_doc_str(l, "consequence", ""), hone_doc_str(l, "cause", ""));
         hone_say_wrapped(c, 2, line);
     }
-    if (strcmp(verdict, "pass") == 0) hone_say(c, HONE_GREEN, "\nsame model\n");
+}
+
+static void print_one(hone_cli *c, const json_t *r)
+{
+    const json_t *tok = json_object_get(r, "tokenizer"), *dec = json_object_get(tok, "decoding"), *be = json_object_get(r, "beyond");
+    const char   *by = hone_doc_str(tok, "by", ""), *fallback = hone_doc_str(r, "fallback", "");
+    char          name[200];
+    double        v;
+    hone_say_head(c, "%s (%s) in %s %s%s%s", hone_measured_name(r, name, sizeof name), hone_doc_str(r, "precision", ""), hone_doc_str(r, "runtime", ""),
+                  hone_doc_str(r, "version", ""), strcmp(hone_doc_str(r, "device", "cpu"), "cpu") == 0 ? "" : " on ",
+                  strcmp(hone_doc_str(r, "device", "cpu"), "cpu") == 0 ? "" : hone_doc_str(r, "device", ""));
+    if (fallback[0]) hone_say_field(c, "device", "%s: %s", hone_doc_str(r, "device", ""), fallback);
+    if (by[0]) hone_say_field(c, "tokenizer", "%s, from %s", by, hone_doc_str(tok, "from", ""));
+    count_line(c, "token ids", tok, "cases");
+    if (hone_doc_num(dec, "mismatches", 0) > 0) count_line(c, "decoding", dec, "texts");
+    count_line(c, "chat template", json_object_get(r, "template"), "chats");
+    print_logits(c, json_object_get(r, "logits"));
+    if (hone_measured(be, "kld_mean", &v))
+        hone_say_field(c, "behind limits", "mean KLD %.3g at %.0f positions; %.0f of %.0f differ where the lead is over %g", v, hone_doc_num(be, "positions", 0),
+                       hone_doc_num(be, "wrong", 0), hone_doc_num(be, "decided", 0), hone_doc_num(json_object_get(r, "logits"), "min_gap", 0));
+    print_limits(c, r);
+}
+
+/* Several: one line each; what differs, and where, follows. */
+static void print_table(hone_cli *c, const json_t *results)
+{
+    static const char *const titles[] = { "artefact", "precision", "runtime", "tokenizer", "ids", "chats", "mean KLD", "best token", "behind limits", "verdict" };
+    size_t        i;
+    const json_t *r;
+    hone_table   *t = hone_table_new(c, HONE_COUNT(titles));
+    for (size_t k = 0; k < HONE_COUNT(titles); k++) hone_table_col(t, k, titles[k], "", k > 3 && k < 9);
+    json_array_foreach(results, i, r) {
+        const json_t *tok = json_object_get(r, "tokenizer"), *tpl = json_object_get(r, "template"), *lg = json_object_get(r, "logits"), *be = json_object_get(r, "beyond");
+        const char   *verdict = hone_doc_str(r, "verdict", "");
+        bool          pass = strcmp(verdict, "pass") == 0, fail = strcmp(verdict, "fail") == 0;
+        double        v;
+        hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_doc_str(r, "label", "?"));
+        hone_table_cell(t, i, 1, HONE_PLAIN, "%s", hone_doc_str(r, "precision", ""));
+        hone_table_cell(t, i, 2, HONE_PLAIN, "%s", hone_doc_str(r, "runtime", ""));
+        hone_table_cell(t, i, 9, pass ? HONE_GREEN : fail ? HONE_RED : HONE_YELLOW, "%s",
+                        pass ? "same model" : fail ? "differs" : json_is_true(json_object_get(r, "failed")) ? "no result" : "not proven");
+        if (!verdict[0]) continue;
+        hone_table_cell(t, i, 3, HONE_PLAIN, "%s", hone_doc_str(tok, "by", "-"));
+        hone_table_cell(t, i, 4, HONE_PLAIN, "%.0f/%.0f", hone_doc_num(tok, "cases", 0) - hone_doc_num(tok, "mismatches", 0), hone_doc_num(tok, "cases", 0));
+        hone_table_cell(t, i, 5, HONE_PLAIN, "%.0f/%.0f", hone_doc_num(tpl, "cases", 0) - hone_doc_num(tpl, "mismatches", 0), hone_doc_num(tpl, "cases", 0));
+        if (hone_measured(lg, "cosine", &v)) hone_table_cell(t, i, 6, HONE_PLAIN, "%.2g", 1 - v);
+        else if (hone_measured(lg, "kld_mean", &v)) hone_table_cell(t, i, 6, HONE_PLAIN, "%.2g", v);
+        else hone_table_cell(t, i, 6, HONE_DIM, "-");
+        hone_table_cell(t, i, 7, HONE_PLAIN, "%.0f/%.0f", hone_doc_num(lg, "top1_decided", 0) - hone_doc_num(lg, "top1_wrong", 0), hone_doc_num(lg, "top1_decided", 0));
+        if (hone_measured(be, "kld_mean", &v)) hone_table_cell(t, i, 8, json_is_true(json_object_get(be, "differs")) ? HONE_RED : HONE_PLAIN, "%.2g", v);
+        else hone_table_cell(t, i, 8, HONE_DIM, "-");
+    }
+    hone_table_print(c, t);
+    json_array_foreach(results, i, r) {
+        const char *why = hone_doc_str(r, "why", "");
+        char        line[900];
+        if (!why[0]) continue;
+        (void)snprintf(line, sizeof line, "%s: %s", hone_doc_str(r, "label", "?"), why);
+        hone_say_wrapped(c, 2, line);
+    }
+}
+
+static void print(hone_cli *c, const json_t *doc)
+{
+    const json_t *results = json_object_get(doc, "results"), *first = json_array_get(results, 0);
+    bool          checked = json_object_get(first, "verdict") != NULL;
+    if (json_array_size(results) == 1 && checked) print_one(c, first);
+    else if (hone_cli_has(c, "against") || hone_cli_has(c, "reference") || hone_cli_has(c, "cases")) print_table(c, results);
+    hone_scored_failures(c, results);
+    if (json_array_size(results) > 1) hone_scored_devices(c, results);
+    hone_scored_layers(c, results);
+    const char *html = hone_doc_str(doc, "html", "");
+    if (html[0]) hone_say(c, HONE_PLAIN, "\npage  %s\n", html);
+    if (json_array_size(results) == 1 && strcmp(hone_doc_str(first, "verdict", ""), "pass") == 0) hone_say(c, HONE_GREEN, "\nsame model\n");
 }
 
 const hone_cmd hone_cmd_check = {
     .name = "check",
     .summary = "prove that an artefact is still the same model, in its real runtime",
-    .args = "ARTEFACT",
+    .args = "ARTEFACT...",
     .about = "Compares what the runtime does with the artefact to what the checkpoint's own program did: token ids of every case, rendered chat templates, "
-             "logits, and the greedy continuation. A known limit of the runtime leaves positions out by name. An unquantised artefact must meet the bounds "
+             "logits, and the greedy continuation. Artefacts of all formats may be named together. A runtime without a tokenizer is given llama.cpp's, on the tokenizer files of "
+             "the artefact's folder. Positions behind a known limit of the runtime (a sliding window that it ignores) are compared apart, and a difference there is a failure "
+             "unless --context says that texts are shorter. An unquantised artefact must meet the bounds "
              "for its precision; a quantised one is no proof of a conversion: its distance is shown, and tokenizer, template and finite logits decide. "
              "Encoders are compared by their embeddings (1 - cosine takes the place of the KL divergence). Exit 0: same model; 1: not, or not proven.",
-    .example = "hone check out/tale-8m-f32.gguf --against examples/models/tale-8m",
-    .opts = opts, .n_opts = HONE_COUNT(opts), .min_args = 1, .max_args = 1, .run = run, .print = print,
+    .example = "hone check out/tale-8m-f32.gguf --against examples/models/tale-8m\n"
+               "hone check out/tale-8m-f32.gguf out/tale-8m-f32-mlx --against examples/models/tale-8m --layers --html out/check.html",
+    .opts = opts, .n_opts = HONE_COUNT(opts), .min_args = 1, .max_args = UINT_MAX, .run = run, .print = print,
 };

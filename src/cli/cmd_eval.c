@@ -1,7 +1,7 @@
 /* cmd_eval.c - hone eval: how good is an artefact, and how far from its reference? */
 #include "cli/cli.h"
 #include "cli/measured.h"
-#include "measure/measure.h"
+#include "cli/scored.h"
 #include <limits.h>
 
 static const hone_opt opts[] = {
@@ -12,28 +12,26 @@ static const hone_opt opts[] = {
     { "stride", 0, HONE_OPT_COUNT, "N", NULL, "ids from one window to the next (default: as stated there, else the window, or 256 for the default window)" },
     { "max-tokens", 0, HONE_OPT_COUNT, "N", NULL, "use the first N ids of the text only" },
     { "max-items", 0, HONE_OPT_COUNT, "N", NULL, "use the first N items of each task only" },
+    HONE_OPT_DEVICE,
+    HONE_OPT_HTML,
 };
 
 static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
 {
-    hone_eval_result *r = HONE_ARENA_NEW(&c->arena, hone_eval_result, 1);
-    json_t           *results = json_array();
-    if (!r || !results || !hone_json_put(doc, "results", results)) return HONE_NOMEM(err, "the result");
-    for (unsigned i = 0; i < c->n_args; i++) {
-        const hone_eval_options o = { .artefact = c->args[i],
-                                      .text = hone_cli_text(c, "text", NULL),
-                                      .tasks = hone_cli_text(c, "tasks", NULL),
-                                      .reference = hone_cli_text(c, "reference", NULL),
-                                      .window = hone_cli_count(c, "window", 0),
-                                      .stride = hone_cli_count(c, "stride", 0),
-                                      .max_tokens = hone_cli_count(c, "max-tokens", 0),
-                                      .max_items = hone_cli_count(c, "max-items", 0),
-                                      .threads = c->ctx.threads };
-        HONE_TRY(hone_eval(&c->ctx, &o, r, err));
-        json_t *j = hone_eval_json(r);
-        if (!j || json_array_append_new(results, j) != 0) return HONE_NOMEM(err, "the result");
-    }
-    return HONE_OK;
+    hone_scorecard          s = { 0 };
+    const hone_eval_options o = { .text = hone_cli_text(c, "text", NULL),
+                                  .tasks = hone_cli_text(c, "tasks", NULL),
+                                  .reference = hone_cli_text(c, "reference", NULL),
+                                  .window = hone_cli_count(c, "window", 0),
+                                  .stride = hone_cli_count(c, "stride", 0),
+                                  .max_tokens = hone_cli_count(c, "max-tokens", 0),
+                                  .max_items = hone_cli_count(c, "max-items", 0),
+                                  .device = hone_cli_text(c, "device", "cpu"),
+                                  .threads = c->ctx.threads };
+    hone_code code = hone_scorecard_open(&c->ctx, c->args, c->n_args, &s, err);
+    if (code == HONE_OK) code = hone_scorecard_eval(&c->ctx, &o, &s, err);
+    if (code == HONE_OK && c->n_args > 1) code = hone_scorecard_judge(&s, .5, .3, .2, err);
+    return hone_scored_finish(c, &s, "eval", doc, code, err);
 }
 
 static void print_tasks(hone_cli *c, const json_t *results)
@@ -92,13 +90,19 @@ static void print(hone_cli *c, const json_t *doc)
         hone_say_wrapped(c, 2, line);
     }
     hone_measured_reasons(c, results, "");
+    hone_scored_failures(c, results);
+    hone_scored_devices(c, results);
+    const json_t *best = json_object_get(json_object_get(doc, "winners"), "accuracy");
+    if (hone_doc_str(best, "label", "")[0]) hone_say(c, HONE_PLAIN, "\n  most accurate: %s (%s)\n", hone_doc_str(best, "label", ""), hone_doc_str(best, "why", ""));
+    const char *html = hone_doc_str(doc, "html", "");
+    if (html[0]) hone_say(c, HONE_PLAIN, "\npage  %s\n", html);
 }
 
 const hone_cmd hone_cmd_eval = {
     .name = "eval",
     .summary = "perplexity, tasks, and the distance from the unquantised model",
     .args = "ARTEFACT...",
-    .about = "Measures each artefact in its real runtime: perplexity of a text by the protocol that reference.json beside it states, accuracy on multiple-choice "
+    .about = "Measures each artefact in its real runtime, artefacts of all formats on the same token ids: perplexity of a text by the protocol that reference.json beside it states, accuracy on multiple-choice "
              "tasks by likelihood, and, with --reference, the KL divergence and the top-1 agreement over the same text, both models computing in lockstep. "
              "Every number comes with its 95 % confidence interval.",
     .example = "hone eval out/tale-8m-q4_k_m.gguf --text examples/models/tale-8m/eval/heldout.txt --tasks examples/models/tale-8m/eval/tasks.jsonl "

@@ -26,44 +26,16 @@ static const hone_opt opts[] = {
     { "fresh", 0, HONE_OPT_FLAG, NULL, NULL, "measure again what history.db already holds" },
 };
 
-typedef struct word { const char *name; double *to; } word;
-
-/* "speed=.5,accuracy=.3": any subset of the words; numbers from 0 to a million. */
-static hone_code read_words(hone_cli *c, const char *option, const char *remedy, const char *text, const word *known, size_t n_known, hone_err *err)
-{
-    char *words = hone_arena_strdup(&c->arena, text);
-    if (!words) return HONE_NOMEM(err, "the command line");
-    for (char *p = words; *p;) {
-        size_t n = strcspn(p, ",");
-        bool   more = p[n] == ',', hit = false;
-        p[n] = '\0';
-        char *eq = strchr(p, '=');
-        for (size_t i = 0; eq && i < n_known; i++) {
-            if ((size_t)(eq - p) != strlen(known[i].name) || memcmp(p, known[i].name, (size_t)(eq - p)) != 0) continue;
-            char  *end;
-            double v = strtod(eq + 1, &end);
-            hit = end != eq + 1 && *end == '\0' && v >= 0 && v <= 1e6;
-            *known[i].to = v;
-        }
-        if (!hit) return HONE_FAIL(err, HONE_EUSAGE, remedy, "--%s has '%.60s'", option, p);
-        p += n + more;
-    }
-    return HONE_OK;
-}
-
 static hone_code read_preferences(hone_cli *c, hone_optimize_options *o, hone_err *err)
 {
-    const char *prefer = hone_cli_text(c, "prefer", NULL), *gates = hone_cli_text(c, "gates", NULL);
-    const word  weights[] = { { "speed", &o->prefer_speed }, { "accuracy", &o->prefer_accuracy }, { "memory", &o->prefer_memory } };
-    const word  limits[] = { { "speed", &o->gate_speed }, { "memory", &o->gate_memory }, { "variation", &o->gate_variation } };
-    if (prefer) HONE_TRY(read_words(c, "prefer", "as in --prefer speed=.5,accuracy=.3,memory=.2", prefer, weights, HONE_COUNT(weights), err));
-    if (prefer && !(o->prefer_speed + o->prefer_accuracy + o->prefer_memory > 0))
-        return HONE_FAIL(err, HONE_EUSAGE, "give one of them a weight above 0", "--prefer '%.60s' weighs nothing", prefer);
+    const char *gates = hone_cli_text(c, "gates", NULL);
+    const hone_cli_word limits[] = { { "speed", &o->gate_speed }, { "memory", &o->gate_memory }, { "variation", &o->gate_variation } };
+    HONE_TRY(hone_cli_preferences(c, &o->prefer_speed, &o->prefer_accuracy, &o->prefer_memory, err));
     if (!gates) return HONE_OK;
     o->gate_speed = 2;
     o->gate_memory = 0.5;
     o->gate_variation = 0.2;
-    HONE_TRY(read_words(c, "gates", "as in --gates speed=2,memory=.5,variation=.2", gates, limits, HONE_COUNT(limits), err));
+    HONE_TRY(hone_cli_words(c, "gates", "as in --gates speed=2,memory=.5,variation=.2", gates, limits, HONE_COUNT(limits), err));
     for (size_t i = 0; i < HONE_COUNT(limits); i++)
         if (!(*limits[i].to > 0)) return HONE_FAIL(err, HONE_EUSAGE, "give it a number above 0", "--gates %s=0 can never be met", limits[i].name);
     return HONE_OK;

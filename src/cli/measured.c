@@ -1,5 +1,6 @@
 #include "cli/measured.h"
 #include "base/text.h"
+#include "measure/artefact.h"
 #include <math.h>
 #include <string.h>
 
@@ -70,10 +71,4 @@ void hone_measured_reasons(hone_cli *c, const json_t *results, const char *skip)
     json_decref(told);
 }
 
-const char *hone_measured_name(const json_t *result, char *out, size_t cap)
-{
-    const char *path = hone_doc_str(result, "path", "?"), *slash = strrchr(path, '/'), *name = slash && slash[1] ? slash + 1 : path;
-    size_t      n = strlen(name);
-    if (n > 5 && strcmp(name + n - 5, ".gguf") == 0) n -= 5;
-    return hone_text_show(name, n, out, cap);
-}
+const char *hone_measured_name(const json_t *result, char *out, size_t cap) { return hone_artefact_name(hone_doc_str(result, "path", "?"), out, cap); }

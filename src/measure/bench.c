@@ -81,6 +81,8 @@ static hone_code failed(const bench *b, candidate *c, hone_err *err)
     close_child(c);
     c->res->failed = true;
     (void)snprintf(c->res->failure, sizeof c->res->failure, "%s", c->err.cause);
+    (void)snprintf(c->res->remedy, sizeof c->res->remedy, "%s", c->err.remedy);
+    c->res->code = c->err.code;
     hone_event_warn(b->ctx, c->err.remedy[0] ? c->err.remedy : NULL, "%s: %s", c->res->path, c->err.cause);
     return HONE_OK;
 }
@@ -96,6 +98,7 @@ static hone_code open_child(const bench *b, candidate *c, bool counted)
     memcpy(r->runtime, i->runtime, sizeof r->runtime);
     memcpy(r->version, i->version, sizeof r->version);
     memcpy(r->device, i->device, sizeof r->device);
+    memcpy(r->fallback, c->child.fallback, sizeof r->fallback);
     r->weights_bytes = i->weights_bytes;
     r->kv_bytes = i->kv_bytes;
     r->compute_bytes = i->compute_bytes;
@@ -111,7 +114,7 @@ static hone_code loads(bench *b, candidate *c)
         HONE_TRY(open_child(b, c, i > 0));
     }
     uint32_t trained = c->child.info.n_ctx_train;
-    if (trained && b->prompt + b->gen > trained)
+    if (!c->res->encoder && trained && b->prompt + b->gen > trained)
         hone_event_warn(b->ctx, "the speed is as measured, but the model knows no text of that length", "%u + %u tokens are more than the %u that '%s' was trained for",
                         b->prompt, b->gen, trained, c->res->path);
     if (b->reopen) close_child(c);
@@ -124,6 +127,30 @@ static double cpu_seconds(candidate *c)
     return hone_runner_usage_get(c->child.runner, &u, NULL) == HONE_OK ? u.cpu_user_s + u.cpu_sys_s : 0;
 }
 
+static void no_row(void *user, size_t index, const float *values, size_t n)
+{
+    (void)user;
+    (void)index;
+    (void)values;
+    (void)n;
+}
+
+/* An encoder reads the whole text at once: that is its only figure. */
+static hone_code one_embedding(bench *b, candidate *c, bool counted)
+{
+    uint32_t n = b->prompt, most = c->child.info.n_ctx_train;
+    double   ms = 0, cpu = cpu_seconds(c);
+    if (most && n > most)
+        return HONE_FAIL(&c->err, HONE_EUSAGE, "ask for a shorter --prompt", "a text of %u tokens is longer than the %u that the model reads", n, most);
+    HONE_TRY(hone_runner_forward(c->child.runner, b->ids, n, 0, NULL, no_row, NULL, &ms, &c->err));
+    if (!counted || !(ms > 0)) return HONE_OK;
+    c->cpu_s += cpu_seconds(c) - cpu;
+    c->wall_s += ms / 1000;
+    add(&c->ttft_ms, ms);
+    add(&c->prefill_tok_s, n / (ms / 1000));
+    return HONE_OK;
+}
+
 static hone_code one_run(bench *b, candidate *c, bool counted)
 {
     double   joules[2] = { 0, 0 };
@@ -131,6 +158,11 @@ static hone_code one_run(bench *b, candidate *c, bool counted)
     if (b->reopen) HONE_TRY(open_child(b, c, false));
     hone_rng rng = hone_rng_seeded(b->seed);
     for (uint32_t i = 0; i < b->prompt; i++) b->ids[i] = (int32_t)hone_rng_below(&rng, c->child.info.n_vocab);
+    if (c->res->encoder) {
+        HONE_TRY(one_embedding(b, c, counted));
+        if (b->reopen) close_child(c);
+        return HONE_OK;
+    }
     hone_generate g = { .prompt = b->ids, .n_prompt = b->prompt, .max_new = b->gen, .out = b->out, .token_ms = b->token_ms };
     double        cpu = cpu_seconds(c);
     if (b->energy && hone_energy_read(b->energy, &joules[0], &energy_err) != HONE_OK) goto no_counter;
@@ -173,7 +205,9 @@ static void summarise(const bench *b, candidate *c)
     r->ttft_p95 = hone_metric_percentile(c->ttft_ms.x, c->ttft_ms.n, 0.95);
     r->ttft_p99 = hone_metric_percentile(c->ttft_ms.x, c->ttft_ms.n, 0.99);
     r->prefill_tok_s = hone_metric_mean(c->prefill_tok_s.x, c->prefill_tok_s.n);
-    if (b->gen > 1) {
+    if (r->encoder)
+        r->latency_p50 = r->latency_p95 = r->latency_p99 = r->decode_tok_s = r->cv = hone_metric_none("an encoder generates no tokens");
+    else if (b->gen > 1) {
         r->latency_p50 = hone_metric_percentile(c->token_ms.x, c->token_ms.n, 0.50);
         r->latency_p95 = hone_metric_percentile(c->token_ms.x, c->token_ms.n, 0.95);
         r->latency_p99 = hone_metric_percentile(c->token_ms.x, c->token_ms.n, 0.99);
@@ -186,6 +220,7 @@ static void summarise(const bench *b, candidate *c)
     r->cpu_utilization = c->wall_s > 0 && c->cpu_s > 0 ? hone_metric_of(c->cpu_s / c->wall_s / r->threads, b->rounds)
                                                        : hone_metric_none("the system reported no CPU time of the child");
     if (!b->energy) r->energy_j_per_token = hone_metric_none(b->no_energy);
+    else if (r->encoder) r->energy_j_per_token = hone_metric_none("an encoder generates no tokens");
     else if (!(c->joules > 0)) r->energy_j_per_token = hone_metric_unresolved(b->rounds, "the counter did not move while tokens were made");
     else r->energy_j_per_token = hone_metric_of(c->joules / (double)c->generated, b->rounds);
 }
@@ -231,6 +266,29 @@ static hone_code rounds(bench *b, hone_err *err)
     return HONE_OK;
 }
 
+/* Size, format and kind, before anything is started. */
+static hone_code look_at(const char *path, candidate *c)
+{
+    hone_arena    a = { 0 };
+    hone_artefact x;
+    hone_file     f;
+    if (c->backend) { /* who opens it is decided: anything that is a file */
+        HONE_TRY(hone_file_open(path, &f, &c->err));
+        c->res->file_bytes = f.size;
+        hone_file_close(&f);
+        return HONE_OK;
+    }
+    hone_code code = hone_artefact_open(path, &a, &x, &c->err);
+    if (code == HONE_OK) {
+        c->res->file_bytes = x.bytes;
+        (void)snprintf(c->res->format, sizeof c->res->format, "%s", x.format);
+        /* A file that cannot be read is its runtime's to refuse: the cause is then in the runtime's words. */
+        if (hone_artefact_encoder(&x, &c->res->encoder, NULL) == HONE_OK) c->how.embeddings = c->res->encoder;
+    }
+    hone_arena_release(&a);
+    return code;
+}
+
 static hone_code setup(bench *b, const hone_bench_options *opt, hone_bench_result *results, hone_err *err)
 {
     b->ids = calloc(b->prompt, sizeof *b->ids);
@@ -242,19 +300,14 @@ static hone_code setup(bench *b, const hone_bench_options *opt, hone_bench_resul
     for (size_t i = 0; i < b->n; i++) {
         candidate         *c = &b->all[i];
         hone_bench_result *r = &results[i];
-        hone_file          f;
         *r = (hone_bench_result){ .prompt = b->prompt, .gen = b->gen, .rounds = b->rounds, .context = b->context,
                                   .threads = opt->threads ? opt->threads : 1 };
         (void)snprintf(r->path, sizeof r->path, "%s", opt->artefacts[i]);
         c->res = r;
         c->backend = opt->backends ? opt->backends[i] : NULL;
-        c->how = (hone_backend_open){ .path = opt->artefacts[i], .device = "cpu", .threads = r->threads, .context = b->context };
+        c->how = (hone_backend_open){ .path = opt->artefacts[i], .device = opt->device ? opt->device : "cpu", .threads = r->threads, .context = b->context };
         if (room_for(c, b) != HONE_OK) return HONE_NOMEM(err, "the samples");
-        if (hone_file_open(opt->artefacts[i], &f, &c->err) == HONE_OK) {
-            r->file_bytes = f.size;
-            hone_file_close(&f);
-        } else
-            HONE_TRY(failed(b, c, err));
+        if (look_at(opt->artefacts[i], c) != HONE_OK) HONE_TRY(failed(b, c, err));
     }
     b->reopen = opt->reopen || too_much_at_once(b);
     for (size_t i = 0; i < b->n; i++) results[i].reopened = b->reopen;
@@ -302,8 +355,10 @@ json_t *hone_bench_json(const hone_bench_result *r)
 {
     json_t *o = json_object();
     bool    good = o && hone_metric_put_text(o, "path", r->path) && hone_metric_put_text(o, "runtime", r->runtime) &&
-                hone_metric_put_text(o, "version", r->version) && hone_metric_put_text(o, "device", r->device) &&
+                hone_metric_put_text(o, "version", r->version) && hone_metric_put_text(o, "device", r->device) && hone_metric_put_text(o, "format", r->format) &&
+                hone_metric_put_text(o, "fallback", r->fallback) && hone_json_put(o, "encoder", json_boolean(r->encoder)) &&
                 hone_json_put(o, "failed", json_boolean(r->failed)) && hone_metric_put_text(o, "failure", r->failure) &&
+                hone_metric_put_text(o, "remedy", r->remedy) &&
                 hone_metric_put(o, "load_ms", &r->load_ms) && hone_metric_put(o, "ttft_ms.p50", &r->ttft_p50) &&
                 hone_metric_put(o, "ttft_ms.p95", &r->ttft_p95) && hone_metric_put(o, "ttft_ms.p99", &r->ttft_p99) &&
                 hone_metric_put(o, "prefill_tok_s", &r->prefill_tok_s) && hone_metric_put(o, "decode_tok_s", &r->decode_tok_s) &&

@@ -1,46 +1,137 @@
 #include "measure/child.h"
-#include "base/file.h"
 #include "base/text.h"
+#include "measure/child/vocab.h"
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-hone_code hone_child_backend(const char *path, const char **out, hone_err *err)
+static hone_code open_in(hone_child *c, const hone_backend_open *how, hone_err *err)
 {
-    static const struct { const char *ending, *backend; } known[] = { { ".gguf", "llamacpp" } };
-    size_t len = strlen(path);
-    char   shown[200];
-    if (!hone_file_exists(path))
-        return HONE_FAIL(err, HONE_EINPUT, "check the path", hone_dir_exists(path) ? "'%s' is a folder, not an artefact" : "there is no '%s'",
-                         hone_text_show(path, len, shown, sizeof shown));
-    for (size_t i = 0; i < HONE_COUNT(known); i++) {
-        size_t n = strlen(known[i].ending);
-        if (len > n && strcmp(path + len - n, known[i].ending) == 0) {
-            *out = known[i].backend;
-            return HONE_OK;
-        }
+    hone_code code = hone_runner_open(c->runner, how, &c->info, &c->load_ms, err);
+    hone_err  why = err ? *err : (hone_err){ 0 };
+    if (code != HONE_EUNSUPPORTED || !how->device || strcmp(how->device, "cpu") == 0) {
+        if (code == HONE_OK) (void)snprintf(c->fallback, sizeof c->fallback, "%s", c->info.fallback);
+        return code;
     }
-    return HONE_FAIL(err, HONE_EUNSUPPORTED, "give a .gguf file, as `hone convert` writes it", "no runtime opens '%s'",
-                     hone_text_show(path, len, shown, sizeof shown));
+    /* Perhaps only the device is missing: what runs on the CPU says so. */
+    hone_backend_open on_cpu = *how;
+    on_cpu.device = "cpu";
+    if (hone_runner_open(c->runner, &on_cpu, &c->info, &c->load_ms, err) != HONE_OK) {
+        if (err) *err = why; /* the first answer is the one about what was asked for */
+        return code;
+    }
+    (void)snprintf(c->fallback, sizeof c->fallback, "%.*s", (int)sizeof c->fallback - 1, why.cause);
+    return HONE_OK;
 }
 
 hone_code hone_child_open(const hone_ctx *ctx, const char *backend, const hone_backend_open *how, hone_child *out, hone_err *err)
 {
-    hone_child c = { 0 };
-    if (!backend) HONE_TRY(hone_child_backend(how->path, &backend, err));
-    HONE_TRY(hone_runner_start(ctx, &(hone_runner_options){ .backend = backend }, &c.runner, err));
-    hone_code code = hone_runner_open(c.runner, how, &c.info, &c.load_ms, err);
-    if (code != HONE_OK) {
-        char shown[200];
-        hone_runner_stop(c.runner);
-        (void)hone_err_wrap(err, "'%s'", hone_text_show(how->path, strlen(how->path), shown, sizeof shown));
-        return code;
+    hone_child        c = { 0 };
+    hone_arena        a = { 0 };
+    hone_artefact     x = { 0 };
+    hone_backend_open real = *how;
+    hone_code         code = HONE_OK;
+    if (!backend) {
+        code = hone_artefact_open(how->path, &a, &x, err);
+        backend = x.backend;
+        real.path = x.opened;
     }
-    *out = c;
+    if (code == HONE_OK) code = hone_runner_start(ctx, &(hone_runner_options){ .backend = backend }, &c.runner, err);
+    if (code == HONE_OK) {
+        code = open_in(&c, &real, err);
+        if (code != HONE_OK) {
+            char shown[200];
+            hone_runner_stop(c.runner);
+            (void)hone_err_wrap(err, "'%s'", hone_text_show(how->path, strlen(how->path), shown, sizeof shown));
+        }
+    }
+    hone_arena_release(&a);
+    if (code == HONE_OK) *out = c;
+    return code;
+}
+
+/* ---- another's tokenizer ---- */
+
+/* A new file that only we may read, named for the runtime's benefit. */
+static hone_code private_file(hone_bytes bytes, char *path, size_t cap, hone_err *err)
+{
+    const char *dir = getenv("TMPDIR");
+    int         n = snprintf(path, cap, "%s/hone-vocab-XXXXXX.gguf", dir && dir[0] ? dir : "/tmp");
+    if (n < 0 || (size_t)n >= cap) return HONE_FAIL(err, HONE_ERESOURCE, "set TMPDIR to a shorter path", "the temporary folder's path is too long");
+    int fd = mkostemps(path, 5, 02000000 /* O_CLOEXEC */);
+    if (fd < 0) return HONE_FAIL(err, HONE_ERESOURCE, "set TMPDIR to a folder that you may write to", "cannot make a file in '%s'", dir && dir[0] ? dir : "/tmp");
+    for (size_t at = 0; at < bytes.len;) {
+        ssize_t k = write(fd, bytes.ptr + at, bytes.len - at);
+        if (k <= 0) {
+            (void)close(fd);
+            (void)unlink(path);
+            return HONE_FAIL(err, HONE_ERESOURCE, "free some space there, or set TMPDIR", "cannot write %zu bytes to '%s'", bytes.len, path);
+        }
+        at += (size_t)k;
+    }
+    (void)close(fd);
     return HONE_OK;
+}
+
+static hone_code borrow_words(const hone_ctx *ctx, const hone_artefact *x, hone_child *c, hone_err *err)
+{
+    hone_arena        a = { 0 };
+    hone_bytes        gguf;
+    hone_runner      *r = NULL;
+    hone_backend_info info;
+    double            ms;
+    char              path[4096];
+    hone_code         code = hone_vocab_gguf(x, c->info.n_vocab, &a, &gguf, err);
+    if (code == HONE_OK) code = hone_runner_start(ctx, &(hone_runner_options){ .backend = "llamacpp" }, &r, err);
+    if (code == HONE_OK) code = private_file(gguf, path, sizeof path, err);
+    if (code == HONE_OK) {
+        code = hone_runner_open(r, &(hone_backend_open){ .path = path, .device = "cpu", .threads = 1, .vocab_only = true }, &info, &ms, err);
+        (void)unlink(path);
+    }
+    hone_arena_release(&a);
+    if (code != HONE_OK) {
+        hone_runner_stop(r);
+        return hone_err_wrap(err, "%s has no tokenizer of its own, and llama.cpp cannot stand in", c->info.runtime);
+    }
+    c->words = r;
+    c->words_by = "llama.cpp";
+    c->words_from = "tokenizer files of the artefact's folder";
+    c->info.bos = info.bos;
+    c->info.eos = info.eos;
+    c->info.eot = info.eot;
+    c->info.add_bos = info.add_bos;
+    c->info.add_eos = info.add_eos;
+    return HONE_OK;
+}
+
+hone_code hone_child_words(const hone_ctx *ctx, const char *path, hone_child *c, hone_err *err)
+{
+    hone_arena    a = { 0 };
+    hone_artefact x;
+    if (c->words) return HONE_OK;
+    HONE_TRY(hone_artefact_open(path, &a, &x, err));
+    hone_code code = HONE_OK;
+    if (c->info.text) {
+        c->words = c->runner;
+        c->words_by = strcmp(x.backend, "openvino") == 0 ? "openvino_tokenizers" : x.consumer;
+        c->words_from = "the artefact";
+    } else if (!x.folder) code = HONE_FAIL(err, HONE_EUNSUPPORTED, "", "%s has no tokenizer for it", c->info.runtime);
+    else code = borrow_words(ctx, &x, c, err);
+    hone_arena_release(&a);
+    return code;
+}
+
+void hone_child_words_close(hone_child *c)
+{
+    if (c->words && c->words != c->runner) hone_runner_stop(c->words);
+    c->words = NULL;
 }
 
 void hone_child_close(hone_child *c)
 {
     if (!c) return;
+    hone_child_words_close(c);
     hone_runner_stop(c->runner);
     *c = (hone_child){ 0 };
 }

@@ -44,13 +44,23 @@ static double now_s(void)
 static hone_code open_artefact(work *w, hone_eval_side *s, hone_err *err)
 {
     const hone_eval_options *opt = w->opt;
-    s->how.device = "cpu";
+    s->how.device = opt->device ? opt->device : "cpu";
     s->how.threads = opt->threads ? opt->threads : 1;
     s->how.context = opt->text ? w->protocol.window + 1 : HONE_WINDOW_DEFAULT + 1;
+    hone_artefact x;
+    bool          encoder;
+    HONE_TRY(hone_artefact_open(s->how.path, &s->a, &x, err));
+    (void)snprintf(s->res->format, sizeof s->res->format, "%s", x.format);
+    HONE_TRY(hone_artefact_encoder(&x, &encoder, err));
+    if (encoder)
+        return HONE_FAIL(err, HONE_EUNSUPPORTED, "hone check compares its embeddings, hone bench measures its speed",
+                         "'%s' is an encoder: it foretells no token, so there is no perplexity and no choice by likelihood", s->how.path);
     hone_event_step(w->ctx, "opening %s", s->how.path);
     HONE_TRY(hone_child_open(w->ctx, NULL, &s->how, &s->child, err));
     memcpy(s->res->runtime, s->child.info.runtime, sizeof s->res->runtime);
     memcpy(s->res->version, s->child.info.version, sizeof s->res->version);
+    memcpy(s->res->device, s->child.info.device, sizeof s->res->device);
+    memcpy(s->res->fallback, s->child.fallback, sizeof s->res->fallback);
     uint32_t room = s->child.info.n_ctx_train, most = room - (s->child.info.bos >= 0);
     if (!opt->text || !room || w->protocol.window <= most) return HONE_OK;
     if (opt->window || w->protocol.stated || w->text.windows)
@@ -84,9 +94,11 @@ static hone_code prepare_text(work *w, hone_eval_side *s, hone_err *err)
     size_t                   n;
     hone_window             *windows;
     hone_event_step(w->ctx, "tokenising %s", opt->text);
+    HONE_TRY(hone_child_words(w->ctx, s->how.path, &s->child, err));
+    (void)snprintf(s->res->words_by, sizeof s->res->words_by, "%s", s->child.words_by);
     HONE_TRY(hone_file_slurp(opt->text, MAX_TEXT, a, &bytes, err));
     HONE_TRY(check_text(bytes, opt->text, err));
-    HONE_TRY(hone_runner_tokenize(s->child.runner, (const char *)bytes.ptr, bytes.len, false, true, a, &ids, &n, err));
+    HONE_TRY(hone_runner_tokenize(s->child.words, (const char *)bytes.ptr, bytes.len, false, true, a, &ids, &n, err));
     if (n == 0) return HONE_FAIL(err, HONE_EINPUT, "give a text that is not empty", "'%s' becomes no token", opt->text);
     if (opt->max_tokens && n > opt->max_tokens) n = opt->max_tokens;
     bool bos = s->child.info.bos >= 0;
@@ -100,6 +112,7 @@ static hone_code prepare_text(work *w, hone_eval_side *s, hone_err *err)
         w->bos = s->child.info.bos;
     } else if (n != w->text.n_ids || memcmp(ids, w->text.ids, n * sizeof *ids) != 0 || s->child.info.bos != w->bos)
         return HONE_FAIL(err, HONE_EINPUT, "evaluate artefacts of one checkpoint together", "it reads '%s' as other token ids than '%s'", opt->text, w->text_of);
+    if (!opt->tasks) hone_child_words_close(&s->child);
     hone_protocol_words(&w->protocol, bos, opt->max_tokens, s->res->protocol, sizeof s->res->protocol);
     return HONE_OK;
 }
@@ -107,13 +120,20 @@ static hone_code prepare_text(work *w, hone_eval_side *s, hone_err *err)
 static hone_code prepare_items(work *w, hone_eval_side *s, hone_err *err)
 {
     size_t longest;
+    HONE_TRY(hone_child_words(w->ctx, s->how.path, &s->child, err));
+    if (!s->res->words_by[0]) (void)snprintf(s->res->words_by, sizeof s->res->words_by, "%s", s->child.words_by);
     HONE_TRY(hone_eval_items(w->ctx, &s->child, &w->tasks, w->opt->tasks, w->opt->max_items, &s->a, &s->items, &s->n_items, &longest, err));
+    int32_t bos = s->child.info.bos;
+    hone_child_words_close(&s->child);
     if (longest <= s->child.info.n_ctx) return HONE_OK;
     if (s->child.info.n_ctx_train && longest > s->child.info.n_ctx_train)
         return HONE_FAIL(err, HONE_EINPUT, "leave out the long items", "%s: an item has %zu tokens, the model was trained with %u", w->opt->tasks,
                          longest, s->child.info.n_ctx_train);
     s->how.context = (uint32_t)longest;
-    return hone_runner_open(s->child.runner, &s->how, &s->child.info, &s->child.load_ms, err);
+    hone_child_close(&s->child);
+    HONE_TRY(hone_child_open(w->ctx, NULL, &s->how, &s->child, err));
+    s->child.info.bos = bos; /* the tokenizer's word */
+    return HONE_OK;
 }
 
 /* Hands the result, or the failure, to the caller. */
@@ -214,6 +234,8 @@ static hone_code evaluate(work *w, hone_err *err)
             hone_event_step(w->ctx, "opening the reference %s", opt->reference);
             HONE_TRY(hone_child_open(w->ctx, NULL, &how, &w->ref, err));
             ref = &w->ref;
+            HONE_TRY(hone_child_words(w->ctx, opt->reference, ref, err));
+            hone_child_words_close(ref);
             if (ref->info.bos != w->bos)
                 return HONE_FAIL(err, HONE_EINPUT, "give the unquantised artefact of the same checkpoint", "artefact and reference begin a text with different tokens");
         }
@@ -297,7 +319,9 @@ json_t *hone_eval_json(const hone_eval_result *r)
 {
     json_t *o = json_object(), *tasks = json_object();
     bool    good = o && tasks && hone_metric_put_text(o, "path", r->path) && hone_metric_put_text(o, "runtime", r->runtime) &&
-                hone_metric_put_text(o, "version", r->version) && hone_metric_put(o, "perplexity", &r->perplexity) &&
+                hone_metric_put_text(o, "version", r->version) && hone_metric_put_text(o, "format", r->format) &&
+                hone_metric_put_text(o, "device", r->device) && hone_metric_put_text(o, "fallback", r->fallback) &&
+                hone_metric_put_text(o, "tokenizer", r->words_by) && hone_metric_put(o, "perplexity", &r->perplexity) &&
                 hone_json_put(o, "ppl_ci", hone_metric_has_ci(&r->perplexity) ? json_pack("[f,f]", r->perplexity.lo, r->perplexity.hi) : json_null()) &&
                 hone_metric_put(o, "kld_mean", &r->kld_mean) && hone_metric_put(o, "kld_p99", &r->kld_p99) && hone_metric_put(o, "top1", &r->top1) &&
                 hone_metric_put(o, "accuracy", &r->accuracy) && hone_metric_put_text(o, "protocol", r->protocol) &&

@@ -7,10 +7,14 @@
 
 /* ---- check: tokens, template, logits ---- */
 typedef struct hone_check_options {
-    const char *artefact;   /* .gguf */
+    const char *artefact;   /* of any format (measure/artefact.h) */
     const char *source;     /* the checkpoint folder (config.json, tokenizer_cases.json, reference.safetensors/.json are used when they lie there) */
     const char *reference;  /* --reference: F.safetensors (input_ids, logits made by another implementation, F.json beside it with a greedy
-                             * continuation), or an unquantised artefact; NULL: source/reference.safetensors when present */
+                             * continuation), or an unquantised artefact of any format; NULL: source/reference.safetensors when present, and
+                             * source/reference_long.safetensors after it */
+    const char *device;     /* "cpu", "gpu", "npu", "auto"; NULL: "cpu" */
+    uint32_t    context;    /* texts are no longer than this: what the runtime does differently behind a limit that lies there is left out; 0: any
+                             * length, and a difference behind such a limit is a failure */
     const char *cases;      /* tokenizer cases; NULL: source/tokenizer_cases.json when present */
     double      max_kld;    /* pass bound on the mean KLD; 0: by the artefact's own precision, see hone_check_bounds */
     double      min_gap;    /* top-1 must agree where the reference's best two differ by more than this; 0: likewise */
@@ -19,18 +23,29 @@ typedef struct hone_check_options {
 
 typedef enum hone_verdict { HONE_VERDICT_NOT_MEASURED = 0, HONE_VERDICT_PASS, HONE_VERDICT_FAIL } hone_verdict;
 
-typedef struct hone_check_note { char condition[48], consequence[400], cause[200]; } hone_check_note; /* a row of data/limits.json */
+typedef struct hone_check_note { char consumer[32], condition[48], consequence[400], cause[200]; } hone_check_note; /* a row of data/limits.json */
+
+typedef struct hone_check_beyond { /* positions behind a limit that the runtime is known to have: a sliding window, a switch of rope factors */
+    uint64_t    positions, decided, wrong; /* compared; lead over min_gap; of those, another best token */
+    hone_metric kld_mean, max_abs, top1;
+    char        why[200];  /* the limit */
+    bool        differs;   /* further off than the bound; of a quantised artefact, than three times what lies before the limit */
+} hone_check_beyond;
 
 typedef struct hone_check_result {
     char     path[1024], runtime[64], version[64];
+    char     format[16], device[64], fallback[160]; /* fallback: why the device is not the one asked for, or "" */
+    char     words_by[32], words_from[64]; /* who made the token ids that were judged, and from what */
     char     precision[16];        /* widest loss among the weight matrices: "f32", "f16", "bf16", or "quantised" */
     char     tokenizer_source[24]; /* "cases" or "none" */
     uint64_t tok_cases, tok_mismatches; char tok_first[400];       /* ids; first difference, for people */
     uint64_t tok_excused;          /* further differences, each explained by a known limit of the runtime */
-    hone_check_note limits[12]; size_t n_limits; /* known limits of the runtime that concern this model */
+    hone_check_note limits[24]; size_t n_limits; /* known limits of the runtime, and of what deploys such files, that concern this model */
+    uint32_t up_to, deployed_up_to; /* texts of up to so many tokens are computed as the model says, by the runtime and by what deploys it; 0: all */
+    hone_check_beyond beyond;
     uint64_t decode_cases, decode_mismatches; char decode_first[400]; /* ids back to text; shown, no part of the verdict: runtimes tidy spaces their own way */
     uint64_t tpl_cases, tpl_mismatches; char tpl_first[400];
-    char     logits_reference[24]; /* file | other_runtime | self_converted | none */
+    char     logits_reference[24]; /* file | other_runtime (an artefact of ours in another one) | self_converted (in the same) | none */
     char     reference_path[1024];
     double   max_kld, min_gap;     /* the bounds that were applied; max_kld 0: none (a quantised artefact proves no conversion) */
     hone_metric max_abs, kld_mean, kld_max, top1; /* top1: share of positions whose best token agrees */
@@ -51,7 +66,7 @@ void hone_check_bounds(const char *precision, double *max_kld, double *min_gap);
 /* HONE_OK when the comparison ran (res->verdict tells what it found).
  *   PASS          token ids, templates and logits agree within the bounds (a quantised artefact: logits need only be finite); where a known
  *                 limit of the runtime concerns the model, everything that it does not explain agrees
- *   FAIL          any of them does not
+ *   FAIL          any of them does not, or behind a known limit the runtime gives other answers (and texts may be that long)
  *   NOT_MEASURED  nothing disagrees, but what would prove it is missing: res->why names the file */
 hone_code hone_check(const hone_ctx *ctx, const hone_check_options *opt, hone_check_result *res, hone_err *err);
 json_t   *hone_check_json(const hone_check_result *r); /* docs/schema/check.json */
@@ -65,6 +80,7 @@ typedef struct hone_eval_options {
     uint32_t    window, stride; /* perplexity protocol, in ids: 0 as reference.json beside the text states, else 511 and 256; a window alone: no overlap */
     uint32_t    max_tokens; /* cut of the text for KLD and perplexity, 0: all */
     uint32_t    max_items;  /* per task, 0: all */
+    const char *device;     /* "cpu", "gpu", "npu", "auto"; NULL: "cpu" */
     unsigned    threads;    /* of each child; 0: 1 */
     unsigned    at_once;    /* children that compute at the same time; 0: as many as there are cores for */
     hone_arena *keep;       /* where the results' outcomes live; NULL: they are left out */
@@ -77,6 +93,7 @@ typedef struct hone_task_score {
 } hone_task_score;
 typedef struct hone_eval_result {
     char        path[1024], runtime[64], version[64];
+    char        format[16], device[64], fallback[160], words_by[32];
     hone_metric perplexity; /* interval: Student-t over the windows' mean negative log-likelihood */
     hone_metric kld_mean, kld_p99; /* over scored positions, reference against artefact; intervals by windows */
     hone_metric top1;       /* share of scored positions whose best token agrees */
@@ -101,7 +118,8 @@ json_t   *hone_eval_json(const hone_eval_result *r); /* one entry of results[]: 
 /* ---- bench: side by side, interleaved ---- */
 typedef struct hone_bench_options {
     const char *const *artefacts; size_t n_artefacts;
-    const char *const *backends;  /* [n_artefacts] or NULL: by file type */
+    const char *const *backends;  /* [n_artefacts] or NULL: by what lies there */
+    const char *device;           /* "cpu", "gpu", "npu", "auto"; NULL: "cpu" */
     uint32_t prompt, gen, repeat; /* tokens, tokens, rounds; 0: 128, 32, 10 */
     uint32_t context;             /* 0: prompt + gen rounded up to 256 */
     unsigned threads, warmup;     /* of each child, 0: 1; rounds that are run and not counted, 0: 1 */
@@ -111,7 +129,9 @@ typedef struct hone_bench_options {
 } hone_bench_options;
 typedef struct hone_bench_result {
     char        path[1024], runtime[64], version[64], device[64];
-    bool        failed; char failure[512]; /* the candidate died or refused: everything else is not measured */
+    char        format[16], fallback[160]; /* fallback: why the device is not the one asked for, or "" */
+    bool        encoder; /* embeds the prompt and generates nothing: prefill and time to first token are those of one embedding */
+    bool        failed; char failure[512], remedy[256]; hone_code code; /* the candidate died or refused: everything else is not measured */
     uint64_t    file_bytes, weights_bytes, kv_bytes, compute_bytes, n_params;
     uint32_t    prompt, gen, rounds, context; unsigned threads; bool reopened; /* what was run */
     hone_metric load_ms;    /* to a usable model, file in the page cache */

@@ -17,4 +17,6 @@ void hone_chart_quality(hone_text *t, const json_t *doc);  /* file size against 
 void hone_chart_stages(hone_text *t, const json_t *doc);   /* the five stages, one small bar chart for each figure */
 void hone_chart_threads(hone_text *t, const json_t *doc);  /* stage 4 */
 void hone_chart_scores(hone_text *t, const json_t *doc);   /* weighted parts of every score */
+/* layers.c: a section of its own, with its heading; nothing when no row has "layers" or "layers_missing". */
+void hone_chart_layers(hone_text *t, const json_t *rows);
 #endif

@@ -32,7 +32,7 @@ static const char REPORT_STYLE[] =
     "th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--card)}"
     "th{font-weight:600;vertical-align:bottom}th small{display:block;font-weight:400;color:var(--soft)}tr:last-child td{border-bottom:0}"
     "th.left{text-align:left}th.mid,td.mid{text-align:center}.mark{display:inline-block;width:1.45em;border-radius:4px;margin:0 1px;text-align:center;font-weight:600}"
-    "td.words{text-align:left;white-space:normal;min-width:18em}tr.chosen td{background:var(--okbg)}tr.out td{color:var(--soft)}"
+    "td.left{text-align:left}td.best{font-weight:700;color:var(--accent)}td.words{text-align:left;white-space:normal;min-width:18em}tr.chosen td{background:var(--okbg)}tr.out td{color:var(--soft)}"
     "ul{padding-left:1.2em;margin:.4em 0}li{margin:.3em 0;max-width:52em}"
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 16px;font-size:.9rem}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}"
     "code{font:.86em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}"

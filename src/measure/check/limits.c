@@ -11,49 +11,98 @@
 static void note(hone_check_result *res, const hone_limit *l)
 {
     if (res->n_limits == HONE_COUNT(res->limits)) return;
-    for (size_t i = 0; i < res->n_limits; i++)
-        if (strcmp(res->limits[i].condition, l->condition) == 0) return; /* two rows of one condition: the first speaks */
+    for (size_t i = 0; i < res->n_limits; i++) /* two rows of one condition: the first speaks */
+        if (strcmp(res->limits[i].condition, l->condition) == 0 && strcmp(res->limits[i].consumer, l->consumer) == 0) return;
     hone_check_note *n = &res->limits[res->n_limits++];
+    (void)snprintf(n->consumer, sizeof n->consumer, "%s", l->consumer);
     (void)snprintf(n->condition, sizeof n->condition, "%s", l->condition);
     (void)snprintf(n->consequence, sizeof n->consequence, "%s: %s", l->feature, l->consequence);
     (void)snprintf(n->cause, sizeof n->cause, "%s", l->cause);
 }
 
-static void first_positions(hone_check_limit *limit, uint32_t n, const hone_limit *l)
+static bool about(const hone_limit *l, const char *what)
 {
-    if (limit->positions && limit->positions <= n) return;
-    limit->positions = n;
-    (void)snprintf(limit->why, sizeof limit->why, "%s: %s", l->condition, l->feature);
+    size_t n = strlen(l->condition), k = strlen(what);
+    return n >= k && strcmp(l->condition + n - k, what) == 0;
 }
 
-hone_code hone_check_limits(const hone_ctx *ctx, const char *source, const char *runtime, hone_arena *a, hone_check_limit *out,
+/* Texts of up to how many tokens a row leaves right; 0: it does not depend on the length.  llama.cpp chooses rope factors by its context, so there
+ * it is the longer ones that stay right. */
+static uint32_t right_up_to(const hone_limit *l, const hone_facts *f)
+{
+    if (about(l, "window")) return f->window;
+    if (about(l, "dynamic")) return f->context;
+    if (about(l, "longrope")) return f->rope.original_context;
+    return 0;
+}
+
+static void lower(uint32_t *to, uint32_t n)
+{
+    if (n && (*to == 0 || n < *to)) *to = n;
+}
+
+static void apply(hone_check_limit *out, const hone_limit *l)
+{
+    uint32_t n = right_up_to(l, &out->facts);
+    if (strcmp(l->condition, "facts:longrope") == 0) {
+        out->long_from = n;
+        (void)snprintf(out->long_why, sizeof out->long_why, "%s: %s", l->condition, l->feature);
+    } else if (n && (out->positions == 0 || n < out->positions)) {
+        out->positions = n;
+        (void)snprintf(out->why, sizeof out->why, "%s: %s", l->condition, l->feature);
+    }
+}
+
+static hone_code rows_of(const hone_ctx *ctx, const char *consumer, const hone_check_limit *limit, hone_arena *a, const hone_limit **rows, size_t *n,
+                         hone_err *err)
+{
+    return hone_limits_for(ctx ? ctx->data_dir : NULL, consumer, &limit->facts, &limit->tokenizer, a, rows, n, err);
+}
+
+hone_code hone_check_limits(const hone_ctx *ctx, const char *source, const hone_artefact *x, hone_arena *a, hone_check_limit *out,
                             hone_check_result *res, hone_err *err)
 {
-    json_t          *config = NULL;
-    const hone_arch *arch;
-    hone_facts       f;
-    const char      *path = source ? hone_arena_printf(a, "%s/config.json", source) : NULL;
-    *out = (hone_check_limit){ 0 };
+    json_t           *config = NULL;
+    const hone_arch  *arch;
+    const hone_limit *rows;
+    size_t            n;
+    const char       *path = source ? hone_arena_printf(a, "%s/config.json", source) : NULL;
+    uint32_t          context = out->context;
+    *out = (hone_check_limit){ .context = context };
     if (source && !path) return HONE_NOMEM(err, "a path");
     if (!path || !hone_file_exists(path)) return HONE_OK; /* only files to compare with: nothing is excused */
     HONE_TRY(hone_hf_config_load(source, &config, err));
     hone_code code = hone_arch_find(config, &arch, err);
-    if (code == HONE_OK) code = hone_arch_facts(arch, config, a, &f, err);
+    if (code == HONE_OK) code = hone_arch_facts(arch, config, a, &out->facts, err);
     json_decref(config);
     if (code != HONE_OK) return hone_err_wrap(err, "'%s'", source);
-    out->encoder = f.kind == HONE_KIND_ENCODER;
-    HONE_TRY(hone_hf_tokenizer_load(source, f.vocab, a, &out->tokenizer, err));
-    HONE_TRY(hone_limits_for(ctx ? ctx->data_dir : NULL, runtime, &f, &out->tokenizer, a, &out->rows, &out->n_rows, err));
-    for (size_t i = 0; i < out->n_rows; i++) {
-        const hone_limit *l = &out->rows[i];
-        note(res, l);
-        if (strcmp(l->condition, "facts:window") == 0) first_positions(out, f.window, l);
-        else if (strcmp(l->condition, "facts:dynamic") == 0) first_positions(out, f.context, l);
-        else if (strcmp(l->condition, "facts:longrope") == 0) {
-            out->long_from = f.rope.original_context;
-            (void)snprintf(out->long_why, sizeof out->long_why, "%s: %s", l->condition, l->feature);
-        }
+    out->known = true;
+    out->encoder = out->facts.kind == HONE_KIND_ENCODER;
+    HONE_TRY(hone_hf_tokenizer_load(source, out->facts.vocab, a, &out->tokenizer, err));
+    HONE_TRY(rows_of(ctx, x->consumer, out, a, &rows, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        if (strncmp(rows[i].condition, "facts:", 6) != 0) continue;
+        note(res, &rows[i]);
+        apply(out, &rows[i]);
+        lower(&res->up_to, right_up_to(&rows[i], &out->facts));
     }
+    res->deployed_up_to = res->up_to;
+    if (!x->deployed) return HONE_OK;
+    HONE_TRY(rows_of(ctx, x->deployed, out, a, &rows, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        if (strncmp(rows[i].condition, "facts:", 6) != 0) continue;
+        note(res, &rows[i]);
+        lower(&res->deployed_up_to, right_up_to(&rows[i], &out->facts));
+    }
+    return HONE_OK;
+}
+
+hone_code hone_check_word_limits(const hone_ctx *ctx, const char *words_by, hone_arena *a, hone_check_limit *limit, hone_check_result *res, hone_err *err)
+{
+    if (!limit->known) return HONE_OK;
+    HONE_TRY(rows_of(ctx, words_by, limit, a, &limit->rows, &limit->n_rows, err));
+    for (size_t i = 0; i < limit->n_rows; i++)
+        if (strncmp(limit->rows[i].condition, "tokenizer:", 10) == 0) note(res, &limit->rows[i]);
     return HONE_OK;
 }
 

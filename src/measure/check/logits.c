@@ -8,21 +8,27 @@
 
 #define SEED 20240607u /* of random ids: fixed, so that a check can be repeated */
 
+typedef struct tally { /* of the rows on one side of a limit */
+    double  *kld; /* n filled, room for cap */
+    size_t   n, cap;
+    double   kld_max, max_abs;
+    uint64_t agree, decided, wrong;
+} tally;
+
 typedef struct compare { /* what the rows add to while they come in */
     const hone_reference *ref;
     hone_check_result    *res;
-    size_t                row;   /* of the reference */
-    float                *theirs; /* [width] */
-    double               *kld;   /* [rows * cols], n filled */
-    size_t                n;
-    double                kld_max, max_abs;
-    uint64_t              agree;
-    hone_err              err;   /* the first trouble inside a callback */
+    size_t                row;     /* of the reference */
+    size_t                within;  /* positions of this row that come before every limit */
+    float                *theirs;  /* [width] */
+    tally                 before, behind;
+    hone_err              err;     /* the first trouble inside a callback */
 } compare;
 
 static void on_row(void *user, size_t index, const float *ours, size_t n_values)
 {
     compare *c = user;
+    tally   *t = index < c->within ? &c->before : &c->behind;
     if (c->err.code != HONE_OK) return;
     if (n_values != c->ref->width) {
         (void)HONE_FAIL(&c->err, HONE_EINPUT, "use the reference that was made from this checkpoint",
@@ -35,19 +41,20 @@ static void on_row(void *user, size_t index, const float *ours, size_t n_values)
         (void)HONE_FAIL(&c->err, HONE_EINPUT, "compute the reference again", "the reference's logits[%zu, %zu] hold NaN or infinity", c->row, index);
         return;
     }
-    c->res->positions++;
+    if (t == &c->before) c->res->positions++;
+    else c->res->beyond.positions++;
     if (!o.finite) {
         c->res->not_finite++;
         return;
     }
     hone_row_diff d = hone_row_compare(c->theirs, &r, ours, &o, n_values);
-    c->kld[c->n++] = d.kld;
-    c->kld_max = fmax(c->kld_max, d.kld);
-    c->max_abs = fmax(c->max_abs, d.max_abs);
-    c->agree += r.best == o.best;
+    t->kld[t->n++] = d.kld;
+    t->kld_max = fmax(t->kld_max, d.kld);
+    t->max_abs = fmax(t->max_abs, d.max_abs);
+    t->agree += r.best == o.best;
     if (r.gap > c->res->min_gap) {
-        c->res->top1_decided++;
-        c->res->top1_wrong += r.best != o.best;
+        t->decided++;
+        t->wrong += r.best != o.best;
     }
 }
 
@@ -65,10 +72,9 @@ static void on_last(void *user, size_t index, const float *values, size_t n)
 }
 
 /* Each step is judged on its own: the reference's token is fed whatever the runtime chose. */
-static hone_code greedy(const hone_child *c, const hone_reference *ref, const hone_check_limit *limit, hone_check_result *res, hone_err *err)
+static hone_code greedy(const hone_child *c, const hone_reference *ref, const hone_check_limit *limit, uint64_t *steps, uint64_t *agree,
+                        const char **why, hone_check_result *res, hone_err *err)
 {
-    uint64_t    steps = 0, agree = 0;
-    const char *why = "the reference has no steps";
     uint8_t    *want = calloc(ref->cols, 1);
     if (!want) return HONE_NOMEM(err, "the greedy continuation");
     hone_code code = HONE_OK;
@@ -77,7 +83,7 @@ static hone_code greedy(const hone_child *c, const hone_reference *ref, const ho
         const int32_t *chosen = ref->greedy + row * ref->greedy_n;
         for (size_t s = 0; code == HONE_OK && s < ref->greedy_n; s++) {
             /* A step looks at position n-1+s; beyond the consumer's limit it proves nothing. */
-            if (hone_check_comparable(limit, n + s, c->info.n_ctx, &why) < n + s) break;
+            if (hone_check_comparable(limit, n + s, c->info.n_ctx, why) < n + s || (limit->context && n + s > limit->context)) break;
             last l = { 0 };
             if (s == 0) {
                 for (size_t i = 0; i < n; i++) want[i] = i + 1 == n;
@@ -86,8 +92,8 @@ static hone_code greedy(const hone_child *c, const hone_reference *ref, const ho
                 code = hone_runner_forward(c->runner, &chosen[s - 1], 1, (uint32_t)(n + s - 1), NULL, on_last, &l, NULL, err);
             if (code != HONE_OK) break;
             bool same = l.finite && l.best == (size_t)chosen[s];
-            steps++;
-            agree += same;
+            ++*steps;
+            *agree += same;
             if (ref->gaps[row * ref->greedy_n + s] > res->min_gap) {
                 res->greedy_decided++;
                 res->greedy_wrong += !same;
@@ -95,59 +101,110 @@ static hone_code greedy(const hone_child *c, const hone_reference *ref, const ho
         }
     }
     free(want);
-    if (code == HONE_OK) res->greedy_steps = steps ? hone_metric_share(agree, steps) : hone_metric_none(why);
     return code;
 }
 
-hone_code hone_check_logits(const hone_ctx *ctx, const hone_child *child, const hone_reference *ref, const hone_check_limit *limit,
+static hone_code fits(const hone_child *child, const hone_reference *ref, hone_err *err)
+{
+    static const char THIS[] = "use the reference that was made from this checkpoint";
+    if (ref->width != child->info.n_vocab)
+        return HONE_FAIL(err, HONE_EINPUT, THIS, "the reference has logits of %zu tokens, the artefact of %u", ref->width, child->info.n_vocab);
+    for (size_t i = 0; i < ref->rows * ref->cols; i++)
+        if ((uint32_t)ref->ids[i] >= child->info.n_vocab)
+            return HONE_FAIL(err, HONE_EINPUT, THIS, "the reference has token id %d, the artefact has %u tokens", ref->ids[i], child->info.n_vocab);
+    return HONE_OK;
+}
+
+static hone_code one_row(const hone_child *child, compare *c, const hone_check_limit *limit, hone_err *err)
+{
+    const char *why = NULL;
+    size_t      all = c->ref->counts[c->row], n = all;
+    c->within = hone_check_comparable(limit, all, child->info.n_ctx, &why);
+    /* Behind a limit there may be differences: they count, unless texts are never that long. */
+    if (limit->context && limit->context < n) n = limit->context;
+    if (limit->context && n > c->within) n = c->within;
+    if (n < all) {
+        c->res->positions_skipped += all - n;
+        if (why) (void)snprintf(c->res->skipped_why, sizeof c->res->skipped_why, "%s", why);
+        else (void)snprintf(c->res->skipped_why, sizeof c->res->skipped_why, "texts are no longer than %u tokens here", limit->context);
+    }
+    if (n > c->within && why) (void)snprintf(c->res->beyond.why, sizeof c->res->beyond.why, "%s", why);
+    if (n == 0) return HONE_OK;
+    HONE_TRY(hone_runner_forward(child->runner, c->ref->ids + c->row * c->ref->cols, n, 0, NULL, on_row, c, NULL, err));
+    if (c->err.code == HONE_OK) return HONE_OK;
+    if (err) *err = c->err;
+    return c->err.code;
+}
+
+static hone_code one_reference(const hone_ctx *ctx, const hone_child *child, compare *c, const hone_check_limit *limit, hone_err *err)
+{
+    const hone_reference *ref = c->ref;
+    HONE_TRY(fits(child, ref, err));
+    hone_event_step(ctx, "comparing logits of %zu x %zu positions", ref->rows, ref->cols);
+    c->theirs = malloc(ref->width * sizeof *c->theirs);
+    hone_code code = c->theirs ? HONE_OK : HONE_NOMEM(err, "comparing logits");
+    for (c->row = 0; code == HONE_OK && c->row < ref->rows; c->row++) {
+        code = hone_ctx_cancelled(ctx) ? HONE_INTERRUPTED(err) : one_row(child, c, limit, err);
+        hone_event_progress(ctx, "rows", c->row + 1, ref->rows);
+    }
+    free(c->theirs);
+    c->theirs = NULL;
+    return code;
+}
+
+static void conclude(const compare *c, hone_check_result *res)
+{
+    const tally *t = &c->before, *b = &c->behind;
+    if (t->n) {
+        res->kld_mean = hone_metric_mean(t->kld, t->n);
+        if (res->kld_mean.lo < 0) res->kld_mean.lo = 0;
+        res->kld_max = hone_metric_of(t->kld_max, t->n);
+        res->max_abs = hone_metric_of(t->max_abs, t->n);
+        res->top1 = hone_metric_share(t->agree, t->n);
+    } else
+        res->kld_mean = res->kld_max = res->max_abs = res->top1 = hone_metric_none(res->not_finite ? "no row of finite logits" : "no position is comparable");
+    res->top1_decided = t->decided;
+    res->top1_wrong = t->wrong;
+    if (b->n == 0) return;
+    hone_check_beyond *y = &res->beyond;
+    y->kld_mean = hone_metric_mean(b->kld, b->n);
+    if (y->kld_mean.lo < 0) y->kld_mean.lo = 0;
+    y->max_abs = hone_metric_of(b->max_abs, b->n);
+    y->top1 = hone_metric_share(b->agree, b->n);
+    y->decided = b->decided;
+    y->wrong = b->wrong;
+    if (res->max_kld > 0) y->differs = !(y->kld_mean.value <= res->max_kld) || y->wrong > 0;
+    else y->differs = t->n && y->kld_mean.value > 3 * res->kld_mean.value + 1e-3;
+}
+
+hone_code hone_check_logits(const hone_ctx *ctx, const hone_child *child, const hone_reference *refs, size_t n, const hone_check_limit *limit,
                             hone_check_result *res, hone_err *err)
 {
-    compare   c = { .ref = ref, .res = res };
+    static const char NONE[] = "no reference reaches behind a known limit";
+    compare   c = { .res = res };
     hone_code code = HONE_OK;
-    c.theirs = malloc(ref->width * sizeof *c.theirs);
-    c.kld = malloc(ref->rows * ref->cols * sizeof *c.kld);
-    if (!c.theirs || !c.kld) code = HONE_NOMEM(err, "comparing logits");
-    if (code == HONE_OK && ref->width != child->info.n_vocab)
-        code = HONE_FAIL(err, HONE_EINPUT, "use the reference that was made from this checkpoint",
-                         "the reference has logits of %zu tokens, the artefact of %u", ref->width, child->info.n_vocab);
-    for (size_t i = 0; code == HONE_OK && i < ref->rows * ref->cols; i++)
-        if ((uint32_t)ref->ids[i] >= child->info.n_vocab)
-            code = HONE_FAIL(err, HONE_EINPUT, "use the reference that was made from this checkpoint",
-                             "the reference has token id %d, the artefact has %u tokens", ref->ids[i], child->info.n_vocab);
-    hone_event_step(ctx, "comparing logits of %zu x %zu positions", ref->rows, ref->cols);
-    for (size_t row = 0; code == HONE_OK && row < ref->rows; row++) {
-        const char *why = NULL;
-        size_t      n = hone_check_comparable(limit, ref->counts[row], child->info.n_ctx, &why);
-        if (why) (void)snprintf(res->skipped_why, sizeof res->skipped_why, "%s", why);
-        c.row = row;
-        res->positions_skipped += ref->counts[row] - n;
-        if (n == 0) continue;
-        code = hone_ctx_cancelled(ctx) ? HONE_INTERRUPTED(err)
-                                       : hone_runner_forward(child->runner, ref->ids + row * ref->cols, n, 0, NULL, on_row, &c, NULL, err);
-        if (code == HONE_OK && c.err.code != HONE_OK) {
-            if (err) *err = c.err;
-            code = c.err.code;
-        }
-        hone_event_progress(ctx, "rows", row + 1, ref->rows);
+    uint64_t  steps = 0, agree = 0;
+    size_t    most = 0;
+    const char *why = "the reference has no greedy continuation";
+    for (size_t i = 0; i < n; i++) most += refs[i].rows * refs[i].cols;
+    c.before.kld = malloc(most * sizeof *c.before.kld);
+    c.behind.kld = malloc(most * sizeof *c.behind.kld);
+    if (!c.before.kld || !c.behind.kld) code = HONE_NOMEM(err, "comparing logits");
+    res->beyond.kld_mean = res->beyond.max_abs = res->beyond.top1 = hone_metric_none(NONE);
+    for (size_t i = 0; code == HONE_OK && i < n; i++) {
+        c.ref = &refs[i];
+        code = one_reference(ctx, child, &c, limit, err);
     }
-    if (code == HONE_OK) {
-        if (c.n) {
-            res->kld_mean = hone_metric_mean(c.kld, c.n);
-            if (res->kld_mean.lo < 0) res->kld_mean.lo = 0;
-            res->kld_max = hone_metric_of(c.kld_max, c.n);
-            res->max_abs = hone_metric_of(c.max_abs, c.n);
-            res->top1 = hone_metric_share(c.agree, c.n);
-        } else
-            res->kld_mean = res->kld_max = res->max_abs = res->top1 = hone_metric_none(res->not_finite ? "no row of finite logits" : "no position is comparable");
-        if (ref->greedy_n) code = greedy(child, ref, limit, res, err);
-        else res->greedy_steps = hone_metric_none("the reference has no greedy continuation");
-    }
-    free(c.theirs);
-    free(c.kld);
+    if (code == HONE_OK) conclude(&c, res);
+    for (size_t i = 0; code == HONE_OK && i < n; i++)
+        if (refs[i].greedy_n) code = greedy(child, &refs[i], limit, &steps, &agree, &why, res, err);
+    if (code == HONE_OK) res->greedy_steps = steps ? hone_metric_share(agree, steps) : hone_metric_none(why);
+    free(c.before.kld);
+    free(c.behind.kld);
     return code;
 }
 
-static void random_ids(int32_t *ids, size_t n, uint32_t n_vocab)
+void hone_check_random_ids(int32_t *ids, size_t n, uint32_t n_vocab)
 {
     hone_rng rng = hone_rng_seeded(SEED);
     for (size_t i = 0; i < n; i++) ids[i] = (int32_t)hone_rng_below(&rng, n_vocab);
@@ -164,7 +221,7 @@ static void on_finite(void *user, size_t index, const float *values, size_t n)
 hone_code hone_check_finite(const hone_child *c, hone_check_result *res, hone_err *err)
 {
     int32_t ids[32];
-    random_ids(ids, HONE_COUNT(ids), c->info.n_vocab);
+    hone_check_random_ids(ids, HONE_COUNT(ids), c->info.n_vocab);
     return hone_runner_forward(c->runner, ids, HONE_COUNT(ids), 0, NULL, on_finite, res, NULL, err);
 }
 
@@ -181,24 +238,23 @@ static void on_keep(void *user, size_t index, const float *values, size_t n)
 }
 
 #define SELF_ROWS 2
-#define SELF_COLS 64
 
-hone_code hone_check_self_reference(const hone_ctx *ctx, const hone_backend_open *how, hone_arena *a, hone_reference *out, hone_err *err)
+hone_code hone_check_self_reference(const hone_ctx *ctx, const hone_backend_open *how, size_t cols, hone_arena *a, hone_reference *out, hone_err *err)
 {
     hone_child c = { 0 };
     HONE_TRY(hone_child_open(ctx, NULL, how, &c, err));
-    hone_reference r = { .rows = SELF_ROWS, .cols = SELF_COLS, .width = c.info.n_vocab };
-    int32_t       *ids = HONE_ARENA_NEW(a, int32_t, SELF_ROWS * SELF_COLS);
+    hone_reference r = { .rows = SELF_ROWS, .cols = cols, .width = c.info.n_vocab };
+    int32_t       *ids = HONE_ARENA_NEW(a, int32_t, SELF_ROWS * cols);
     size_t        *counts = HONE_ARENA_NEW(a, size_t, SELF_ROWS);
-    r.memory = calloc(SELF_ROWS * SELF_COLS, r.width * sizeof *r.memory);
+    r.memory = calloc(SELF_ROWS * cols, r.width * sizeof *r.memory);
     hone_code code = ids && counts && r.memory ? HONE_OK : HONE_NOMEM(err, "the reference artefact's logits");
-    if (code == HONE_OK) random_ids(ids, SELF_ROWS * SELF_COLS, c.info.n_vocab);
+    if (code == HONE_OK) hone_check_random_ids(ids, SELF_ROWS * cols, c.info.n_vocab);
     for (size_t i = 0; code == HONE_OK && i < SELF_ROWS; i++) {
-        keep k = { r.memory + i * SELF_COLS * r.width, r.width, 0 };
-        counts[i] = SELF_COLS;
-        code = hone_runner_forward(c.runner, ids + i * SELF_COLS, SELF_COLS, 0, NULL, on_keep, &k, NULL, err);
-        if (code == HONE_OK && k.n != SELF_COLS)
-            code = HONE_FAIL(err, HONE_ERUNTIME, "", "the reference artefact gave %zu rows of %zu logits, needs %d", k.n, r.width, SELF_COLS);
+        keep k = { r.memory + i * cols * r.width, r.width, 0 };
+        counts[i] = cols;
+        code = hone_runner_forward(c.runner, ids + i * cols, cols, 0, NULL, on_keep, &k, NULL, err);
+        if (code == HONE_OK && k.n != cols)
+            code = HONE_FAIL(err, HONE_ERUNTIME, "", "the reference artefact gave %zu rows of %zu logits, needs %zu", k.n, r.width, cols);
     }
     hone_child_close(&c);
     r.ids = ids;

@@ -7,7 +7,7 @@
 
 static hone_code tokenise(const hone_child *c, hone_task_text text, hone_arena *a, int32_t **ids, size_t *n, hone_err *err)
 {
-    return hone_runner_tokenize(c->runner, text.ptr, text.len, false, true, a, ids, n, err);
+    return hone_runner_tokenize(c->words, text.ptr, text.len, false, true, a, ids, n, err);
 }
 
 hone_code hone_eval_items(const hone_ctx *ctx, const hone_child *c, const hone_tasks *tasks, const char *what, uint32_t max_items, hone_arena *a,

@@ -76,7 +76,7 @@ static void one_death_is_one_failed_row(void **state)
                                { "hone-backend-llamacpp.so", "hone-backend-llamacpp.so" },
                                { "tests/plugins/hone-backend-bad.so", "hone-backend-bad.so" } };
     const char *paths[] = { file_of("x:abort", "x"), q8_0, file_of("bad.gguf", "not a model"), "/no/such.gguf", file_of("x:kill", "x"),
-                            file_of("model.onnx", "x") };
+                            file_of("model.bin", "x") };
     const char *backends[] = { "bad", "llamacpp", "llamacpp", "llamacpp", "bad", NULL };
     enum { N = HONE_COUNT(paths) };
     hone_bench_result r[N];

@@ -29,24 +29,25 @@ typedef struct model {
     unsigned    positions, skipped; /* of logits; vectors of an encoder */
     bool        greedy;
     unsigned    decoded;            /* texts that are decoded otherwise: the limit "wordpiece" */
+    unsigned    behind, context;    /* positions behind a limit of llama.cpp, where it is wrong; texts up to this length leave them out */
 } model;
 
 #define TINY "tests/golden/tiny/"
 static const model models[] = {
-    { TINY "llama", 0, 48, 0, true, 0 },       { TINY "mistral", 60, 16, 32, false, 0 }, { TINY "qwen2", 8, 48, 0, true, 0 },
-    { TINY "qwen3", 8, 48, 0, true, 0 },       { TINY "phi3", 10, 192, 0, true, 0 },     { TINY "gemma2", 0, 48, 0, true, 0 },
-    { TINY "gemma3", 0, 48, 0, true, 0 },      { TINY "smollm3", 0, 48, 0, true, 0 },    { TINY "olmo2", 0, 48, 0, true, 0 },
-    { TINY "granite", 0, 48, 0, true, 0 },     { TINY "stablelm", 8, 48, 0, true, 0 },   { TINY "starcoder2", 0, 32, 16, false, 0 },
-    { TINY "gpt2", 0, 48, 0, true, 0 },        { TINY "gpt_neox", 8, 48, 0, true, 0 },   { TINY "mixtral", 0, 48, 0, true, 0 },
-    { TINY "qwen3_moe", 8, 48, 0, true, 0 },   { TINY "olmoe", 8, 48, 0, true, 0 },      { TINY "bert", 10, 42, 0, false, 171 },
-    { "examples/models/tale-8m", 0, 128, 0, true, 0 }, { "tests/golden/tale-moe", 0, 128, 0, true, 0 },
+    { TINY "llama", 0, 48, 0, true, 0, 0, 0 },       { TINY "mistral", 60, 16, 32, false, 0, 32, 8 }, { TINY "qwen2", 8, 48, 0, true, 0, 0, 0 },
+    { TINY "qwen3", 8, 48, 0, true, 0, 0, 0 },       { TINY "phi3", 10, 192, 48, true, 0, 48, 112 },     { TINY "gemma2", 0, 48, 0, true, 0, 0, 0 },
+    { TINY "gemma3", 0, 48, 0, true, 0, 0, 0 },      { TINY "smollm3", 0, 48, 0, true, 0, 0, 0 },    { TINY "olmo2", 0, 48, 0, true, 0, 0, 0 },
+    { TINY "granite", 0, 48, 0, true, 0, 0, 0 },     { TINY "stablelm", 8, 48, 0, true, 0, 0, 0 },   { TINY "starcoder2", 0, 32, 16, false, 0, 16, 16 },
+    { TINY "gpt2", 0, 48, 0, true, 0, 0, 0 },        { TINY "gpt_neox", 8, 48, 0, true, 0, 0, 0 },   { TINY "mixtral", 0, 48, 0, true, 0, 0, 0 },
+    { TINY "qwen3_moe", 8, 48, 0, true, 0, 0, 0 },   { TINY "olmoe", 8, 48, 0, true, 0, 0, 0 },      { TINY "bert", 10, 42, 0, false, 171, 0, 0 },
+    { "examples/models/tale-8m", 0, 128, 0, true, 0, 0, 0 }, { "tests/golden/tale-moe", 0, 128, 0, true, 0, 0, 0 },
 };
 
 static void the_f32_artefact_is_the_same_model(void **state)
 {
     const model      *m = *state;
     const char       *path = fixture_gguf(&f, m->dir, "f32");
-    hone_check_result r = check(path, (hone_check_options){ .source = m->dir });
+    hone_check_result r = check(path, (hone_check_options){ .source = m->dir, .context = m->context });
     if (!r.ok) print_error("%s: %s\n", m->dir, r.why);
     assert_true(r.ok);
     assert_string_equal(r.precision, "f32");
@@ -61,6 +62,7 @@ static void the_f32_artefact_is_the_same_model(void **state)
     assert_int_equal(r.positions, m->positions);
     assert_int_equal(r.positions_skipped, m->skipped);
     assert_int_equal(r.skipped_why[0] != 0, m->skipped > 0);
+    assert_int_equal(r.beyond.positions, 0);
     if (hone_metric_known(&r.cosine)) assert_true(r.cosine.value > 1 - 1e-6 && r.max_abs.value < 0.01);
     else {
         assert_true(hone_metric_known(&r.kld_mean) && r.kld_mean.value <= 1e-5);
@@ -69,6 +71,30 @@ static void the_f32_artefact_is_the_same_model(void **state)
         if (m->greedy) assert_true(r.greedy_decided > 20 && r.greedy_wrong == 0);
     }
     (void)unlink(path);
+}
+
+static void where_the_runtime_is_silently_wrong_the_check_fails(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < HONE_COUNT(models); i++) {
+        const model *m = &models[i];
+        if (!m->behind) continue;
+        const char       *path = fixture_gguf(&f, m->dir, "f32");
+        hone_check_result r = check(path, (hone_check_options){ .source = m->dir });
+        assert_int_equal(r.verdict, HONE_VERDICT_FAIL);
+        assert_int_equal(r.beyond.positions, m->behind);
+        assert_int_equal(r.positions_skipped, 0);
+        assert_true(r.beyond.differs && r.beyond.kld_mean.value > 0.1 && r.beyond.wrong > 0);
+        assert_true(r.kld_mean.value <= 1e-5 && r.top1_wrong == 0); /* before the limit it is the same model */
+        assert_true(r.up_to > 0 && r.deployed_up_to == r.up_to);
+        assert_memory_equal(r.why, "llama.cpp gives other answers behind a known limit (facts:", 58);
+        (void)unlink(path);
+        /* A quantised artefact has no bound of its own: it is measured against what it does before the limit. */
+        path = fixture_gguf(&f, m->dir, "q8_0");
+        r = check(path, (hone_check_options){ .source = m->dir });
+        assert_true(r.verdict == HONE_VERDICT_FAIL && r.beyond.differs);
+        (void)unlink(path);
+    }
 }
 
 static void bounds_follow_the_precision(void **state)
@@ -186,7 +212,7 @@ static void another_models_reference_is_refused(void **state)
 int main(void)
 {
     enum { N = HONE_COUNT(models) };
-    struct CMUnitTest tests[N + 6];
+    struct CMUnitTest tests[N + 7];
     fixture_open(&f);
     f.ctx.data_dir = HONE_TEST_SOURCE_DIR;
     int rc = 77;
@@ -198,8 +224,9 @@ int main(void)
         tests[N + 2] = (struct CMUnitTest)cmocka_unit_test(damaged_weights_are_found_out);
         tests[N + 3] = (struct CMUnitTest)cmocka_unit_test(what_cannot_be_proved_is_not_called_the_same);
         tests[N + 4] = (struct CMUnitTest)cmocka_unit_test(another_models_reference_is_refused);
-        tests[N + 5] = (struct CMUnitTest){ 0 };
-        rc = _cmocka_run_group_tests("check", tests, N + 5, NULL, NULL);
+        tests[N + 5] = (struct CMUnitTest)cmocka_unit_test(where_the_runtime_is_silently_wrong_the_check_fails);
+        tests[N + 6] = (struct CMUnitTest){ 0 };
+        rc = _cmocka_run_group_tests("check", tests, N + 6, NULL, NULL);
     }
     fixture_close(&f);
     return rc;
