@@ -107,6 +107,7 @@ uint32_t hone_ov_add(hone_ov_ir *ir, const hone_ov_layer *l)
     n->out = HONE_ARENA_NEW(ir->a, hone_ov_shape, n->n_out = l->n_out);
     if (!n->name || !n->in || !n->out) {
         lost(ir);
+        n->n_in = n->n_out = 0;
         return number;
     }
     if (l->n_in) memcpy(n->in, l->in, l->n_in * sizeof *n->in);
