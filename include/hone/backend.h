@@ -44,7 +44,8 @@ typedef struct hone_backend_model hone_backend_model; /* the plug-in's own */
 typedef struct hone_backend {
     uint32_t    abi; /* HONE_BACKEND_ABI the plug-in was built with: checked before anything else is read */
     const char *name; /* "llamacpp" */
-    /* Version text and device names of the runtime as found, without loading a model. Buffer sizes in bytes. */
+    /* Version text and device names of the runtime as found, without loading a model. Buffer sizes in bytes; devices_cap 1: nobody wants to
+     * know the devices, do not load what finds them. */
     int (*probe)(char *version, size_t version_cap, char *devices, size_t devices_cap, hone_backend_error *e);
     int (*open)(const hone_backend_open *how, hone_backend_model **out, hone_backend_info *info, hone_backend_error *e);
     void (*close)(hone_backend_model *m);

@@ -708,8 +708,8 @@ static bool load(host *h, const char *dir)
     } else if (!h->b->probe || !h->b->open || !h->b->close || !h->b->forward || !h->b->rewind) {
         (void)snprintf(why, sizeof why, "'%s' lacks a function that every plug-in has", path);
     } else {
-        /* A runtime whose library is not there says so now, and not with the first model. */
-        char               version[256], devices[1024];
+        /* A runtime whose library is not there says so now, and not with the first model.  No room for devices: they need not be looked for. */
+        char               version[256], devices[1];
         hone_backend_error e = { "" };
         int                rc = h->b->probe(version, sizeof version, devices, sizeof devices, &e);
         if (rc == 0) return true;

@@ -180,10 +180,12 @@ bool have(const std::string &device, std::string *why)
     try {
         for (const auto &d : core().get_available_devices())
             if (d.rfind(device, 0) == 0) return true;
-        (void)core().get_property(device, ov::device::full_name); // says what is missing
+        (void)core().get_property(device, ov::available_devices); // says what is missing
         *why = "OpenVINO finds no " + device + " here";
     } catch (const std::exception &x) {
-        *why = "no " + device + " here: " + last_words(x);
+        const std::string words = last_words(x);
+        const size_t      path = words.find("\": "); // Cannot load library "/.../libopenvino_intel_gpu_plugin.so": libOpenCL.so.1: cannot ...
+        *why = "OpenVINO finds no " + device + " here: " + (path == std::string::npos ? words : words.substr(path + 3));
     }
     return false;
 }
@@ -274,6 +276,10 @@ int hone_ovrt_probe(char *version, size_t version_cap, char *devices, size_t dev
     return guarded(e, RUNTIME, "OpenVINO does not start", [&] {
         (void)std::snprintf(version, version_cap, "%s", ov::get_openvino_version().buildNumber);
         std::string all;
+        if (devices_cap <= 1) {
+            (void)core();
+            return;
+        }
         for (const auto &d : core().get_available_devices())
             all += (all.empty() ? "" : "; ") + d + ": " + core().get_property(d, ov::device::full_name);
         (void)std::snprintf(devices, devices_cap, "%s", all.c_str());

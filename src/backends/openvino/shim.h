@@ -9,7 +9,7 @@
 extern "C" {
 #endif
 
-/* Version, and "CPU: <name>; GPU: <name>".  Loads the libraries of all devices. */
+/* Version, and "CPU: <name>; GPU: <name>", for which the libraries of all devices are loaded (not with devices_cap 1). */
 int hone_ovrt_probe(char *version, size_t version_cap, char *devices, size_t devices_cap, hone_backend_error *e);
 
 /* --- a model: read, compiled, run ---------------------------------------------------------------------------------- */
