@@ -186,7 +186,7 @@ static hone_code reread(const hone_output *o, const char *path, hone_err *err)
 
 static const char *quant_name(size_t i) { return i < hone_onnx_quant_count ? hone_onnx_quants[i].name : NULL; }
 
-const hone_format hone_format_onnx = { .name = "onnx", .consumer = "onnxruntime", .quant = quant_name,
+const hone_format hone_format_onnx = { .name = "onnx", .consumer = "onnxruntime", .words_by = "onnxruntime-genai", .quant = quant_name,
                                        .plain = { { "auto", "int4" } },
                                        .takes = HONE_TAKES_GROUP | HONE_TAKES_SYM | HONE_TAKES_OPS,
                                        .plan = plan, .reread = reread, .owns = hone_onnx_owns };

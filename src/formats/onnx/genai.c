@@ -1,11 +1,12 @@
 /* genai.c - genai_config.json as onnxruntime-genai 0.18 reads it (src/config.cpp) and its builder writes it (builders/base.py, make_genai_config). */
 #include "formats/onnx.h"
 
-/* model.type says nothing but "a decoder with this layout" to the runtime; names it does not know it refuses (src/models/model_type.h), and a
- * few it knows have ways of their own (phi3 rewinds its cache where we carry both rope tables). */
+/* model.type says nothing but "a decoder with this layout" to the runtime, and names it does not know it refuses (src/models/model_type.h).
+ * One has a way of its own: phi3 computes its cache anew when a text grows over 4096 tokens, which is what two sets of rope factors want. */
 static const char *type_of(const hone_facts *f)
 {
     static const char *const same[] = { "llama", "mistral", "qwen2", "qwen3", "gemma2", "granite", "smollm3" };
+    if (f->rope.scaling == HONE_ROPE_SCALE_LONGROPE && f->rope.original_context == 4096) return "phi3";
     for (size_t i = 0; i < HONE_COUNT(same); i++)
         if (strcmp(f->family, same[i]) == 0) return same[i];
     return "decoder";

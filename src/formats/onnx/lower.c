@@ -47,7 +47,7 @@ static const char *lower_linear(hone_onnx_lowering *l, const char *out, const ho
     }
     if (!r) return out;
     name = r->name;
-    if (n->bias) bias = hone_onnx_plain_weight(l, hone_onnx_name(&l->w, "%s.bias", n->name), n->bias, 0);
+    if (n->bias) bias = hone_onnx_vector(l, hone_onnx_name(&l->w, "%s.bias", n->name), n->bias, 0);
     return hone_onnx_linear(l, out, hone_onnx_in(l, n, 0), r, name, 0, r->rows, bias);
 }
 

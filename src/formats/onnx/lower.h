@@ -67,8 +67,8 @@ hone_onnx_region *hone_onnx_region_find(const hone_onnx_lowering *l, const hone_
 /* An initializer over rows of a stream, of this shape and type. */
 const char *hone_onnx_view_new(hone_onnx_lowering *l, const char *name, hone_onnx_region *r, uint32_t stream, uint64_t row0, uint64_t n_rows,
                                int32_t type, const uint64_t *dims, size_t n_dims);
-/* A weight of its own region as a whole, never quantised: a norm, a bias, a router (as [rows, cols] when it has two dimensions). */
-const char *hone_onnx_plain_weight(hone_onnx_lowering *l, const char *name, const hone_weight *src, float add);
+/* A weight in a region of its own, never quantised, as one list of numbers: a norm, a bias.  add: to each of them. */
+const char *hone_onnx_vector(hone_onnx_lowering *l, const char *name, const hone_weight *src, float add);
 /* Places all regions and tells the views. */
 hone_code hone_onnx_regions_place(hone_onnx_lowering *l, hone_onnx_model *out);
 

@@ -89,8 +89,8 @@ const char *hone_onnx_act(hone_onnx_lowering *l, const char *out, const char *x,
 void hone_onnx_norm_weights(hone_onnx_lowering *l, const hone_node *n, const char **weight, const char **bias)
 {
     *weight = *bias = NULL;
-    if (n->weight) *weight = hone_onnx_plain_weight(l, hone_onnx_name(&l->w, "%s.weight", n->name), n->weight, n->u.norm.plus_one ? 1.0f : 0.0f);
-    if (n->bias) *bias = hone_onnx_plain_weight(l, hone_onnx_name(&l->w, "%s.bias", n->name), n->bias, 0);
+    if (n->weight) *weight = hone_onnx_vector(l, hone_onnx_name(&l->w, "%s.weight", n->name), n->weight, n->u.norm.plus_one ? 1.0f : 0.0f);
+    if (n->bias) *bias = hone_onnx_vector(l, hone_onnx_name(&l->w, "%s.bias", n->name), n->bias, 0);
 }
 
 /* x / sqrt(mean(x^2) + eps), in float32 whatever the activations are. */

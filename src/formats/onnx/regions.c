@@ -70,14 +70,13 @@ const char *hone_onnx_view_new(hone_onnx_lowering *l, const char *name, hone_onn
     return name;
 }
 
-const char *hone_onnx_plain_weight(hone_onnx_lowering *l, const char *name, const hone_weight *src, float add)
+const char *hone_onnx_vector(hone_onnx_lowering *l, const char *name, const hone_weight *src, float add)
 {
-    bool              vector = src->n_dims == 1;
-    uint64_t          n = hone_weight_elems(src);
-    hone_onnx_region *r = hone_onnx_region_new(l, name, HONE_ONNX_PLAIN, vector ? n : hone_weight_rows(src), vector ? 1 : hone_weight_cols(src));
+    uint64_t          n = hone_weight_elems(src), cols = src->n_dims == 1 ? 1 : hone_weight_cols(src);
+    hone_onnx_region *r = hone_onnx_region_new(l, name, HONE_ONNX_PLAIN, n / cols, cols);
     if (!r) return name;
     hone_onnx_keep(l, r, src, add, 0, 1);
-    return hone_onnx_view_new(l, name, r, 0, 0, r->rows, l->w.type, src->dims, src->n_dims);
+    return hone_onnx_view_new(l, name, r, 0, 0, r->rows, l->w.type, &n, 1);
 }
 
 static uint64_t bytes_of(const hone_onnx_region *r, uint32_t stream, uint64_t rows) { return (rows * r->row_bits[stream] + 7) / 8; }
