@@ -1,5 +1,5 @@
 /* onnxruntime.c - ONNX Runtime as a runtime of hone: folders with a model.onnx, in the layout of onnxruntime-genai or without its config.
- * Written against the C interface of 1.31 (deps/onnxruntime.sh); the library is loaded when it is asked for.
+ * Written against the C interface of 1.31 (deps/onnxruntime.sh).
  * Choices that matter for what is measured:
  *   session   all optimisations of the graph, one operator after another, threads that sleep while they wait
  *   KV cache  what the graph says (f32 or f16), bound to buffers of ours: in place where past and present may be one buffer

@@ -18,12 +18,12 @@ for f in share/hone/profiles libexec/hone/hone-runner share/man/man1/hone.1 shar
     share/doc/hone/LICENSE; do
     [ -e "$tmp/moved/$f" ] || fail "$f is not installed"
 done
-if [ -f "$HONE_BUILD_DIR/hone-backend-llamacpp.so" ]; then
-    plugin=$tmp/moved/libexec/hone/hone-backend-llamacpp.so
-    found=$(ldd "$plugin" | sed -n 's/.*libllama\.so[^ ]* => \([^ ]*\).*/\1/p')
-    [ "$(realpath "$found" 2>/dev/null)" = "$(realpath "$tmp"/moved/lib*/hone/libllama.so.0 2>/dev/null || realpath "$tmp"/moved/lib/*/hone/libllama.so.0)" ] ||
-        fail "the installed plug-in takes libllama from '$found'"
-fi
+for each in llamacpp:libllama onnxruntime:libonnxruntime openvino:libopenvino mlx:libmlx; do # runtimes are those that were installed
+    plugin=$tmp/moved/libexec/hone/hone-backend-${each%:*}.so
+    [ -f "$HONE_BUILD_DIR/${plugin##*/}" ] || continue
+    found=$(ldd "$plugin" | sed -n "s/.*${each#*:}\.so[^ ]* => \([^ ]*\).*/\1/p")
+    [[ "$(realpath "$found" 2>/dev/null)" == "$(realpath "$tmp/moved")"/* ]] || fail "${plugin##*/} takes ${each#*:} from '$found'"
+done
 "$hone" convert "$HONE_SOURCE_DIR/examples/models/tale-8m" --quant q8_0 -o "$tmp/out" --quiet >/dev/null || fail "convert exits $?"
 ls "$tmp"/out/*.gguf >/dev/null 2>&1 || fail "convert wrote no GGUF"
 exit $failed

@@ -1,5 +1,4 @@
 #include "backends/onnxruntime/api.h"
-#include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +8,7 @@ typedef struct api_base { /* OrtApiBase */
     const any_fn *(*table)(uint32_t version);
     const char *(*version)(void);
 } api_base;
+extern const api_base *OrtGetApiBase(void); /* the one symbol of the library */
 
 int hone_ort_fail(hone_backend_error *e, int code, const char *fmt, ...)
 {
@@ -44,22 +44,6 @@ int hone_ort_check(const hone_ort *o, OrtStatus *s, hone_backend_error *e, const
     return code;
 }
 
-static int find_table(const any_fn **table, const char **version, hone_backend_error *e)
-{
-    /* By name: the folder of the build or of the installation (run path of this plug-in), then the system's. */
-    void *lib = dlopen("libonnxruntime.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!lib) return hone_ort_fail(e, HONE_EUNSUPPORTED, "ONNX Runtime is not here: %s", dlerror());
-    void *sym = dlsym(lib, "OrtGetApiBase");
-    const api_base *(*get)(void) = NULL;
-    memcpy(&get, &sym, sizeof get); /* POSIX allows what ISO C calls a conversion */
-    const api_base *base = get ? get() : NULL;
-    if (!base) return hone_ort_fail(e, HONE_EUNSUPPORTED, "libonnxruntime.so.1 is not ONNX Runtime");
-    *version = base->version();
-    *table = base->table(ORT_TABLE_VERSION);
-    if (!*table) return hone_ort_fail(e, HONE_EUNSUPPORTED, "ONNX Runtime %s is too old: at least 1.%u is needed", *version, ORT_TABLE_VERSION);
-    return HONE_OK;
-}
-
 int hone_ort_load(const hone_ort **out, hone_backend_error *e)
 {
     static hone_ort o; /* one process is one runtime */
@@ -67,13 +51,14 @@ int hone_ort_load(const hone_ort **out, hone_backend_error *e)
         *out = &o;
         return HONE_OK;
     }
-    const any_fn *table = NULL;
-    int           rc = find_table(&table, &o.version, e);
-    if (rc != HONE_OK) return rc;
+    const api_base *base = OrtGetApiBase();
+    const any_fn   *table = base->table(ORT_TABLE_VERSION);
+    if (!table) return hone_ort_fail(e, HONE_EUNSUPPORTED, "ONNX Runtime %s is too old: at least 1.%u is needed", base->version(), ORT_TABLE_VERSION);
+    o.version = base->version();
 #define HONE_X(place, result, name, arguments) o.name = (result(*) arguments)table[place];
     ORT_CALLS(HONE_X)
 #undef HONE_X
-    rc = hone_ort_check(&o, o.CreateEnv(ORT_LOG_ERROR, "hone", &o.env), e, "ONNX Runtime cannot start");
+    int rc = hone_ort_check(&o, o.CreateEnv(ORT_LOG_ERROR, "hone", &o.env), e, "ONNX Runtime cannot start");
     if (rc == HONE_OK) rc = hone_ort_check(&o, o.GetAllocatorWithDefaultOptions(&o.allocator), e, "ONNX Runtime cannot start");
     if (rc == HONE_OK) rc = hone_ort_check(&o, o.CreateCpuMemoryInfo(ORT_ALLOCATOR_DEVICE, ORT_MEM_DEFAULT, &o.cpu), e, "ONNX Runtime cannot start");
     if (rc == HONE_OK) *out = &o;

@@ -1,4 +1,4 @@
-/* api.h - the part of ONNX Runtime's C interface that the plug-in calls, and the library found at run time.
+/* api.h - the part of ONNX Runtime's C interface that the plug-in calls; its package has no header.
  * The interface is a table of functions that only ever grows at its end (onnxruntime_c_api.h, "struct OrtApi": "this struct is
  * versioned and members may only be added at the end"), so a function is a place in the table; the places were taken from the
  * header of version 24 with offsetof.  All of them are there since version 12 (ONNX Runtime 1.12). */
@@ -86,7 +86,7 @@ enum { ORT_LOG_ERROR = 3, ORT_OPTIMIZE_ALL = 99, ORT_ALLOCATOR_DEVICE = 0, ORT_A
     X(216, OrtStatus *, SessionOptionsAppendExecutionProvider,                                                                          \
       (OrtSessionOptions *, const char *provider, const char *const *keys, const char *const *values, size_t n))
 
-typedef struct hone_ort { /* the library, loaded once for the life of the process */
+typedef struct hone_ort { /* the library, started once for the life of the process */
 #define HONE_X(place, result, name, arguments) result (*name) arguments;
     ORT_CALLS(HONE_X)
 #undef HONE_X
@@ -99,7 +99,7 @@ typedef struct hone_ort { /* the library, loaded once for the life of the proces
 /* Fills e->why and returns code. */
 int hone_ort_fail(hone_backend_error *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Finds and loads the library.  4 when it is not there, or older than version 1.12. */
+/* Starts the library.  4 when it is older than version 1.12. */
 int hone_ort_load(const hone_ort **out, hone_backend_error *e);
 
 /* 0 when s is NULL; else releases it, and fills e with "<what>: <its message>".  The code is 3, 4 or 6 where ONNX Runtime's own words say

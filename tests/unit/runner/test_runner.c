@@ -352,6 +352,9 @@ static void plug_ins_that_do_not_fit_are_refused(void **state)
     assert_string_equal(err.cause, want);
     assert_int_equal(hone_runner_start(&ctx, &(hone_runner_options){ .backend = "mlx", .plugin_dir = plugins }, &r, &err), HONE_EUNSUPPORTED);
     assert_string_equal(err.remedy, "run `make deps`, then build hone again");
+    assert_int_equal(hone_runner_start(&ctx, &(hone_runner_options){ .backend = "bad_library", .plugin_dir = plugins }, &r, &err), HONE_EUNSUPPORTED);
+    assert_non_null(strstr(err.cause, "cannot load the plug-in: libnowhere.so: cannot open shared object file"));
+    assert_true(err.remedy[0] && !strchr(err.cause, '\n'));
     assert_int_equal(hone_runner_start(&ctx, &(hone_runner_options){ .backend = "bad_probe", .plugin_dir = plugins }, &r, &err), HONE_EUNSUPPORTED);
     assert_string_equal(err.cause, "the library 'libbad.so' is not there");
     assert_true(err.remedy[0]);
