@@ -73,7 +73,8 @@ static hone_code put(maker *m, const char *word, json_t *value)
     return hone_json_put(m->out, word, value) ? HONE_OK : HONE_NOMEM(m->err, "config.json");
 }
 
-static json_t *whole(double v) { return json_integer((json_int_t)v); }
+static bool is_whole(double v) { return v >= 0 && v < 4294967296.0; }
+static json_t *whole(double v) { return is_whole(v) ? json_integer((json_int_t)v) : NULL; }
 
 /* A float32 of the file in the fewest digits that mean it: 0.00001 was written, not 0.0000099999997. */
 static json_t *shortest(double v)
@@ -133,7 +134,7 @@ static hone_code put_rows(maker *m)
             if (!rows[i].needed) continue;
             return HONE_FAIL(m->err, HONE_EINPUT, AGAIN, "the key '%s.%s' is missing or no number", m->f->arch->name, rows[i].tail);
         }
-        if (rows[i].kind != REAL && !(v >= 0 && v < 4294967296.0))
+        if (rows[i].kind != REAL && !is_whole(v))
             return HONE_FAIL(m->err, HONE_EINPUT, AGAIN, "the key '%s.%s' is %g, needs 0..4294967295", m->f->arch->name, rows[i].tail, v);
         if (rows[i].kind == FLAG) value = json_boolean(v != 0);
         else if (rows[i].kind == REAL) value = shortest(v);
@@ -151,6 +152,7 @@ static hone_code put_heads(maker *m, double *head_dim)
     if (!get(m, "attention.head_count", &heads) || !get(m, "embedding_length", &hidden) || heads < 1 || heads > hidden)
         return HONE_FAIL(m->err, HONE_EINPUT, AGAIN, "%g heads do not fit into %g elements", heads, hidden);
     if (!get(m, "attention.head_count_kv", &kv)) kv = heads;
+    if (!(kv >= 1 && kv <= heads)) return HONE_FAIL(m->err, HONE_EINPUT, AGAIN, "%g heads cannot share %g key-value heads", heads, kv);
     *head_dim = floor(hidden / heads);
     (void)get(m, "attention.key_length", head_dim);
     if (!(*head_dim >= 1 && *head_dim < 16777216)) return HONE_FAIL(m->err, HONE_EINPUT, AGAIN, "a head has %g elements", *head_dim);
@@ -162,10 +164,35 @@ static hone_code put_heads(maker *m, double *head_dim)
     return put(m, "query_pre_attn_scalar", whole(wide ? floor(hidden / heads) : *head_dim));
 }
 
+#define CHUNK ((size_t)1 << 20)
+
+/* llama.cpp insists on a head of its own for some families: a tied one stands in the file twice.  Two heads that differ do so soon. */
+static hone_code is_tied(maker *m, bool *tied)
+{
+    const hone_source *s = m->g->source;
+    const hone_tensor *a = hone_source_find(s, "token_embd.weight"), *b = hone_source_find(s, "output.weight");
+    *tied = !b;
+    if (!a || !b || !(m->f->arch->flags & HONE_GGUF_HEAD_APART) || a->dtype != b->dtype || a->bytes != b->bytes) return HONE_OK;
+    uint8_t  *both = malloc(2 * CHUNK);
+    hone_code code = both ? HONE_OK : HONE_NOMEM(m->err, "a comparison");
+    bool      same = true;
+    for (uint64_t at = 0; code == HONE_OK && same && at < a->bytes; at += CHUNK) {
+        size_t n = a->bytes - at < CHUNK ? (size_t)(a->bytes - at) : CHUNK;
+        code = s->read(s, a, at, both, n, m->err);
+        if (code == HONE_OK) code = s->read(s, b, at, both + CHUNK, n, m->err);
+        same = code == HONE_OK && memcmp(both, both + CHUNK, n) == 0;
+    }
+    free(both);
+    if (code == HONE_OK) *tied = same;
+    return code;
+}
+
 static hone_code put_tensors_told(maker *m)
 {
+    bool tied;
+    HONE_TRY(is_tied(m, &tied));
     const struct { const char *word; bool value; } told[] = {
-        { "tie_word_embeddings", !has(m, "output.weight") },
+        { "tie_word_embeddings", tied },
         { "attention_bias", has(m, "blk.0.attn_q.bias") || has(m, "blk.0.attn_qkv.bias") },
         { "use_qkv_bias", has(m, "blk.0.attn_q.bias") },
         { "mlp_bias", has(m, "blk.0.ffn_up.bias") },
@@ -245,7 +272,9 @@ static hone_code put_longrope(maker *m, json_t *rope, uint64_t n)
     }
     double context = 0, original = 0, factor = 1;
     (void)get(m, "context_length", &context);
-    (void)get(m, "rope.scaling.original_context_length", &original);
+    if (!get(m, "rope.scaling.original_context_length", &original)) original = context;
+    if (!is_whole(original) || !hone_json_put(rope, "original_max_position_embeddings", whole(original)))
+        return HONE_FAIL(m->err, HONE_EINPUT, AGAIN, "the original context of the rotation is %g tokens", original);
     if (!get(m, "rope.scaling.attn_factor", &factor)) return HONE_OK;
     double own = context > original && original > 1 ? sqrt(1 + log(context / original) / log(original)) : 1; /* arXiv:2402.13753 */
     if (fabs(factor - own) > 1e-6 && !hone_json_put(rope, "attention_factor", shortest(factor))) return HONE_NOMEM(m->err, "config.json");
@@ -277,10 +306,13 @@ static hone_code put_llama3(maker *m, json_t *rope, uint64_t n, double base)
         double a = (count * sxy - sx * sy) / (count * sxx - sx * sx), low = -(sy - a * sx) / count; /* s = a x - low */
         original = a / low;
         high = (1 + low) / low;
+        if (!(original >= 1 && is_whole(original) && high > 1 && high < 1e6))
+            return HONE_FAIL(m->err, HONE_EUNSUPPORTED, "convert the checkpoint that the file was made from",
+                             "the rotation's divisors in 'rope_freqs.weight' are not those of llama3 scaling");
     } else { /* anything between the last short and the first long wave says the same */
         original = sqrt(short_wave * (long_wave > 0 ? long_wave : 4 * short_wave));
         high = 4;
-        if (count == 1 || short_wave == 0 || original / high < short_wave || (long_wave > 0 && original > long_wave))
+        if (!is_whole(original) || count == 1 || short_wave == 0 || original / high < short_wave || (long_wave > 0 && original > long_wave))
             return HONE_FAIL(m->err, HONE_EUNSUPPORTED, "convert the checkpoint that the file was made from",
                              "the rotation's divisors in 'rope_freqs.weight' are too few to tell the scaling");
     }
@@ -293,7 +325,7 @@ static hone_code put_llama3(maker *m, json_t *rope, uint64_t n, double base)
 static hone_code put_yarn(maker *m, json_t *rope)
 {
     double original = 0, factor = 1, told = 0, ratio = 1;
-    bool   good = get(m, "rope.scaling.original_context_length", &original) && get(m, "rope.scaling.factor", &factor);
+    bool   good = get(m, "rope.scaling.original_context_length", &original) && get(m, "rope.scaling.factor", &factor) && is_whole(original);
     if (!good) return HONE_FAIL(m->err, HONE_EINPUT, AGAIN, "rope scaling is yarn, its factor or original context is not told");
     good = hone_json_put(rope, "original_max_position_embeddings", whole(original));
     bool own = get(m, "rope.scaling.yarn_attn_factor", &told);
@@ -322,7 +354,9 @@ static hone_code fill_scaling(maker *m, json_t *rope, const char *type, double h
 static hone_code put_rotation(maker *m, double head_dim)
 {
     double dim = head_dim;
-    if (get(m, "rope.dimension_count", &dim) && dim != head_dim) {
+    if (get(m, "rope.dimension_count", &dim) && !(dim >= 2 && dim <= head_dim))
+        return HONE_FAIL(m->err, HONE_EINPUT, AGAIN, "%g of %g elements of a head are rotated", dim, head_dim);
+    if (dim != head_dim) {
         const char *word = wants(m, "rotary_pct") ? "rotary_pct" : "partial_rotary_factor";
         if (wants(m, word)) HONE_TRY(put(m, word, json_real(dim / head_dim)));
     } else if (wants(m, "rotary_pct") || wants(m, "partial_rotary_factor"))
