@@ -375,8 +375,8 @@ static int fill_inputs(const hone_backend_model *m, reveal *r, const int32_t *id
 }
 
 /* Hands one layer to the sink after a look at its shape. */
-static int emit_layer(reveal *r, uint32_t layer, size_t n, float *row_major,
-                      void (*sink)(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd), void *user, size_t width, hone_backend_error *e)
+static int emit_layer(reveal *r, uint32_t layer, size_t n, size_t width, float *room,
+                      void (*sink)(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd), void *user, hone_backend_error *e)
 {
     const hone_ort            *o = r->s.o;
     OrtTensorTypeAndShapeInfo *shape = NULL;
@@ -393,7 +393,7 @@ static int emit_layer(reveal *r, uint32_t layer, size_t n, float *row_major,
     if (rc != HONE_OK) return rc;
     if (rank != 3 || dims[0] != 1 || (uint64_t)dims[1] != n || (uint64_t)dims[2] != width || (type != ORT_F32 && type != ORT_F16 && type != ORT_BF16))
         return hone_ort_fail(e, HONE_ERUNTIME, "what is behind layer %u is not [1, %zu, %zu] of floats", layer, n, width);
-    sink(user, layer, as_floats(data, type, n * width, row_major), n, width);
+    sink(user, layer, as_floats(data, type, n * width, room), n, width);
     return HONE_OK;
 }
 
@@ -421,7 +421,7 @@ static int layers(hone_backend_model *m, const int32_t *ids, size_t n,
     if (rc == HONE_OK)
         rc = hone_ort_check(m->o, m->o->Run(r.s.s, NULL, r.in_names, (const OrtValue *const *)r.in, r.s.n_in, r.names, r.n_layers, r.out), e,
                             "ONNX Runtime cannot show the layers of '%s'", m->f.model);
-    for (uint32_t i = 0; rc == HONE_OK && i < r.n_layers; i++) rc = emit_layer(&r, i, n, values, sink, user, width, e);
+    for (uint32_t i = 0; rc == HONE_OK && i < r.n_layers; i++) rc = emit_layer(&r, i, n, width, values, sink, user, e);
     close_reveal(&r);
     return rc;
 }

@@ -107,13 +107,18 @@ static int describe_one(const hone_ort_session *s, bool output, size_t i, hone_a
     char                            *name = NULL;
     OrtTypeInfo                     *info = NULL;
     const OrtTensorTypeAndShapeInfo *shape = NULL;
-    int rc = hone_ort_check(o, output ? o->SessionGetOutputName(s->s, i, o->allocator, &name) : o->SessionGetInputName(s->s, i, o->allocator, &name), e, what);
-    if (rc == HONE_OK) rc = hone_ort_check(o, output ? o->SessionGetOutputTypeInfo(s->s, i, &info) : o->SessionGetInputTypeInfo(s->s, i, &info), e, what);
+    OrtStatus *named = output ? o->SessionGetOutputName(s->s, i, o->allocator, &name) : o->SessionGetInputName(s->s, i, o->allocator, &name);
+    int        rc = hone_ort_check(o, named, e, what);
+    if (rc == HONE_OK) {
+        OrtStatus *typed = output ? o->SessionGetOutputTypeInfo(s->s, i, &info) : o->SessionGetInputTypeInfo(s->s, i, &info);
+        rc = hone_ort_check(o, typed, e, what);
+    }
     if (rc == HONE_OK) rc = hone_ort_check(o, o->CastTypeInfoToTensorInfo(info, &shape), e, what);
     if (rc == HONE_OK && !shape) rc = hone_ort_fail(e, HONE_EUNSUPPORTED, "'%s' is not a tensor", name);
     if (rc == HONE_OK) rc = hone_ort_check(o, o->GetTensorElementType(shape, &p->type), e, what);
     if (rc == HONE_OK) rc = hone_ort_check(o, o->GetDimensionsCount(shape, &p->rank), e, what);
-    if (rc == HONE_OK && p->rank > ORT_RANK_MAX) rc = hone_ort_fail(e, HONE_EUNSUPPORTED, "'%s' has %zu dimensions, at most %d are known", name, p->rank, ORT_RANK_MAX);
+    if (rc == HONE_OK && p->rank > ORT_RANK_MAX)
+        rc = hone_ort_fail(e, HONE_EUNSUPPORTED, "'%s' has %zu dimensions, at most %d are known", name, p->rank, ORT_RANK_MAX);
     if (rc == HONE_OK) rc = hone_ort_check(o, o->GetDimensions(shape, p->dims, p->rank), e, what);
     if (rc == HONE_OK && !(p->name = hone_arena_strdup(a, name))) rc = hone_ort_fail(e, HONE_ERESOURCE, "out of memory for names");
     if (info) o->ReleaseTypeInfo(info);
