@@ -1,4 +1,5 @@
 #include "formats/gguf/config.h"
+#include "base/text.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,6 +86,21 @@ static json_t *shortest(double v)
         if ((float)strtod(text, NULL) == (float)v) return json_real(strtod(text, NULL));
     }
     return json_real(v);
+}
+
+/* A number that is NaN, infinite or beyond what a double counts has no place in a config.json. */
+static hone_code check_numbers(const maker *m)
+{
+    const char *arch = m->f->arch->name;
+    size_t      n = strlen(arch);
+    for (size_t i = 0; i < m->g->n_kv; i++) {
+        const hone_gguf_kv *kv = &m->g->kv[i];
+        double              v = 0;
+        char                shown[96];
+        if (kv->key.len <= n || memcmp(kv->key.ptr, arch, n) != 0 || kv->key.ptr[n] != '.' || !number_of(&kv->value, &v) || fabs(v) <= 0x1p53) continue;
+        return HONE_FAIL(m->err, HONE_EINPUT, AGAIN, "the key '%s' is %g, needs a number of at most 2^53", hone_text_show(kv->key.ptr, (size_t)kv->key.len, shown, sizeof shown), v);
+    }
+    return HONE_OK;
 }
 
 /* ---- what is one key there and here ---- */
@@ -410,6 +426,7 @@ static const char *float_name(const hone_source *s)
 static hone_code fill(maker *m)
 {
     double  head_dim = 0;
+    HONE_TRY(check_numbers(m));
     json_t *classes = json_pack("[s]", m->f->hf_class);
     HONE_TRY(put(m, "architectures", classes));
     HONE_TRY(put(m, "model_type", json_string(m->f->model_type)));

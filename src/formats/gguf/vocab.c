@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "formats/hf/pretokenizer.h"
 #include "formats/hf/reader.h"
+#include <math.h>
 #include <strings.h>
 
 static const char AGAIN[] = "fetch the file again, or convert the checkpoint that it was made from";
@@ -90,6 +91,7 @@ static hone_code read_tokens(reader *r, uint32_t n_vocab)
         if (scores) {
             uint32_t bits = hone_le32((const uint8_t *)scores->as.array + 4 * i);
             memcpy(&t->score, &bits, 4);
+            if (!isfinite(t->score)) return HONE_FAIL(r->err, HONE_EINPUT, AGAIN, "the score of token %zu is %g", i, (double)t->score);
         }
         t->special = t->type == HONE_TOKEN_CONTROL || t->type == HONE_TOKEN_UNKNOWN;
         t->normalized = !t->special && t->type != HONE_TOKEN_USER;
@@ -109,8 +111,8 @@ static hone_code read_merges(reader *r)
         const hone_gguf_str *s = &((const hone_gguf_str *)v->as.array)[i];
         const char          *gap = s->len > 2 ? memchr(s->ptr + 1, ' ', (size_t)s->len - 1) : NULL;
         char                 shown[80];
-        if (!gap || gap + 1 == s->ptr + s->len)
-            return HONE_FAIL(r->err, HONE_EINPUT, AGAIN, "merge %llu is '%s', needs two words", (unsigned long long)i,
+        if (!gap || gap + 1 == s->ptr + s->len || !hone_utf8_valid(s->ptr, (size_t)s->len))
+            return HONE_FAIL(r->err, HONE_EINPUT, AGAIN, "merge %llu is '%s', needs two words in UTF-8", (unsigned long long)i,
                              hone_text_show(s->ptr, (size_t)s->len, shown, sizeof shown));
         r->t.merges[r->t.n_merges++] = (hone_merge){ .left = s->ptr, .left_len = (size_t)(gap - s->ptr), .right = gap + 1,
                                                      .right_len = (size_t)(s->ptr + s->len - gap - 1) };
