@@ -29,7 +29,7 @@ struct hone_backend_model {
     bool             pooled;
     hone_ovrt_text  *text; /* NULL: no tokenizer in the folder */
     char            *template, *bos_text, *eos_text; /* NULL: none */
-    uint32_t         n_ctx, n_batch, n_past;
+    uint32_t         n_ctx, n_batch, n_past, width; /* width: of sum */
     int32_t         *past;  /* [n_ctx] the tokens that are remembered, for states that cannot be cut */
     int64_t         *rows;  /* [n_batch] */
     float           *sum;   /* [width] of pooling */
@@ -314,6 +314,7 @@ static int load(hone_backend_model *m, const hone_backend_open *how, const folde
     }
     if (info->n_embd == 0) return fail(e, INPUT, "neither '%s' nor config.json beside it says how wide the model is", f->xml);
     info->weights_bytes = m->facts.weights_bytes;
+    m->width = info->n_embd;
     m->n_batch = !in_pieces(m) ? m->n_ctx : how->batch ? how->batch : BATCH_DEFAULT;
     m->past = malloc(m->n_ctx * sizeof *m->past);
     m->rows = malloc(m->n_batch * sizeof *m->rows);
@@ -366,11 +367,12 @@ static size_t next_piece(const hone_backend_model *m, const uint8_t *want, size_
     return i;
 }
 
-static void emit_pooled(hone_backend_model *m, size_t n, row_sink *row, void *user)
+static int emit_pooled(hone_backend_model *m, size_t n, row_sink *row, void *user, hone_backend_error *e)
 {
     size_t       width = 0;
     const float *v = hone_ovrt_row(m->model, m->pooling == HONE_POOL_LAST ? n - 1 : 0, &width);
     if (m->pooling == HONE_POOL_MEAN) {
+        if (width != m->width) return fail(e, INPUT, "the model gives rows of %zu numbers, its graph or config.json says %u", width, m->width);
         memset(m->sum, 0, width * sizeof *m->sum);
         for (size_t i = 0; i < n; i++) {
             v = hone_ovrt_row(m->model, i, &width);
@@ -379,6 +381,7 @@ static void emit_pooled(hone_backend_model *m, size_t n, row_sink *row, void *us
         v = m->sum;
     }
     row(user, n - 1, v, width);
+    return OK;
 }
 
 /* Evaluates ids[0..n) at n_past in one call and gives the wanted rows, whose numbers begin at base. */
@@ -400,10 +403,7 @@ static int evaluate(hone_backend_model *m, const int32_t *ids, size_t n, size_t 
         memcpy(m->past + m->n_past, ids, n * sizeof *ids);
         m->n_past += (uint32_t)n;
     }
-    if (m->pooled) {
-        emit_pooled(m, n, row, user);
-        return OK;
-    }
+    if (m->pooled) return emit_pooled(m, n, row, user, e);
     for (size_t i = 0; i < k && !none; i++) {
         size_t       width = 0;
         const float *v = hone_ovrt_row(m->model, i, &width);

@@ -3,7 +3,7 @@
  *   f16:   Const f16 -> Convert f32, marked as decompression: the plug-in keeps it narrow
  *   codes: Const u8|u4 -> Convert f16 -> Subtract(Const zero -> Convert f16) -> Multiply(Const f16 scale) [-> Reshape] -> Convert f32
  *          i8|i4: without the Subtract.  Groups: [rows, groups, group] against [rows, groups, 1], reshaped back.
- * Source: NNCF nncf/openvino/... openvino_backend.py (transform_model), and what FORMATS.md of a compressed export shows. */
+ * Source: NNCF nncf/quantization/algorithms/weight_compression/openvino_backend.py (transform_model), and the models that optimum-cli exports with it. */
 #include "formats/openvino/lower.h"
 
 static size_t slot_of(const hone_ov_lowering *l, const hone_weight *w, bool plus_one)
