@@ -9,7 +9,8 @@ cd "$root" || exit 1
 # alone STD HEADER: compiles a file that includes nothing else
 alone() {
     printf '#include "%s"\n' "$2" |
-        "$cc" "-std=$1" -D_GNU_SOURCE= -Wall -Wextra -Wpedantic -Werror -Isrc -Iinclude -fsyntax-only -x c - || {
+        "$cc" "-std=$1" -D_GNU_SOURCE= -Wall -Wextra -Wpedantic -Werror -Isrc -Iinclude \
+            ${HONE_BUILD_DIR:+-isystem "$HONE_BUILD_DIR/onnx_proto"} -fsyntax-only -x c - || {
         echo "FAIL: $2 does not compile on its own as $1"
         failed=1
     }
