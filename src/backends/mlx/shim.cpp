@@ -185,13 +185,6 @@ void hone_mx_eval(hone_mx_session *s, const hone_mx *x, size_t n)
 const float *hone_mx_read(hone_mx_session *s, hone_mx x) { return read_as<float>(s, x, mx::float32); }
 const int32_t *hone_mx_read_i32(hone_mx_session *s, hone_mx x) { return read_as<int32_t>(s, x, mx::int32); }
 
-uint64_t hone_mx_bytes(hone_mx_session *s, hone_mx x)
-{
-    uint64_t n = 0;
-    guard(s, [&] { n = get(s, x).nbytes(); });
-    return n;
-}
-
 // --- where arrays come from
 
 void hone_mx_file_open(hone_mx_session *s, const char *path)
@@ -220,13 +213,6 @@ hone_mx hone_mx_zeros(hone_mx_session *s, const int *dims, size_t n_dims, hone_m
 }
 
 // --- operations
-
-bool hone_mx_is_type(hone_mx_session *s, hone_mx x, hone_mx_type t)
-{
-    bool same = false;
-    guard(s, [&] { same = get(s, x).dtype() == type_of(t); });
-    return same;
-}
 
 hone_mx hone_mx_cast(hone_mx_session *s, hone_mx x, hone_mx_type t)
 {

@@ -46,7 +46,6 @@ void    hone_mx_eval(hone_mx_session *s, const hone_mx *x, size_t n);
 /* Computes x as float32; the values stay valid until x is dropped.  NULL after a failure. */
 const float   *hone_mx_read(hone_mx_session *s, hone_mx x);
 const int32_t *hone_mx_read_i32(hone_mx_session *s, hone_mx x);
-uint64_t       hone_mx_bytes(hone_mx_session *s, hone_mx x);
 
 /* --- where arrays come from --------------------------------------------------------------------------------------- */
 /* The tensors of a safetensors file can be had by name until the files are closed; they are read when they are computed. */
@@ -60,7 +59,6 @@ hone_mx hone_mx_bool(hone_mx_session *s, const uint8_t *values, const int *dims,
 hone_mx hone_mx_zeros(hone_mx_session *s, const int *dims, size_t n_dims, hone_mx_type t);
 
 /* --- operations ------------------------------------------------------------------------------------------------------ */
-bool    hone_mx_is_type(hone_mx_session *s, hone_mx x, hone_mx_type t);
 hone_mx hone_mx_cast(hone_mx_session *s, hone_mx x, hone_mx_type t);
 hone_mx hone_mx_like(hone_mx_session *s, hone_mx x, hone_mx model); /* x in the type of model */
 hone_mx hone_mx_reshape(hone_mx_session *s, hone_mx x, const int *dims, size_t n_dims);

@@ -44,7 +44,7 @@ typedef struct hone_onnx_lowering {
     size_t                   fallbacks;
     bool                     shared_buffer;
     /* computed once, when first asked for; NULL before */
-    const char *positions, *all_positions, *positions_f32, *seqlens, *total, *total1, *mask_bool, *gqa_positions, *padding_bias, *mask_i32, *scores_shape;
+    const char *positions, *all_positions, *positions_f32, *seqlens, *total, *total1, *mask_bool, *gqa_positions, *padding_bias, *mask_i32;
     const char *cos[2], *sin[2], *cos_table[2], *sin_table[2];
     struct { uint32_t window; const char *bias; } causal[HONE_ONNX_MAX_WINDOWS];
     size_t      n_causal;
@@ -58,9 +58,9 @@ typedef struct hone_onnx_lowering {
 
 typedef enum hone_onnx_use { HONE_ONNX_MATRIX, HONE_ONNX_EMBEDDING, HONE_ONNX_PLAIN /* never quantised */ } hone_onnx_use;
 
-/* An encoding for rows that are used so; *out is filled for regions of the right cols and rows by hone_onnx_region_new. */
+/* A region of rows in the encoding that the options give to such a use; as floats where rows cannot be cut in groups.  NULL after a failure. */
 hone_onnx_region *hone_onnx_region_new(hone_onnx_lowering *l, const char *name, hone_onnx_use use, uint64_t rows, uint64_t cols);
-/* Puts weight src, changed by scale and add (1 and 0: as it is), into rows of the region; a second time is the first. */
+/* Puts weight src, `add` added to each number, into rows row0, row0 + step, ... of the region (NULL: after a failure). */
 void hone_onnx_keep(hone_onnx_lowering *l, hone_onnx_region *r, const hone_weight *src, float add, uint64_t row0, uint32_t step);
 /* The region that holds exactly this weight already (a tied head), or NULL. */
 hone_onnx_region *hone_onnx_region_find(const hone_onnx_lowering *l, const hone_weight *src);
