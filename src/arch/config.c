@@ -124,7 +124,8 @@ static hone_code scaling(const json_t *c, const json_t *rope, hone_arena *a, hon
         HONE_TRY(need(rope, type, "factor", 1, 1e6, &r->factor, err));
         HONE_TRY(hone_config_number(rope, "beta_fast", 1e-6, 1e6, &r->beta_fast, err));
         HONE_TRY(hone_config_number(rope, "beta_slow", 1e-6, 1e6, &r->beta_slow, err));
-        HONE_TRY(hone_config_number(rope, "mscale", 0, 1e3, &r->mscale, err));
+        /* MLX's folders say a factor below 1 by a negative mscale (formats/mlx/config.c). */
+        HONE_TRY(hone_config_number(rope, "mscale", -1e3, 1e3, &r->mscale, err));
         HONE_TRY(hone_config_number(rope, "mscale_all_dim", 0, 1e3, &r->mscale_all_dim, err));
         HONE_TRY(hone_config_number(rope, "attention_factor", 1e-6, 1e3, &r->attn_factor, err));
         HONE_TRY(hone_json_bool(rope, "truncate", &truncate, err));

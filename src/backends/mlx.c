@@ -151,6 +151,8 @@ static void choose_sizes(hone_backend_model *m, const hone_backend_open *how)
     const hone_weight *places = hone_model_find(&m->model, HONE_R_POS_EMBD, HONE_PART_WEIGHT, -1);
     m->n_ctx = how->context ? how->context : m->model.facts.context;
     if (places && m->n_ctx > places->dims[0]) m->n_ctx = (uint32_t)places->dims[0];
+    /* The graph has dynamic NTK as far as it changes nothing (ir/graph.h). */
+    if (m->model.facts.rope.scaling == HONE_ROPE_SCALE_DYNAMIC && m->n_ctx > m->model.facts.context) m->n_ctx = m->model.facts.context;
     m->n_batch = how->batch ? how->batch : BATCH_DEFAULT;
     m->n_room = how->context ? m->n_ctx : 0;
     m->embeddings = how->embeddings;

@@ -137,10 +137,10 @@ static hone_code put_rope(json_t *config, const hone_facts *f, hone_err *err)
         good = hone_json_put(scaling, "type", json_incref(json_object_get(scaling, "rope_type")));
     if (good && f->rope.original_context && missing(scaling, "original_max_position_embeddings"))
         good = hone_json_put(scaling, "original_max_position_embeddings", json_integer(f->rope.original_context));
-    /* YarnRoPE has no attention_factor; 0.1 * mscale * ln(factor) + 1 is the same. */
+    /* YarnRoPE has no attention_factor; 0.1 * mscale * ln(factor) + 1 is the same.  Who reads the words as transformers does needs both. */
     if (good && f->rope.scaling == HONE_ROPE_SCALE_YARN && f->rope.attn_factor > 0 && f->rope.factor > 1)
         good = hone_json_put(scaling, "mscale", json_real((f->rope.attn_factor - 1) / (0.1 * log(f->rope.factor)))) &&
-               hone_json_put(scaling, "mscale_all_dim", json_integer(0));
+               hone_json_put(scaling, "mscale_all_dim", json_integer(0)) && hone_json_put(scaling, "attention_factor", json_real(f->rope.attn_factor));
     good = good && hone_json_put(config, "rope_scaling", json_incref(scaling));
     json_decref(scaling);
     return good ? HONE_OK : HONE_NOMEM(err, "config.json");

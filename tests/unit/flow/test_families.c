@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "flow/convert.h"
 #include "formats/safetensors.h"
+#include "flow/variant.h"
 #include "formats/scratch.h"
 #include <dirent.h>
 #include <jansson.h>
@@ -224,39 +225,7 @@ static void logits_are_those_of_transformers(void **state)
 
 /* ---- tests/golden/variants: what the tiny checkpoints do not show ---- */
 
-#define VARIANTS HONE_TEST_SOURCE_DIR "/tests/golden/variants"
-
-/* A checkpoint folder from the base's files, the variant's weights if it has any, and config.json with the variant's keys. */
-static void assemble(const char *name, const char *to)
-{
-    char         path[1024], link[1024];
-    json_error_t e;
-    snprintf(path, sizeof path, VARIANTS "/%s/variant.json", name);
-    json_t *variant = json_load_file(path, 0, &e);
-    assert_non_null(variant);
-    char base[512];
-    snprintf(base, sizeof base, "%s/%s", HONE_TEST_SOURCE_DIR, json_string_value(json_object_get(variant, "base")));
-    assert_int_equal(mkdir(to, 0755), 0);
-    DIR *d = opendir(base);
-    assert_non_null(d);
-    for (struct dirent *f; (f = readdir(d));) {
-        bool weights = strcmp(f->d_name, "model.safetensors") == 0;
-        if (f->d_name[0] == '.' || strcmp(f->d_name, "config.json") == 0) continue;
-        if (weights && json_is_true(json_object_get(variant, "own_weights"))) snprintf(path, sizeof path, VARIANTS "/%s/model.safetensors", name);
-        else snprintf(path, sizeof path, "%s/%s", base, f->d_name);
-        snprintf(link, sizeof link, "%s/%s", to, f->d_name);
-        assert_int_equal(symlink(path, link), 0);
-    }
-    closedir(d);
-    snprintf(path, sizeof path, "%s/config.json", base);
-    json_t *config = json_load_file(path, 0, &e);
-    assert_non_null(config);
-    assert_int_equal(json_object_update(config, json_object_get(variant, "config")), 0);
-    snprintf(path, sizeof path, "%s/config.json", to);
-    assert_int_equal(json_dump_file(config, path, 0), 0);
-    json_decref(config);
-    json_decref(variant);
-}
+#define VARIANTS VARIANT_FOLDER
 
 static void variants_are_those_of_transformers(void **state)
 {
@@ -271,7 +240,7 @@ static void variants_are_those_of_transformers(void **state)
         char      folder[256], dir[512], path[1100];
         if (f->d_name[0] == '.') continue;
         scratch_open(&out);
-        assemble(f->d_name, scratch_path(&out, "checkpoint", folder));
+        variant_assemble(f->d_name, scratch_path(&out, "checkpoint", folder));
         convert(folder, "f32", &out, path);
         snprintf(dir, sizeof dir, "tests/golden/variants/%s", f->d_name);
         reference_open(&r, dir, "reference.safetensors", "logits");

@@ -7,35 +7,48 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include "flow/convert.h"
+#include "flow/variant.h"
 #include "formats/scratch.h"
 #include "measure/check/reference.h"
 #include "measure/logits.h"
 #include "runner/fixture.h"
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define BEYOND_CONTEXT "beyond-llama-dynamic"
+
 static fixture      f;
 static hone_runner *r;
 
-/* The folder that hone writes of the checkpoint (a path from the root of the repository). */
-static void convert_as(const char *checkpoint, const char *quant, const char *name, const scratch *out, char path[1100])
+/* The folder that hone writes of the checkpoint; false when mlx_lm could not run the model. */
+static bool try_convert(const char *checkpoint, const char *quant, const char *name, const scratch *out, char path[1100])
 {
     hone_err                   err = { 0 };
     hone_model                 m;
     hone_convert_result        res = { 0 };
-    char                       from[1024], format[64];
+    char                       format[64];
     const char                *quants[] = { format };
     const hone_convert_options opt = { .quants = quants, .n_quants = 1, .out_dir = out->dir, .name = name };
-    (void)snprintf(from, sizeof from, "%s/%s", HONE_TEST_SOURCE_DIR, checkpoint);
     (void)snprintf(format, sizeof format, "mlx=%s", quant);
-    if (hone_model_open(&f.ctx, from, &m, &err) != HONE_OK) fail_msg("%s: %s", checkpoint, err.cause);
-    if (hone_convert(&f.ctx, &m, &opt, &res, &err) != HONE_OK) fail_msg("%s: %s", checkpoint, err.cause);
-    (void)snprintf(path, 1100, "%s", res.outputs[0].path);
+    if (hone_model_open(&f.ctx, checkpoint, &m, &err) != HONE_OK) fail_msg("%s: %s", checkpoint, err.cause);
+    hone_code code = hone_convert(&f.ctx, &m, &opt, &res, &err);
+    if (code == HONE_OK) (void)snprintf(path, 1100, "%s", res.outputs[0].path);
+    else if (code != HONE_EUNSUPPORTED) fail_msg("%s: %s", checkpoint, err.cause);
     hone_convert_result_release(&res);
     hone_model_close(&m);
+    return code == HONE_OK;
+}
+
+/* checkpoint: a path from the root of the repository. */
+static void convert_as(const char *checkpoint, const char *quant, const char *name, const scratch *out, char path[1100])
+{
+    char from[1024];
+    (void)snprintf(from, sizeof from, "%s/%s", HONE_TEST_SOURCE_DIR, checkpoint);
+    if (!try_convert(from, quant, name, out, path)) fail_msg("%s is refused", checkpoint);
 }
 
 static void convert(const char *checkpoint, const char *quant, const scratch *out, char path[1100]) { convert_as(checkpoint, quant, "m", out, path); }
@@ -131,6 +144,65 @@ static void bfloat16_weights_give_the_logits_of_transformers(void **state)
 {
     (void)state;
     assert_int_equal(judge_all("bf16", 1e-3, 0.1, true), 0);
+}
+
+/* Other words in config.json, windows and scalings beyond what a runtime's own graph has.  Where mlx_lm could not run the model, so that hone writes no
+ * folder, the checkpoint itself is opened. */
+static void variants_give_the_logits_of_transformers(void **state)
+{
+    DIR *d = opendir(VARIANT_FOLDER);
+    int  bad = 0, n = 0;
+    (void)state;
+    assert_non_null(d);
+    for (struct dirent *file; (file = readdir(d));) {
+        scratch           out;
+        char              source[256], path[1100], reference[512];
+        hone_backend_info info;
+        if (file->d_name[0] == '.' || strcmp(file->d_name, BEYOND_CONTEXT) == 0) continue;
+        scratch_open(&out);
+        variant_assemble(file->d_name, scratch_path(&out, "checkpoint", source));
+        bool written = try_convert(source, "f32", "m", &out, path);
+        (void)snprintf(reference, sizeof reference, "tests/golden/variants/%s/reference.safetensors", file->d_name);
+        verdict v = judge(written ? path : source, reference, 0.01, (hone_backend_open){ .exact = true }, &info);
+        bool    ok = v.kld <= 1e-5 && v.wrong == 0 && v.n > 0;
+        printf("%-24s%s: kld mean %.2g max %.2g, %zu other best tokens of %zu%s\n", file->d_name, written ? "" : " (checkpoint)", v.kld, v.worst, v.wrong, v.n, ok ? "" : "  <-- BAD");
+        bad += !ok;
+        n++;
+        scratch_close(&out);
+    }
+    (void)closedir(d);
+    assert_int_equal(bad, 0);
+    assert_true(n >= 28);
+}
+
+static void nothing(void *user, size_t index, const float *values, size_t n)
+{
+    (void)index;
+    (void)values;
+    (void)n;
+    (*(size_t *)user)++;
+}
+
+/* Dynamic NTK turns all tokens anew when the text grows beyond the context: the graph does not, so such texts are refused. */
+static void a_text_beyond_a_dynamic_context_is_refused(void **state)
+{
+    int32_t           ids[13] = { 0 };
+    size_t            rows = 0;
+    hone_backend_info info;
+    hone_err          err = { 0 };
+    scratch           out;
+    char              source[256];
+    (void)state;
+    scratch_open(&out);
+    variant_assemble(BEYOND_CONTEXT, scratch_path(&out, "checkpoint", source));
+    if (hone_runner_open(r, &(hone_backend_open){ .path = source, .device = "cpu", .context = 64 }, &info, NULL, &err) != HONE_OK) fail_msg("%s", err.cause);
+    assert_int_equal(info.n_ctx, 12);
+    assert_int_equal(hone_runner_forward(r, ids, 13, 0, NULL, nothing, &rows, NULL, &err), HONE_EINPUT);
+    assert_string_equal(err.cause, "no room in the context of 12 tokens for 13 at 0");
+    assert_int_equal(rows, 0);
+    assert_int_equal(hone_runner_forward(r, ids, 12, 0, NULL, nothing, &rows, NULL, &err), HONE_OK);
+    assert_int_equal(rows, 12);
+    scratch_close(&out);
 }
 
 /* Activations in the folder's type, and codes: what is measured in use.  int8's divergence is that of mlx_lm on the same folder (0.0066 and 0.0072 for
@@ -319,6 +391,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(float32_gives_the_logits_of_transformers),
         cmocka_unit_test(bfloat16_weights_give_the_logits_of_transformers),
+        cmocka_unit_test(variants_give_the_logits_of_transformers),
+        cmocka_unit_test(a_text_beyond_a_dynamic_context_is_refused),
         cmocka_unit_test(folders_run_as_well_as_their_bits_allow),
         cmocka_unit_test(bert_embeddings_are_those_of_transformers),
         cmocka_unit_test(mlx_lm_computes_the_same_on_the_same_folders),
