@@ -12,7 +12,8 @@ For every checkpoint folder in MODELS:
             paged attention and without (where the gap of the best two is at most 0.03 it may differ and is given the reference's token), and
             gives the same for a text as for its ids; int8 and int4, symmetric and not, in groups and by rows, generate too;
   paged     the model becomes one of paged attention, with the windows of config.json; where it cannot, data/limits.json says so;
-  BERT      last_hidden_state and sentence_embedding are the reference's.
+  BERT      last_hidden_state is the reference's, its embeddings too when pooled as rt_info says, and openvino_genai.TextEmbeddingPipeline embeds a text
+            as the model does its ids.
 Exit 0 when all holds."""
 
 import json
@@ -193,17 +194,35 @@ def judge_genai(name, folders, ids, reference):
                 fail(f"{name} {quant}: openvino-genai gives {len(got)} of 8 tokens")
 
 
+def pooled(model, hidden, mask):
+    if model.get_rt_info(["hone", "pooling"]).astype(str) != "mean" or model.get_rt_info(["hone", "normalize"]).astype(str) != "True":
+        fail("bert pools otherwise than 1_Pooling/config.json says")
+    seen = mask[..., None]
+    mean = (hidden * seen).sum(1) / seen.sum(1)
+    return mean / np.linalg.norm(mean, axis=-1, keepdims=True)
+
+
 def judge_bert(name, source, folders):
     r = tensors(source / "reference.safetensors")
     for quant, limit in (("f32", 1e-4), ("f16", 1e-2)):
-        request = core.compile_model(core.read_model(Path(folders[quant]) / "openvino_model.xml"), "CPU", EXACT).create_infer_request()
-        request.infer({"input_ids": r["input_ids"], "attention_mask": r["attention_mask"], "token_type_ids": np.zeros_like(r["input_ids"])})
-        seen = r["attention_mask"][..., None]
-        worst = max(float(np.abs((request.get_tensor("last_hidden_state").data - r["last_hidden_state"]) * seen).max()),
-                    float(np.abs(request.get_tensor("sentence_embedding").data - r["embeddings"]).max()))
+        model = core.read_model(Path(folders[quant]) / "openvino_model.xml")
+        compiled = core.compile_model(model, "CPU", EXACT)
+
+        def hidden(ids, mask):
+            return compiled({"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)})["last_hidden_state"]
+
+        got, mask = hidden(r["input_ids"], r["attention_mask"]), r["attention_mask"]
+        worst = max(float(np.abs((got - r["last_hidden_state"]) * mask[..., None]).max()), float(np.abs(pooled(model, got, mask) - r["embeddings"]).max()))
         if not worst <= limit:
             fail(f"{name} {quant}: differs from the reference by {worst:.1e}")
-    print(f"{name}: last difference {worst:.1e}", flush=True)
+        text, kinds = "One day, in summer, they went to the sea.", genai.TextEmbeddingPipeline
+        pipeline = kinds(folders[quant], "CPU", kinds.Config(pooling_type=kinds.PoolingType.MEAN, normalize=True), INFERENCE_PRECISION_HINT="f32")
+        t = genai.Tokenizer(folders[quant]).encode(text)
+        want = pooled(model, hidden(t.input_ids.data, t.attention_mask.data), t.attention_mask.data)[0]
+        apart = float(np.abs(np.array(pipeline.embed_query(text)) - want).max())
+        if not apart <= 1e-5:
+            fail(f"{name} {quant}: openvino-genai's embedding of a text differs by {apart:.1e}")
+        print(f"{name} {quant}: differs by {worst:.1e} at most, in openvino-genai by {apart:.1e}", flush=True)
 
 
 def one_model(program, source, tmp):

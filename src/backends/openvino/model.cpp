@@ -48,6 +48,35 @@ int find_output(const ov::Model &m, hone_ovrt_kind kind)
     return -1;
 }
 
+// How an encoder makes one vector of a text stands in the rt_info of our models (docs/formats/openvino.md): openvino-genai wants the last hidden state alone.
+void add_pooling(ov::Model &m)
+{
+    using namespace ov::opset13;
+    const int at = find_output(m, HONE_OVRT_HIDDEN);
+    if (at < 0 || find_output(m, HONE_OVRT_POOLED) >= 0 || !m.has_rt_info("hone", "pooling")) return;
+    const auto how = m.get_rt_info<std::string>("hone", "pooling");
+    const auto number = [](auto v, const ov::Shape &shape = {}) { return Constant::create(ov::element::from<decltype(v)>(), shape, { v }); };
+    const auto x = m.output(static_cast<size_t>(at)).get_node()->input_value(0), mask = m.input("attention_mask");
+    const auto along = number(int64_t{ 1 }, { 1 }), last = number(int64_t{ -1 }, { 1 });
+    ov::Output<ov::Node> y;
+    if (how == "mean") {
+        const auto seen = std::make_shared<Unsqueeze>(std::make_shared<Convert>(mask, ov::element::f32), number(int64_t{ 2 }));
+        const auto sum = std::make_shared<ReduceSum>(std::make_shared<Multiply>(x, seen), along, false);
+        y = std::make_shared<Divide>(sum, std::make_shared<Maximum>(std::make_shared<ReduceSum>(seen, along, false), number(1e-9f)));
+    } else if (how == "last") {
+        const auto end = std::make_shared<Subtract>(std::make_shared<ReduceSum>(mask, along, false), number(int64_t{ 1 }));
+        y = std::make_shared<Gather>(x, end, number(int64_t{ 1 }), 1);
+    } else if (how == "cls") {
+        y = std::make_shared<Gather>(x, number(int64_t{ 0 }), number(int64_t{ 1 }));
+    } else {
+        throw refusal{ UNSUPPORTED, "'" + how + "' is no pooling that hone knows" };
+    }
+    if (m.has_rt_info("hone", "normalize"))
+        y = std::make_shared<Divide>(y, std::make_shared<Maximum>(std::make_shared<ReduceL2>(y, last, true), number(1e-12f)));
+    y.get_tensor().set_names({ "sentence_embedding" });
+    m.add_results({ std::make_shared<Result>(y) });
+}
+
 bool is_constant(const ov::Output<ov::Node> &v)
 {
     const auto *n = v.get_node();
@@ -299,6 +328,7 @@ int hone_ovrt_read(const char *xml, hone_ovrt_model **out, hone_ovrt_facts *fact
             if (!std::strstr(x.what(), "unsupported opset") && !std::strstr(x.what(), "doesn't contain the operation")) throw;
             throw refusal{ UNSUPPORTED, std::string("'") + xml + "': " + last_words(x) };
         }
+        add_pooling(*m->model);
         const auto &model = *m->model;
         for (const auto &port : m->model->inputs())
             if (feed_of(port) == feed::unknown)

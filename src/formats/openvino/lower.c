@@ -111,34 +111,6 @@ static hone_ov_port softcap(hone_ov_lowering *l, const hone_node *n, hone_ov_por
     return hone_ov_binary(l, NULL, "Multiply", "opset1", hone_ov_unary(l, NULL, "Tanh", "opset1", x), hone_ov_number(l, n->u.number, 3));
 }
 
-/* ---- what encoders end with ---- */
-
-static hone_ov_port mean_pool(hone_ov_lowering *l, hone_ov_port x)
-{
-    hone_ov_port m = hone_ov_unsqueeze(l, hone_ov_convert(l, NULL, l->mask, HONE_OV_F32), 2);
-    hone_ov_port sum = hone_ov_reduce(l, "ReduceSum", hone_ov_binary(l, NULL, "Multiply", "opset1", x, m), 1, false);
-    hone_ov_port count = hone_ov_binary(l, NULL, "Maximum", "opset1", hone_ov_reduce(l, "ReduceSum", m, 1, false), hone_ov_number(l, 1e-9, 2));
-    return hone_ov_binary(l, NULL, "Divide", "opset1", sum, count);
-}
-
-static hone_ov_port pool(hone_ov_lowering *l, const hone_node *n)
-{
-    hone_ov_port x = hone_ov_flat(l, n->in[0]);
-    if (n->u.pool == HONE_POOL_MEAN) return mean_pool(l, x);
-    hone_ov_shape rows = hone_ov_dims(HONE_OV_F32, 2, (int64_t)HONE_OV_DYN, n->dims[1]);
-    if (n->u.pool == HONE_POOL_CLS)
-        return hone_ov_op(l->ir, NULL, "Gather", "opset8", (const hone_ov_port[]){ x, hone_ov_scalar_i64(l->ir, 0), hone_ov_scalar_i64(l->ir, 1) }, 3, &rows, "batch_dims", "0",
-                          NULL);
-    hone_ov_port last = hone_ov_binary(l, NULL, "Subtract", "opset1", hone_ov_reduce(l, "ReduceSum", l->mask, 1, false), hone_ov_scalar_i64(l->ir, 1));
-    return hone_ov_op(l->ir, NULL, "Gather", "opset8", (const hone_ov_port[]){ x, last, hone_ov_scalar_i64(l->ir, 1) }, 3, &rows, "batch_dims", "1", NULL);
-}
-
-static hone_ov_port unit(hone_ov_lowering *l, hone_ov_port x)
-{
-    hone_ov_port length = hone_ov_reduce(l, "ReduceL2", x, -1, true);
-    return hone_ov_binary(l, NULL, "Divide", "opset1", x, hone_ov_binary(l, NULL, "Maximum", "opset1", length, hone_ov_number(l, 1e-12, 2)));
-}
-
 /* ---- the walk ---- */
 
 static void set(hone_ov_lowering *l, uint32_t at, hone_ov_port p) { l->values[at] = (hone_ov_value){ .flat = p, .has_flat = true }; }
@@ -147,7 +119,7 @@ static void lower_node(hone_ov_lowering *l, uint32_t at)
 {
     const hone_node *n = &l->g->nodes[at];
     hone_ov_port     x = n->op == HONE_OP_LINEAR || n->op == HONE_OP_ADD || n->op == HONE_OP_MUL || n->op == HONE_OP_SCALE || n->op == HONE_OP_ACT || n->op == HONE_OP_SOFTCAP ||
-                             n->op == HONE_OP_SLICE || n->op == HONE_OP_UNIT
+                             n->op == HONE_OP_SLICE
                          ? hone_ov_flat(l, n->in[0])
                          : (hone_ov_port){ 0, 0 };
     const char *name = hone_ov_name(l, n, hone_op_name(n->op));
@@ -168,8 +140,8 @@ static void lower_node(hone_ov_lowering *l, uint32_t at)
     case HONE_OP_ROPE: hone_ov_lower_rope(l, at); break;
     case HONE_OP_ATTENTION: hone_ov_lower_attention(l, at); break;
     case HONE_OP_EXPERTS: hone_ov_lower_experts(l, at); break;
-    case HONE_OP_POOL: set(l, at, pool(l, n)); break;
-    case HONE_OP_UNIT: set(l, at, unit(l, x)); break;
+    case HONE_OP_POOL: /* told, not computed: tell_pooling */
+    case HONE_OP_UNIT:
     case HONE_OP_COUNT: break;
     }
 }
@@ -220,7 +192,18 @@ static void add_result(hone_ov_lowering *l, const char *name, uint32_t node)
 {
     hone_ov_port x = hone_ov_flat(l, node);
     hone_ov_set_names(l->ir, x, name);
-    (void)hone_ov_result(l->ir, hone_arena_printf(l->a, "%s/result", name), x);
+    const char *result = hone_arena_printf(l->a, "%s/result", name);
+    if (!result && l->code == HONE_OK) l->code = HONE_NOMEM(l->err, "a name");
+    (void)hone_ov_result(l->ir, result, x);
+}
+
+/* openvino-genai takes encoders that give their last hidden state and nothing else, and pools itself: how this model does it is noted. */
+static void tell_pooling(hone_ov_lowering *l)
+{
+    static const char *const names[] = { [HONE_POOL_MEAN] = "mean", [HONE_POOL_CLS] = "cls", [HONE_POOL_LAST] = "last" };
+    for (size_t i = 0; i < l->g->n_nodes; i++)
+        if (l->g->nodes[i].op == HONE_OP_POOL) hone_ov_info(l->ir, "hone/pooling", names[l->g->nodes[i].u.pool]);
+        else if (l->g->nodes[i].op == HONE_OP_UNIT) hone_ov_info(l->ir, "hone/normalize", "True");
 }
 
 static hone_code begin(hone_ov_lowering *l, hone_err *err)
@@ -247,7 +230,7 @@ hone_code hone_ov_lower(const hone_graph *g, hone_ov_slot *slots, size_t n_slots
     for (uint32_t i = 0; i < g->n_nodes && l.code == HONE_OK; i++) lower_node(&l, i);
     if (g->model->facts.kind == HONE_KIND_DECODER) add_result(&l, "logits", g->output);
     else add_result(&l, "last_hidden_state", g->output);
-    if (g->pooled != g->output) add_result(&l, "sentence_embedding", g->pooled);
+    tell_pooling(&l);
     for (size_t i = 0; info && info[i]; i += 2) hone_ov_info(l.ir, info[i], info[i + 1]);
     if (l.code != HONE_OK) return l.code;
     HONE_TRY(hone_ov_finish(l.ir, &files.xml, &files.bin, &files.bin_total, err));

@@ -96,7 +96,7 @@ hone_ov_port hone_ov_reduce(hone_ov_lowering *l, const char *type, hone_ov_port 
     for (uint32_t d = 0; d < in.n_dims; d++)
         if (d != at) out.dims[out.n_dims++] = in.dims[d];
         else if (keep) out.dims[out.n_dims++] = 1;
-    return hone_ov_op(l->ir, NULL, type, strcmp(type, "ReduceL2") == 0 ? "opset4" : "opset1", (const hone_ov_port[]){ x, hone_ov_i64(l->ir, &axis, 1) }, 2, &out, "keep_dims",
+    return hone_ov_op(l->ir, NULL, type, "opset1", (const hone_ov_port[]){ x, hone_ov_i64(l->ir, &axis, 1) }, 2, &out, "keep_dims",
                       keep ? "true" : "false", NULL);
 }
 
