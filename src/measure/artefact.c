@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "formats/gguf.h"
 #include "formats/hf.h"
+#include "formats/mlx/read.h"
 #include "formats/safetensors.h"
 #include "measure/artefact/precision.h"
 #include <dirent.h>
@@ -116,47 +117,21 @@ static hone_code take_files(hone_artefact *x, const char *dir, const listing *l,
 
 /* ---- what lies there ---- */
 
-/* The string map that MLX puts at the head of its safetensors: {"format": "mlx"}. */
-static hone_code written_for_mlx(const char *path, bool *out, hone_err *err)
-{
-    hone_file  f;
-    hone_arena a = { 0 };
-    uint8_t    len[8];
-    uint64_t   n;
-    json_t    *head = NULL;
-    *out = false;
-    HONE_TRY(hone_file_open(path, &f, err));
-    hone_code code = f.size > 8 ? hone_file_read(&f, 0, len, 8, err) : HONE_FAIL(err, HONE_EINPUT, "", "'%s' is too short for safetensors", path);
-    if (code == HONE_OK && ((n = hone_le64(len)) > f.size - 8 || n > 100000000u))
-        code = HONE_FAIL(err, HONE_EINPUT, "", "'%s': the header's length does not fit the file", path);
-    uint8_t *text = code == HONE_OK ? hone_arena_alloc(&a, (size_t)n) : NULL;
-    if (code == HONE_OK && !text) code = HONE_NOMEM(err, "a header");
-    if (code == HONE_OK) code = hone_file_read(&f, 8, text, (size_t)n, err);
-    if (code == HONE_OK) code = hone_json_parse((hone_bytes){ text, (size_t)n }, path, &head, err);
-    if (code == HONE_OK) {
-        const char *format = json_string_value(json_object_get(json_object_get(head, "__metadata__"), "format"));
-        *out = format && strcmp(format, "mlx") == 0;
-    }
-    json_decref(head);
-    hone_file_close(&f);
-    hone_arena_release(&a);
-    return code;
-}
-
 static hone_code is_mlx(const char *dir, const listing *l, hone_arena *a, bool *out, hone_err *err)
 {
-    json_t     *config = NULL;
-    size_t      n;
-    const char *weights = find_ending(l, ".safetensors", &n);
+    json_t      *config = NULL;
+    hone_source *s = NULL;
+    size_t       n;
     *out = false;
-    if (!weights || !find(l, "config.json")) return HONE_OK;
+    if (!find_ending(l, ".safetensors", &n) || !find(l, "config.json")) return HONE_OK;
     HONE_TRY(hone_hf_config_load(dir, &config, err));
-    /* Checkpoints of other tools have a quantization_config too, but not this word. */
-    *out = json_is_object(json_object_get(config, "quantization"));
+    hone_code code = hone_safetensors_open(dir, a, &s, err);
+    if (code == HONE_OK) {
+        *out = hone_mlx_is(s, config);
+        s->close(s);
+    }
     json_decref(config);
-    const char *path = hone_arena_printf(a, "%s/%s", dir, weights);
-    if (!path) return HONE_NOMEM(err, "a path");
-    return *out ? HONE_OK : written_for_mlx(path, out, err);
+    return code;
 }
 
 static hone_code open_gguf(const char *path, hone_arena *a, hone_artefact *x, hone_err *err)
