@@ -28,10 +28,9 @@ static hone_code ranks_new(const hone_hf_reader *rd, ranks *out, hone_err *err)
     if (!r.slots) return HONE_NOMEM(err, "the merges");
     for (size_t i = 0; i < rd->t.n_merges; i++) {
         const hone_merge *m = &rd->t.merges[i];
-        uint32_t          left = (uint32_t)hone_hf_vocab_find(&rd->v, m->left, m->left_len) + 1;
-        uint32_t          right = (uint32_t)hone_hf_vocab_find(&rd->v, m->right, m->right_len) + 1;
-        const hone_token *whole = NULL;
-        pair             *p = slot(&r, left, right);
+        int64_t           left = hone_hf_vocab_find(&rd->v, m->left, m->left_len) + 1, right = hone_hf_vocab_find(&rd->v, m->right, m->right_len) + 1;
+        if (left == 0 || right == 0) continue; /* of a GGUF file, whose merges nobody has looked at */
+        pair *p = slot(&r, (uint32_t)left, (uint32_t)right);
         if (p->left) continue; /* the first rank counts */
         size_t len = m->left_len + m->right_len;
         char  *text = malloc(len ? len : 1);
@@ -43,8 +42,7 @@ static hone_code ranks_new(const hone_hf_reader *rd, ranks *out, hone_err *err)
         memcpy(text + m->left_len, m->right, m->right_len);
         int64_t id = hone_hf_vocab_find(&rd->v, text, len);
         free(text);
-        whole = &rd->v.tokens[id];
-        *p = (pair){ left, right, (uint32_t)i, (uint32_t)(whole - rd->v.tokens) };
+        if (id >= 0) *p = (pair){ (uint32_t)left, (uint32_t)right, (uint32_t)i, (uint32_t)id };
     }
     *out = r;
     return HONE_OK;
