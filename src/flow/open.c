@@ -24,7 +24,7 @@ static hone_code find_folder(hone_model *m, const char *path, const char **dir, 
     while (n > 1 && d[n - 1] == '/') d[--n] = '\0';
     if (!hone_dir_exists(d)) {
         if (!hone_file_exists(d)) return HONE_FAIL(err, HONE_EINPUT, NOT_A_MODEL, "there is no '%s'", path);
-        if (!ends_in(d, ".safetensors") && !ends_in(d, ".json"))
+        if (!ends_in(d, ".safetensors") && !ends_in(d, ".json") && !ends_in(d, ".onnx"))
             return HONE_FAIL(err, HONE_EUNSUPPORTED, NOT_A_MODEL, "'%s' is no checkpoint folder, no .safetensors and no .gguf file", path);
         char *slash = strrchr(d, '/');
         if (slash) slash[slash == d] = '\0'; /* "/x" lies in "/" */
@@ -71,6 +71,28 @@ static hone_code check_dtypes(const hone_model *m, hone_err *err)
     return HONE_OK;
 }
 
+/* A folder of ours for ONNX Runtime: it has the checkpoint's config.json, and no weights but model.onnx's. */
+static bool is_onnx(const char *path, const char *dir)
+{
+    static const char *const weights[] = { "model.safetensors", "model.safetensors.index.json" };
+    char                     name[4200];
+    if (ends_in(path, ".onnx")) return true;
+    for (size_t i = 0; i < HONE_COUNT(weights); i++)
+        if ((size_t)snprintf(name, sizeof name, "%s/%s", dir, weights[i]) >= sizeof name || hone_file_exists(name)) return false;
+    return (size_t)snprintf(name, sizeof name, "%s/model.onnx", dir) < sizeof name && hone_file_exists(name);
+}
+
+static hone_code bind_checkpoint(hone_model *m, const char *path, const char *dir, json_t *config, const hone_arch *arch, hone_err *err)
+{
+    /* Weights or their index were named: read those; else let the opener find single file or index. */
+    const char *weights = ends_in(path, ".safetensors") || ends_in(path, ".index.json") ? path : dir;
+    if (!hone_file_exists(weights)) weights = dir;
+    HONE_TRY(hone_safetensors_open(weights, &m->arena, &m->source, err));
+    if (hone_mlx_is(m->source, config)) HONE_TRY(hone_open_mlx(config, &arch->mlx, m, err));
+    HONE_TRY(hone_arch_bind(arch, config, m, err));
+    return check_dtypes(m, err);
+}
+
 static hone_code open_in(hone_model *m, const char *path, json_t **config, hone_err *err)
 {
     const char      *dir = NULL, *name = NULL;
@@ -79,13 +101,8 @@ static hone_code open_in(hone_model *m, const char *path, json_t **config, hone_
     HONE_TRY(find_folder(m, path, &dir, &name, err));
     HONE_TRY(hone_hf_config_load(dir, config, err));
     if (hone_arch_find(*config, &arch, err) != HONE_OK) return hone_err_wrap(err, "'%s/config.json'", dir);
-    /* Weights or their index were named: read those; else let the opener find single file or index. */
-    const char *weights = ends_in(path, ".safetensors") || ends_in(path, ".index.json") ? path : dir;
-    if (!hone_file_exists(weights)) weights = dir;
-    HONE_TRY(hone_safetensors_open(weights, &m->arena, &m->source, err));
-    if (hone_mlx_is(m->source, *config) && hone_open_mlx(*config, &arch->mlx, m, err) != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
-    if (hone_arch_bind(arch, *config, m, err) != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
-    if (check_dtypes(m, err) != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
+    hone_code code = is_onnx(path, dir) ? hone_open_onnx(dir, *config, arch, m, err) : bind_checkpoint(m, path, dir, *config, arch, err);
+    if (code != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
     m->facts.name = name;
     m->path = dir;
     if (m->facts.kind == HONE_KIND_ENCODER) HONE_TRY(read_pooling(m, dir, err));

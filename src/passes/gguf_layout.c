@@ -221,6 +221,12 @@ static hone_code halves(hone_weight *w, uint32_t heads, hone_arena *a, hone_err 
     return HONE_OK;
 }
 
+void hone_norms_without_one(hone_model *m)
+{
+    for (size_t i = 0; i < m->n_weights; i++)
+        if (m->facts.norm_plus_one && is_norm(m->weights[i].role) && m->weights[i].part == HONE_PART_WEIGHT) m->weights[i].add = -1;
+}
+
 hone_code hone_gguf_restore(hone_model *m, hone_err *err)
 {
     const hone_facts *f = &m->facts;
@@ -234,7 +240,7 @@ hone_code hone_gguf_restore(hone_model *m, hone_err *err)
                                  (int)w->layer);
             HONE_TRY(halves(w, heads, &m->arena, err));
         }
-        if (f->norm_plus_one && is_norm(w->role) && w->part == HONE_PART_WEIGHT) w->add = -1;
     }
+    hone_norms_without_one(m);
     return HONE_OK;
 }

@@ -17,6 +17,9 @@ hone_code hone_gguf_rewrite(const hone_model *m, hone_arena *a, hone_weight **ou
  * scale cannot be told apart from the weights; the facts of such a model say the built-in one.) */
 hone_code hone_gguf_restore(hone_model *m, hone_err *err);
 
+/* The norms of a source that holds them plus one (Gemma): the weights say minus one. */
+void hone_norms_without_one(hone_model *m);
+
 /* The divisors of llama3 scaling, [dim / 2], as rope_freqs.weight holds them. */
 void hone_gguf_llama3_divisors(const hone_rope *r, float *out);
 

@@ -11,4 +11,8 @@ hone_code hone_open_gguf(const char *path, hone_model *m, hone_err *err);
 /* A folder that mlx_lm wrote, or one of ours (hone_mlx_is): m->source, its safetensors, becomes a view with a checkpoint's names and numbers, and
  * config loses what is undone.  family: the row's mlx column. */
 hone_code hone_open_mlx(json_t *config, const hone_mlx_arch *family, hone_model *m, hone_err *err);
+
+/* A folder with a model.onnx that hone wrote (config.json beside it): fills m->source, weights and facts. */
+struct hone_arch;
+hone_code hone_open_onnx(const char *dir, const json_t *config, const struct hone_arch *arch, hone_model *m, hone_err *err);
 #endif
