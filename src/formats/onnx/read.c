@@ -49,11 +49,6 @@ static bool next(hone_bytes *b, field *f)
 
 #define BROKEN(err, what, b) HONE_FAIL(err, HONE_EINPUT, AGAIN, "the %s is broken, %zu bytes before its end", what, (b).len)
 
-static const char *text(const field *f, hone_arena *a)
-{
-    return f->wire == 2 && !memchr(f->bytes.ptr, 0, f->bytes.len) ? hone_arena_strndup(a, (const char *)f->bytes.ptr, f->bytes.len) : NULL;
-}
-
 /* ---- names ---- */
 
 typedef struct names { /* open addressing; entries are borrowed */
@@ -92,6 +87,23 @@ static bool names_add(names *s, const char *name)
     return true;
 }
 
+typedef struct reader {
+    hone_arena     *a;
+    hone_onnx_file *out;
+    names           known;
+    hone_err       *err;
+    bool            no_memory;
+} reader;
+
+/* A string of the file; NULL when it is none, or when memory is gone (then that is what is said in the end). */
+static const char *text(reader *r, const field *f)
+{
+    if (f->wire != 2 || memchr(f->bytes.ptr, 0, f->bytes.len)) return NULL;
+    const char *s = hone_arena_strndup(r->a, (const char *)f->bytes.ptr, f->bytes.len);
+    if (!s) r->no_memory = true;
+    return s;
+}
+
 /* ---- messages ---- */
 
 uint32_t hone_onnx_type_bits(int32_t type)
@@ -108,19 +120,19 @@ static hone_code number_of(const char *s, const char *what, uint64_t *out, hone_
     return HONE_FAIL(err, HONE_EINPUT, AGAIN, "the %s of a tensor's external data is no number", what);
 }
 
-static hone_code read_external(hone_bytes b, hone_arena *a, hone_onnx_tensor *t, hone_err *err)
+static hone_code read_external(reader *r, hone_bytes b, hone_onnx_tensor *t)
 {
     const char *key = "", *value = "";
     field       f;
     while (next(&b, &f)) {
-        if (f.number == 1) key = text(&f, a);
-        if (f.number == 2) value = text(&f, a);
-        if (!key || !value) return HONE_FAIL(err, HONE_EINPUT, AGAIN, "a tensor's external data is told in no text");
+        if (f.number == 1) key = text(r, &f);
+        if (f.number == 2) value = text(r, &f);
+        if (!key || !value) return HONE_FAIL(r->err, HONE_EINPUT, AGAIN, "a tensor's external data is told in no text");
     }
-    if (b.len) return BROKEN(err, "place of external data", b);
+    if (b.len) return BROKEN(r->err, "place of external data", b);
     if (strcmp(key, "location") == 0) t->location = value;
-    if (strcmp(key, "offset") == 0) return number_of(value, "offset", &t->offset, err);
-    if (strcmp(key, "length") == 0) return number_of(value, "length", &t->length, err);
+    if (strcmp(key, "offset") == 0) return number_of(value, "offset", &t->offset, r->err);
+    if (strcmp(key, "length") == 0) return number_of(value, "length", &t->length, r->err);
     return HONE_OK;
 }
 
@@ -150,37 +162,30 @@ static hone_code check_tensor(const hone_onnx_tensor *t, bool external, bool raw
     return HONE_OK;
 }
 
-static hone_code read_tensor(hone_bytes b, hone_arena *a, hone_onnx_tensor *t, hone_err *err)
+static hone_code read_tensor(reader *r, hone_bytes b, hone_onnx_tensor *t)
 {
     bool  external = false, raw = false;
     field f;
     while (next(&b, &f)) {
         uint64_t v;
-        if (f.number == 1 && f.wire == 0) HONE_TRY(add_dim(t, f.value, err));
+        if (f.number == 1 && f.wire == 0) HONE_TRY(add_dim(t, f.value, r->err));
         if (f.number == 1 && f.wire == 2) { /* packed */
-            while (f.bytes.len && varint(&f.bytes, &v)) HONE_TRY(add_dim(t, v, err));
-            if (f.bytes.len) return BROKEN(err, "shape of a tensor", f.bytes);
+            while (f.bytes.len && varint(&f.bytes, &v)) HONE_TRY(add_dim(t, v, r->err));
+            if (f.bytes.len) return BROKEN(r->err, "shape of a tensor", f.bytes);
         }
         if (f.number == 2 && f.wire == 0) t->type = f.value <= INT32_MAX ? (int32_t)f.value : 0;
-        if (f.number == 8) t->name = text(&f, a);
+        if (f.number == 8) t->name = text(r, &f);
         if (f.number == 9 && f.wire == 2) {
             t->data = f.bytes;
             raw = true;
         }
-        if (f.number == 13 && f.wire == 2) HONE_TRY(read_external(f.bytes, a, t, err));
+        if (f.number == 13 && f.wire == 2) HONE_TRY(read_external(r, f.bytes, t));
         if (f.number == 14 && f.wire == 0) external = f.value == 1;
     }
-    if (b.len) return BROKEN(err, "description of a tensor", b);
+    if (b.len) return BROKEN(r->err, "description of a tensor", b);
     if (!external) t->location = NULL;
-    return check_tensor(t, external, raw, err);
+    return check_tensor(t, external, raw, r->err);
 }
-
-typedef struct reader {
-    hone_arena     *a;
-    hone_onnx_file *out;
-    names           known;
-    hone_err       *err;
-} reader;
 
 static hone_code define(reader *r, const char *name)
 {
@@ -198,7 +203,7 @@ static hone_code read_node(reader *r, hone_bytes b)
     field      f;
     bool       foreign = false;
     while (next(&b, &f)) {
-        const char *name = f.number == 1 || f.number == 7 ? text(&f, r->a) : "";
+        const char *name = f.number == 1 || f.number == 7 ? text(r, &f) : "";
         if (!name) return HONE_FAIL(r->err, HONE_EINPUT, AGAIN, "a node reads a value without a name");
         if (f.number == 7) foreign = *name && strcmp(name, "ai.onnx") != 0;
         if (f.number == 1 && *name && !names_have(&r->known, name))
@@ -206,7 +211,7 @@ static hone_code read_node(reader *r, hone_bytes b)
     }
     if (b.len) return BROKEN(r->err, "description of a node", b);
     while (next(&again, &f)) {
-        const char *name = f.number == 2 ? text(&f, r->a) : "";
+        const char *name = f.number == 2 ? text(r, &f) : "";
         if (!name || *name) HONE_TRY(define(r, name));
     }
     r->out->n_nodes++;
@@ -220,7 +225,7 @@ static const char *port_name(reader *r, hone_bytes b)
     const char *name = NULL;
     field       f;
     while (next(&b, &f))
-        if (f.number == 1) name = text(&f, r->a);
+        if (f.number == 1) name = text(r, &f);
     return b.len ? NULL : name;
 }
 
@@ -258,7 +263,7 @@ static hone_code read_graph(reader *r, hone_bytes graph)
         if (f.wire != 2 || (f.number != 5 && f.number != 11)) continue;
         if (f.number == 5) {
             hone_onnx_tensor *t = &o->tensors[o->n_tensors];
-            HONE_TRY(read_tensor(f.bytes, r->a, t, r->err));
+            HONE_TRY(read_tensor(r, f.bytes, t));
             HONE_TRY(define(r, t->name));
             o->n_tensors++;
         } else {
@@ -285,7 +290,7 @@ static hone_code read_import(reader *r, hone_bytes b)
     int64_t     version = 0;
     field       f;
     while (next(&b, &f)) {
-        if (f.number == 1) domain = text(&f, r->a);
+        if (f.number == 1) domain = text(r, &f);
         if (f.number == 2 && f.wire == 0) version = (int64_t)f.value;
         if (!domain) return HONE_FAIL(r->err, HONE_EINPUT, AGAIN, "an operator set has no name");
     }
@@ -318,6 +323,7 @@ hone_code hone_onnx_read(hone_bytes file, hone_arena *a, hone_onnx_file *out, ho
     reader         r = { .a = a, .out = &f, .err = err };
     hone_code      code = read_model(&r, file);
     free(r.known.at);
+    if (r.no_memory) code = HONE_NOMEM(err, "the names of values");
     if (code == HONE_OK) *out = f;
     return code;
 }

@@ -1,6 +1,8 @@
 /* Every allocation fails in turn, the first, the second, the third...: the answer is HONE_ERESOURCE, nothing crashes,
  * nothing leaks, no file stays open.   ctest: wrap-memory */
+#include "flow/convert.h"
 #include "formats/gguf/meta.h"
+#include "formats/onnx.h"
 #include "formats/openvino/tokenizer.h"
 #include "formats/safetensors.h"
 #include "formats/scratch.h"
@@ -222,6 +224,38 @@ static void making_a_tokenizer_model_survives_every_failed_allocation(void **sta
     for (kind = 0; kind < HONE_COUNT(kinds); kind++) sweep(NULL, tokenizer_model, 250);
 }
 
+/* What the sweep lowers: a model that is open already. */
+static hone_model        onnx_model;
+static hone_onnx_options onnx_options;
+
+static hone_code lower_and_read(const scratch *s, hone_arena *a, hone_err *err)
+{
+    hone_graph      g;
+    hone_onnx_model m;
+    hone_onnx_file  f;
+    (void)s;
+    HONE_TRY(hone_graph_build(&onnx_model, a, &g, err));
+    HONE_TRY(hone_onnx_lower(&g, &onnx_options, a, &m, err));
+    return hone_onnx_read(m.topology, a, &f, err);
+}
+
+/* An encoder in operators of the standard; experts, packed q, k and v and a rotation in those of com.microsoft. */
+static void an_onnx_graph_survives_every_failed_allocation(void **state)
+{
+    static const struct { const char *family, *quant; bool standard; } cases[] = { { "bert", "f32", true }, { "mixtral", "int4", false } };
+    (void)state;
+    for (size_t i = 0; i < HONE_COUNT(cases); i++) {
+        char     path[256];
+        hone_ctx ctx = { 0 };
+        hone_err err = { 0 };
+        (void)snprintf(path, sizeof path, HONE_TEST_SOURCE_DIR "/tests/golden/tiny/%s", cases[i].family);
+        assert_int_equal(hone_model_open(&ctx, path, &onnx_model, &err), HONE_OK);
+        onnx_options = (hone_onnx_options){ .quant = hone_onnx_quant_find(cases[i].quant), .group = 32, .standard = cases[i].standard };
+        sweep(NULL, lower_and_read, 300);
+        hone_model_close(&onnx_model);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +263,7 @@ int main(void)
         cmocka_unit_test(opening_splits_survives_every_failed_allocation),
         cmocka_unit_test(building_a_header_survives_every_failed_allocation),
         cmocka_unit_test(making_a_tokenizer_model_survives_every_failed_allocation),
+        cmocka_unit_test(an_onnx_graph_survives_every_failed_allocation),
     };
     json_set_alloc_funcs(json_malloc, free);
     return cmocka_run_group_tests(tests, NULL, NULL);
