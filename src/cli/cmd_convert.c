@@ -260,7 +260,7 @@ const hone_cmd hone_cmd_convert = {
     .name = "convert",
     .summary = "turn a checkpoint into deployable files, all from one read",
     .args = "SRC",
-    .about = "Reads a Hugging Face checkpoint folder once and writes one GGUF file, or one folder for ONNX Runtime, OpenVINO or MLX, per encoding. Memory is bounded by tiles, not by the model; no "
+    .about = "Reads a Hugging Face checkpoint folder once (or a GGUF file, an MLX folder, an ONNX folder of hone's) and writes one GGUF file, or one folder for ONNX Runtime, OpenVINO or MLX, per encoding. Memory is bounded by tiles, not by the model; no "
              "intermediate file is made; each output is written under a temporary name, read back by an independent reader and only then gets its "
              "name. The bytes are the same for any number of threads and on any processor.",
     .example = "hone convert examples/models/tale-8m --quant q8_0,q4_k_m -o out",
