@@ -3,13 +3,12 @@
 #include "cli/cli.h"
 #include "flow/optimize.h"
 #include "flow/optimize/state.h"
-#include "passes/mix.h"
 #include <stdlib.h>
 
 static const hone_opt opts[] = {
     { "target", 'T', HONE_OPT_TEXT, "NAME", NULL, "named target profile, as android or raspberry-pi-5; 'host' is this machine (default host)" },
     { "output", 'o', HONE_OPT_TEXT, "DIR", NULL, "folder for candidates, report.json, report.html and history.db" },
-    { "quant", 'Q', HONE_OPT_LIST, "Q", NULL, "candidate encodings (default: ten from q8_0 down to q2_k)" },
+    { "quant", 'Q', HONE_OPT_LIST, "Q", NULL, "candidate encodings, as q4_k_m, onnx=int4, or int4 for every format (default: ten of GGUF from q8_0 down to q2_k, int8 and int4 of onnx, openvino, mlx)" },
     { "text", 0, HONE_OPT_TEXT, "FILE", NULL, "held-out text for perplexity and KLD (default: SRC/eval/heldout.txt)" },
     { "tasks", 0, HONE_OPT_TEXT, "FILE", NULL, "multiple-choice items for accuracy (default: SRC/eval/tasks.jsonl)" },
     { "max-ram", 0, HONE_OPT_BYTES, "SIZE", NULL, "most memory for weights, KV cache and buffers (default: the target's own limit)" },
@@ -57,8 +56,6 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     if (!o.out_dir) return HONE_FAIL(err, HONE_EUSAGE, "add -o DIR", "hone optimize needs an output folder");
     if (!(o.min_accuracy > 0 && o.min_accuracy <= 1))
         return HONE_FAIL(err, HONE_EUSAGE, "as in 0.95", "--min-accuracy is %g, needs a share above 0 and up to 1", o.min_accuracy);
-    for (size_t i = 0; i < n; i++)
-        if (!hone_mix_find(quants[i])) return HONE_FAIL(err, HONE_EUSAGE, "hone convert --help lists them", "gguf has no encoding '%.40s'", quants[i]);
     HONE_TRY(read_preferences(c, &o, err));
     hone_text_addf(&command, "hone optimize %s", c->args[0]);
     for (const hone_opt_value *v = c->values; v; v = v->next) hone_text_addf(&command, " --%s%s%s", v->opt->name, v->text[0] ? " " : "", v->text);
@@ -112,9 +109,9 @@ static void print_candidates(hone_cli *c, const json_t *doc)
     json_array_foreach(json_object_get(doc, "candidates"), i, o) {
         const json_t *b = json_object_get(o, "bench"), *e = json_object_get(o, "eval");
         bool          win = json_is_true(json_object_get(o, "chosen")), out = json_is_string(json_object_get(o, "excluded"));
-        bool          base = strcmp(hone_doc_str(o, "role", ""), "baseline") == 0;
+        bool          base = strcmp(hone_doc_str(o, "role", ""), "baseline") == 0, runtime_base = strcmp(hone_doc_str(o, "role", ""), "runtime_baseline") == 0;
         hone_style    s = win ? HONE_GREEN : out ? HONE_DIM : HONE_PLAIN;
-        hone_table_cell(t, i, 0, s, "%s", win ? ">" : base ? "=" : out ? "x" : json_is_true(json_object_get(o, "pareto")) ? "*" : "");
+        hone_table_cell(t, i, 0, s, "%s", win ? ">" : base || runtime_base ? "=" : out ? "x" : json_is_true(json_object_get(o, "pareto")) ? "*" : "");
         hone_table_cell(t, i, 1, win ? HONE_GREEN : HONE_BOLD, "%s", hone_doc_str(o, "quantization", ""));
         cell_num(t, i, 2, s, o, "bytes", 2, 1e-6);
         cell_num(t, i, 3, s, o, "bpw", 1, 1);
@@ -133,8 +130,9 @@ static void print_candidates(hone_cli *c, const json_t *doc)
     }
     hone_say_head(c, "Candidates  (1 thread, interleaved rounds, KV cache of %.0f tokens)", hone_doc_num(json_object_get(doc, "settings"), "context", 0));
     hone_table_print(c, t);
-    hone_say(c, HONE_DIM, "  > chosen   * on the Pareto front   = baseline   x out     RAM: weights + KV cache + buffers\n"
-                          "  gates on accuracy, speed, memory, variation: + pass   - fail   ? not known\n");
+    hone_say(c, HONE_DIM, "  > chosen   * on the Pareto front   = baseline (of its runtime)   x out     RAM: %s\n"
+                          "  gates on accuracy, speed, memory, variation: + pass   - fail   ? not known\n",
+             strcmp(hone_doc_str(doc, "memory_basis", ""), "peak_rss") == 0 ? "peak of the process" : "weights + KV cache + buffers");
     json_array_foreach(json_object_get(doc, "candidates"), i, o) {
         char        line[600];
         const char *why = hone_doc_str(o, "excluded", NULL);
@@ -218,7 +216,7 @@ const hone_cmd hone_cmd_optimize = {
     .name = "optimize",
     .summary = "find the best encoding for a target, measured, gated and reported",
     .args = "SRC",
-    .about = "Goes through five measured stages: the baseline (the source in its own type), format conversion with proof, quantisation into a set of "
+    .about = "Tries all four formats, each in its own runtime. Goes through five measured stages: the baseline (the source in its own type), format conversion with proof, quantisation into a set of "
              "candidates, hardware acceleration, and production validation against the gates. Every candidate runs in its real runtime, in a process of its "
              "own. Each finished measurement is stored at once: after an interruption the same command goes on where it was. Exit code 1 says that a "
              "blocking gate did not pass; the report and the artefacts are there all the same.",

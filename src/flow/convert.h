@@ -12,7 +12,7 @@ typedef struct hone_keep { /* --keep 'blk.*.ffn_down*=f16': output tensor name g
     size_t     *hits; /* hone_convert's own: tensors that it matched, over all outputs */
 } hone_keep;
 
-#define HONE_MAX_OUTPUTS 16
+#define HONE_MAX_OUTPUTS 32
 typedef struct hone_convert_options {
     const char *const *quants; size_t n_quants; /* "q4_k_m" or "gguf=q4_k_m": a GGUF file; "mlx=int4": an MLX folder; ...; all from one read */
     uint32_t           group;  /* columns that share a scale, for formats that let one choose (MLX: 32, 64, 128; ONNX: 16..256); 0: the format's usual */

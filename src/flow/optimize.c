@@ -12,23 +12,11 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* Widest first.  Ten encodings span 3 to 8.5 bits, which shows the whole trade; the measured baseline and f16 join them. */
-static const char *const default_quants[] = { "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q4_k_m", "q4_k_s", "iq4_xs", "q4_0", "q3_k_m", "q2_k" };
-
 static double now_s(void)
 {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static hone_code add_candidate(hone_opt_state *s, const char *quant, hone_opt_role role, hone_err *err)
-{
-    for (size_t i = 0; i < s->n; i++)
-        if (strcmp(s->c[i].quant, quant) == 0) return HONE_OK; /* the baseline's own type is asked for as a candidate too */
-    if (s->n == HONE_MAX_OUTPUTS) return HONE_FAIL(err, HONE_EUSAGE, "ask for fewer", "more than %d encodings", HONE_MAX_OUTPUTS);
-    s->c[s->n++] = (hone_candidate){ .quant = quant, .role = role };
-    return HONE_OK;
 }
 
 /* ---- stage 4: the chosen encoding on 1, 2, ... threads; the fastest decode wins, fewer threads on a tie ---- */
@@ -76,7 +64,7 @@ static hone_code find_texts(hone_opt_state *s, hone_err *err)
 
 static hone_code prepare(hone_opt_state *s, hone_err *err)
 {
-    const char *own, *db = hone_arena_printf(&s->arena, "%s/history.db", s->opt->out_dir);
+    const char *db = hone_arena_printf(&s->arena, "%s/history.db", s->opt->out_dir);
     if (!db) return HONE_NOMEM(err, "a path");
     HONE_TRY(hone_model_open(&s->inner, s->opt->source, &s->model, err));
     if (s->model.facts.kind != HONE_KIND_DECODER)
@@ -85,13 +73,7 @@ static hone_code prepare(hone_opt_state *s, hone_err *err)
     HONE_TRY(hone_dir_make(s->opt->out_dir, err));
     HONE_TRY(hone_opt_lock(s, err));
     HONE_TRY(hone_opt_target(s, err));
-    HONE_TRY(hone_opt_own_dtype(&s->model, &own, err));
-    HONE_TRY(add_candidate(s, own, HONE_OPT_BASELINE, err));
-    HONE_TRY(add_candidate(s, "f16", HONE_OPT_FORMAT, err));
-    for (size_t i = 0; i < (s->opt->n_quants ? s->opt->n_quants : HONE_COUNT(default_quants)); i++)
-        HONE_TRY(add_candidate(s, s->opt->n_quants ? s->opt->quants[i] : default_quants[i], HONE_OPT_CANDIDATE, err));
-    /* What the target's policy says is measured in any case: it is what measurement confirms or overrules. */
-    if (s->strategy_quant) HONE_TRY(add_candidate(s, s->strategy_quant, HONE_OPT_CANDIDATE, err));
+    HONE_TRY(hone_opt_candidates(s, err));
     HONE_TRY(find_texts(s, err));
     HONE_TRY(hone_opt_digests(s, err));
     HONE_TRY(hone_history_open(db, &s->history, err));
@@ -107,6 +89,52 @@ static void stage_begin(hone_opt_state *s, int n, double *since, const char *wha
     if (what) hone_event_step(s->ctx, "stage %d of 5: %s", n, what);
 }
 
+static uint64_t size_of(const char *path)
+{
+    hone_file f;
+    uint64_t  n = 0;
+    if (path && hone_file_open(path, &f, NULL) == HONE_OK) {
+        n = f.size;
+        hone_file_close(&f);
+    }
+    return n;
+}
+
+/* How many tokens there is time for: 0 is all of them.  A runtime that is made for another processor may take hours for what others do in seconds;
+ * it cannot win on speed here, and a short text shows whether it is still the model. */
+static uint32_t time_for(const hone_opt_state *s, const hone_candidate *c)
+{
+    enum { PATIENCE_S = 60, SHORT_S = 12, LEAST = 64, MOST = 1022, BYTES_PER_TOKEN = 3 };
+    double speed = hone_doc_number(c->bench, "prefill_tok_s", 0), tokens = (double)size_of(s->text) / BYTES_PER_TOKEN;
+    if (s->opt->max_tokens && tokens > s->opt->max_tokens) tokens = s->opt->max_tokens;
+    if (!s->opt->max_items) tokens += (double)size_of(s->tasks) / BYTES_PER_TOKEN;
+    if (!(speed > 0) || tokens / speed <= PATIENCE_S) return 0;
+    double some = speed * SHORT_S;
+    return some < LEAST ? LEAST : some > MOST ? MOST : (uint32_t)some;
+}
+
+#define BASE_TOKENS 1022
+
+/* Quality of the other formats' artefacts, now that their speeds are known. */
+static hone_code evaluate_others(hone_opt_state *s, hone_err *err)
+{
+    hone_candidate *which[HONE_MAX_OUTPUTS];
+    size_t          n = 0;
+    for (size_t i = 1; i < s->n; i++) {
+        hone_candidate *c = &s->c[i];
+        if (!c->format || c->failure[0]) continue;
+        c->brief = time_for(s, c);
+        if (c->role == HONE_OPT_RUNTIME_BASE && !c->brief) c->brief = BASE_TOKENS; /* it cannot be chosen: is it still the model? */
+        if (!c->brief) which[n++] = c;
+    }
+    HONE_TRY(hone_opt_eval(s, which, n, 0, err));
+    for (size_t i = 1; i < s->n; i++) {
+        hone_candidate *c = &s->c[i];
+        if (c->brief) HONE_TRY(hone_opt_eval(s, &c, 1, c->brief, err));
+    }
+    return HONE_OK;
+}
+
 /* Stages 1 to 3: every candidate made, proven, evaluated and benchmarked; one is chosen, or none. */
 static hone_code measure_candidates(hone_opt_state *s, double *since, hone_err *err)
 {
@@ -115,8 +143,10 @@ static hone_code measure_candidates(hone_opt_state *s, double *since, hone_err *
     size_t          n = 0;
     stage_begin(s, 1, since, "baseline: the source in its own type");
     HONE_TRY(hone_opt_artefacts(s, err));
-    hone_event_note(s->ctx, "%zu artefacts in %s/candidates", s->n, s->opt->out_dir);
-    HONE_TRY(hone_opt_eval(s, &base, 1, err));
+    for (size_t i = 0; i < s->n; i++) n += !s->c[i].absent;
+    hone_event_note(s->ctx, "%zu artefacts in %s/candidates", n, s->opt->out_dir);
+    n = 0;
+    HONE_TRY(hone_opt_eval(s, &base, 1, 0, err));
     if (base->failure[0]) return HONE_FAIL(err, HONE_ERUNTIME, "", "the baseline cannot be evaluated: %s", base->failure);
 
     stage_begin(s, 2, since, "format conversion, proven against the source");
@@ -124,12 +154,14 @@ static hone_code measure_candidates(hone_opt_state *s, double *since, hone_err *
         if (s->c[i].role == HONE_OPT_FORMAT) format = &s->c[i];
     HONE_TRY(hone_opt_check(s, base, err));
     HONE_TRY(hone_opt_check(s, format, err));
-    if (format != base) HONE_TRY(hone_opt_eval(s, &format, 1, err));
+    for (size_t i = 1; i < s->n; i++)
+        if (s->c[i].role == HONE_OPT_RUNTIME_BASE) HONE_TRY(hone_opt_check(s, &s->c[i], err));
+    if (format != base) HONE_TRY(hone_opt_eval(s, &format, 1, 0, err));
 
     stage_begin(s, 3, since, "quantisation");
     for (size_t i = 1; i < s->n; i++)
-        if (s->c[i].role == HONE_OPT_CANDIDATE) which[n++] = &s->c[i];
-    HONE_TRY(hone_opt_eval(s, which, n, err));
+        if (s->c[i].role == HONE_OPT_CANDIDATE && !s->c[i].format) which[n++] = &s->c[i];
+    HONE_TRY(hone_opt_eval(s, which, n, 0, err));
     n = 0;
     for (size_t i = 0; i < s->n; i++)
         if (!s->c[i].failure[0]) which[n++] = &s->c[i];
@@ -138,6 +170,7 @@ static hone_code measure_candidates(hone_opt_state *s, double *since, hone_err *
     for (size_t i = 0; i < n; i++) which[i]->bench = bench[i];
     if (code != HONE_OK) return code;
     if (base->failure[0]) return HONE_FAIL(err, HONE_ERUNTIME, "", "the baseline cannot be benchmarked: %s", base->failure);
+    HONE_TRY(evaluate_others(s, err));
     hone_opt_choose(s);
     return HONE_OK;
 }
@@ -166,7 +199,8 @@ static hone_code measure_all(hone_opt_state *s, hone_err *err)
     stage_begin(s, 5, &since, what);
     json_t *pair[2] = { NULL, NULL };
     /* Twice the rounds: the tail of the latency distribution is what the gates and alerts rest on. */
-    hone_code code = hone_opt_bench(s, (hone_candidate *[]){ &s->c[0], s->chosen }, 2, s->threads, 2 * s->opt->repeat, "validation", pair, err);
+    hone_candidate *base = &s->c[hone_opt_base_of(s, s->chosen) - s->c]; /* ratios are taken in the same runtime */
+    hone_code code = hone_opt_bench(s, (hone_candidate *[]){ base, s->chosen }, 2, s->threads, 2 * s->opt->repeat, "validation", pair, err);
     s->final_base = pair[0];
     s->final_chosen = pair[1];
     stage_begin(s, 6, &since, NULL);

@@ -99,7 +99,7 @@ static void head(hone_text *t, const json_t *doc)
     hone_text_addf(t, " on %.0f thread%s</h2><div class=cards>", hone_doc_number(chosen, "threads", 0), hone_doc_number(chosen, "threads", 0) > 1 ? "s" : "");
     card(t, "file", row, "bytes", NULL, 1, "");
     card(t, "bits per weight", row, "bpw", "%.2f", 1, "");
-    card(t, "weights + KV + buffers", row, "ram_bytes", NULL, 1, "");
+    card(t, strcmp(str(doc, "memory_basis"), "peak_rss") == 0 ? "memory at its peak" : "weights + KV + buffers", row, "ram_bytes", NULL, 1, "");
     card(t, "decode", fin, "decode_tok_s", "%.0f", 1, "tok/s");
     card(t, "prefill", fin, "prefill_tok_s", "%.0f", 1, "tok/s");
     card(t, "time to first token, p50", fin, "ttft_ms.p50", "%.1f", 1, "ms");
@@ -209,6 +209,7 @@ static void candidates(hone_text *t, const json_t *doc)
         }
         hone_text_add(t, "</td><td class=words>");
         if (win) hone_text_add(t, "<b>chosen</b>");
+        else if (strcmp(role, "runtime_baseline") == 0 && !excluded[0]) hone_text_add(t, "baseline of its runtime");
         else if (excluded[0]) hone_page_text(t, excluded);
         else if (strcmp(role, "baseline") == 0) hone_text_add(t, "baseline");
         else if (json_is_true(json_object_get(c, "pareto"))) hone_text_add(t, "on the Pareto front");
@@ -308,6 +309,8 @@ static void evidence(hone_text *t, const json_t *doc)
     pair(t, "measured on", line);
     (void)snprintf(line, sizeof line, "%s %s", str(bench, "runtime"), str(bench, "version"));
     pair(t, "runtime", line);
+    pair(t, "memory", strcmp(str(doc, "memory_basis"), "peak_rss") == 0 ? "peak resident memory of each process: not every runtime reports its buffers"
+                                                                        : "weights, KV cache and compute buffers as the runtime reports them");
     (void)snprintf(line, sizeof line, "prompt %.0f tokens, %.0f generated, %.0f rounds after a warm-up, KV cache of %.0f tokens, seed %.0f",
                    hone_doc_number(set, "prompt", 0), hone_doc_number(set, "gen", 0), hone_doc_number(set, "repeat", 0), hone_doc_number(set, "context", 0),
                    hone_doc_number(set, "seed", 0));

@@ -253,7 +253,8 @@ static bool gather(const hone_scorecard *s, player *p, size_t *count)
         const char   *speed = json_is_true(json_object_get(b, "encoder")) ? "prefill_tok_s" : "decode_tok_s";
         if (failed(row) || strcmp(str(c, "verdict"), "fail") == 0) continue;
         player *x = &p[n++];
-        double  w = hone_doc_number(b, "weights_bytes", NAN), kv = hone_doc_number(b, "kv_bytes", 0), buffers = hone_doc_number(b, "compute_bytes", 0);
+        double  w = hone_doc_number(b, "weights_bytes", NAN), kv = hone_doc_number(b, "kv_bytes", NAN), buffers = hone_doc_number(b, "compute_bytes", NAN);
+        if (json_is_true(json_object_get(b, "encoder"))) kv = 0; /* it keeps none */
         *x = (player){ .row = row, .speed = hone_doc_number(b, speed, NAN), .speed_half = half_of(b, speed), .reported = w + kv + buffers,
                        .rss = hone_doc_number(b, "peak_rss_bytes", NAN), .accuracy = hone_doc_number(e, "accuracy", NAN),
                        .kld = hone_doc_number(e, "kld_mean", NAN), .perplexity = hone_doc_number(e, "perplexity", NAN) };

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define LOADS 3 /* counted ones; the first of all only brings the file into the page cache */
 
@@ -23,7 +24,8 @@ typedef struct candidate {
     hone_child         child;
     bool               open;
     samples            load_ms, ttft_ms, token_ms, prefill_tok_s, decode_tok_s;
-    double             cpu_s, wall_s, joules;
+    double             cpu_s, wall_s, joules, spent_s;
+    uint32_t           rounds; /* counted ones */
     uint64_t           generated, peak_rss;
     hone_err           err; /* of a failed one */
 } candidate;
@@ -34,6 +36,7 @@ typedef struct bench {
     candidate      *all;
     size_t          n;
     bool            reopen;
+    double          budget_s;
     hone_energy    *energy;
     char            no_energy[120];
     int32_t        *ids, *out; /* [prompt], [gen] */
@@ -200,6 +203,7 @@ static void summarise(const bench *b, candidate *c)
         for (size_t i = 0; i < HONE_COUNT(all); i++) *all[i] = hone_metric_none(r->failure);
         return;
     }
+    r->rounds = c->rounds;
     r->load_ms = hone_metric_mean(c->load_ms.x, c->load_ms.n);
     r->ttft_p50 = hone_metric_percentile(c->ttft_ms.x, c->ttft_ms.n, 0.50);
     r->ttft_p95 = hone_metric_percentile(c->ttft_ms.x, c->ttft_ms.n, 0.95);
@@ -217,12 +221,12 @@ static void summarise(const bench *b, candidate *c)
         r->latency_p50 = r->latency_p95 = r->latency_p99 = r->decode_tok_s = r->cv =
             hone_metric_none("one generated token: nothing follows the first");
     r->peak_rss_bytes = c->peak_rss ? hone_metric_of((double)c->peak_rss, 1) : hone_metric_none("the system did not report the child's memory");
-    r->cpu_utilization = c->wall_s > 0 && c->cpu_s > 0 ? hone_metric_of(c->cpu_s / c->wall_s / r->threads, b->rounds)
+    r->cpu_utilization = c->wall_s > 0 && c->cpu_s > 0 ? hone_metric_of(c->cpu_s / c->wall_s / r->threads, c->rounds)
                                                        : hone_metric_none("the system reported no CPU time of the child");
     if (!b->energy) r->energy_j_per_token = hone_metric_none(b->no_energy);
     else if (r->encoder) r->energy_j_per_token = hone_metric_none("an encoder generates no tokens");
-    else if (!(c->joules > 0)) r->energy_j_per_token = hone_metric_unresolved(b->rounds, "the counter did not move while tokens were made");
-    else r->energy_j_per_token = hone_metric_of(c->joules / (double)c->generated, b->rounds);
+    else if (!(c->joules > 0)) r->energy_j_per_token = hone_metric_unresolved(c->rounds, "the counter did not move while tokens were made");
+    else r->energy_j_per_token = hone_metric_of(c->joules / (double)c->generated, c->rounds);
 }
 
 /* The sum of all files against half of what is available. */
@@ -248,6 +252,19 @@ static hone_code each(bench *b, hone_code (*step)(bench *, candidate *, bool), b
     return HONE_OK;
 }
 
+/* One round of one, unless it has had its time. */
+static hone_code round_step(bench *b, candidate *c, bool counted)
+{
+    struct timespec t0, t1;
+    if (b->budget_s > 0 && c->rounds >= 3 && c->spent_s > b->budget_s) return HONE_OK;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t0);
+    HONE_TRY(one_run(b, c, counted));
+    (void)clock_gettime(CLOCK_MONOTONIC, &t1);
+    c->spent_s += (double)(t1.tv_sec - t0.tv_sec) + 1e-9 * (double)(t1.tv_nsec - t0.tv_nsec);
+    c->rounds += counted;
+    return HONE_OK;
+}
+
 static hone_code loads_step(bench *b, candidate *c, bool flag)
 {
     (void)flag;
@@ -260,7 +277,7 @@ static hone_code rounds(bench *b, hone_err *err)
     HONE_TRY(each(b, loads_step, false, 0, err));
     hone_event_step(b->ctx, "%u warm-up and %u measured rounds of %u + %u tokens", b->warmup, b->rounds, b->prompt, b->gen);
     for (uint32_t r = 0; r < b->warmup + b->rounds; r++) {
-        HONE_TRY(each(b, one_run, r >= b->warmup, r % b->n, err));
+        HONE_TRY(each(b, round_step, r >= b->warmup, r % b->n, err));
         hone_event_progress(b->ctx, "rounds", r + 1, b->warmup + b->rounds);
     }
     return HONE_OK;
@@ -309,6 +326,7 @@ static hone_code setup(bench *b, const hone_bench_options *opt, hone_bench_resul
         if (room_for(c, b) != HONE_OK) return HONE_NOMEM(err, "the samples");
         if (look_at(opt->artefacts[i], c) != HONE_OK) HONE_TRY(failed(b, c, err));
     }
+    b->budget_s = opt->budget_s;
     b->reopen = opt->reopen || too_much_at_once(b);
     for (size_t i = 0; i < b->n; i++) results[i].reopened = b->reopen;
     hone_err why = { 0 };

@@ -13,8 +13,8 @@ typedef struct hone_check_options {
                              * continuation), or an unquantised artefact of any format; NULL: source/reference.safetensors when present, and
                              * source/reference_long.safetensors after it */
     const char *device;     /* "cpu", "gpu", "npu", "auto"; NULL: "cpu" */
-    uint32_t    context;    /* texts are no longer than this: what the runtime does differently behind a limit that lies there is left out; 0: any
-                             * length, and a difference behind such a limit is a failure */
+    uint32_t    context;    /* texts are no longer than this, what the runtime does with longer ones is left out; 0: any length.  A difference behind
+                             * a known limit of the runtime that texts can reach is a failure */
     const char *cases;      /* tokenizer cases; NULL: source/tokenizer_cases.json when present */
     double      max_kld;    /* pass bound on the mean KLD; 0: by the artefact's own precision, see hone_check_bounds */
     double      min_gap;    /* top-1 must agree where the reference's best two differ by more than this; 0: likewise */
@@ -124,6 +124,7 @@ typedef struct hone_bench_options {
     uint32_t context;             /* 0: prompt + gen rounded up to 256 */
     unsigned threads, warmup;     /* of each child, 0: 1; rounds that are run and not counted, 0: 1 */
     uint32_t seed;                /* of the prompt tokens: drawn at random from the vocabulary, the same for all artefacts */
+    double   budget_s;            /* a candidate that spent so many seconds in rounds sits out the others, after three; 0: none does */
     bool     reopen;              /* open each artefact anew in each round, one at a time; done anyway when all of them together would take
                                    * more than half of the available memory */
 } hone_bench_options;

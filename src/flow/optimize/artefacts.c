@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "flow/optimize/state.h"
+#include "measure/artefact.h"
 #include "passes/mix.h"
 
 hone_code hone_opt_own_dtype(const hone_model *m, const char **quant, hone_err *err)
@@ -77,7 +78,10 @@ static hone_code take(hone_opt_state *s, hone_candidate *c, const json_t *record
 {
     const char *path = json_string_value(json_object_get(record, "path")), *sha = json_string_value(json_object_get(record, "sha256"));
     char        hex[65];
-    *taken = path && sha && hone_file_exists(path) && hone_sha256_file(path, hex, NULL) == HONE_OK && strcmp(hex, sha) == 0;
+    hone_artefact x;
+    hone_arena    a = { 0 };
+    *taken = path && sha && hone_artefact_open(path, &a, &x, NULL) == HONE_OK && hone_artefact_digest(&x, hex, NULL) == HONE_OK && strcmp(hex, sha) == 0;
+    hone_arena_release(&a);
     if (!*taken) return HONE_OK;
     c->path = hone_arena_strdup(&s->arena, path);
     c->sha256 = hone_arena_strdup(&s->arena, sha);
@@ -129,6 +133,7 @@ hone_code hone_opt_artefacts(hone_opt_state *s, hone_err *err)
     for (size_t i = 0; i < s->n; i++) {
         json_t *record = NULL;
         bool    taken = false;
+        if (s->c[i].absent) continue;
         HONE_TRY(hone_opt_key(s, "convert", s->source_sha256, s->c[i].quant, keys[n], err));
         HONE_TRY(hone_history_find(s->history, keys[n], &record, err));
         hone_code code = record && !s->opt->fresh ? take(s, &s->c[i], record, &taken, err) : HONE_OK;

@@ -19,12 +19,14 @@ static json_t *source_json(const hone_opt_state *s)
 
 static json_t *candidate_json(const hone_opt_state *s, const hone_candidate *c)
 {
-    static const char *const role[] = { "baseline", "format", "candidate" };
+    static const char *const role[] = { "baseline", "format", "candidate", "runtime_baseline" };
     const hone_candidate    *base = &s->c[0];
     bool                     acc = c->accuracy >= 0 && base->accuracy > 0;
     json_t                  *o = json_pack("{s:s,s:s,s:s,s:s,s:I,s:f}", "quantization", c->quant, "role", role[c->role], "path", c->path ? c->path : "",
                                            "sha256", c->sha256 ? c->sha256 : "", "bytes", (json_int_t)c->bytes, "bpw", c->bpw);
-    bool good = o && hone_json_put(o, "ram_bytes", real_or_null(c->memory, c->memory > 0)) && hone_json_put(o, "speed_ratio",
+    bool good = o && hone_json_put(o, "format", json_string(c->format ? c->format : "gguf")) && hone_json_put(o, "encoding", json_string(c->encoding ? c->encoding : c->quant)) &&
+                hone_json_put(o, "absent", json_boolean(c->absent)) && hone_json_put(o, "brief_tokens", c->brief ? json_integer(c->brief) : json_null()) &&
+                hone_json_put(o, "ram_bytes", real_or_null(c->memory, c->memory > 0)) && hone_json_put(o, "speed_ratio",
                 real_or_null(c->speed / base->speed, c->speed > 0 && base->speed > 0)) &&
                 hone_json_put(o, "memory_ratio", real_or_null(c->memory / base->memory, c->memory > 0 && base->memory > 0)) &&
                 hone_json_put(o, "accuracy_ratio", real_or_null(acc ? c->accuracy / base->accuracy : 0, acc)) &&
@@ -32,7 +34,7 @@ static json_t *candidate_json(const hone_opt_state *s, const hone_candidate *c)
                 hone_json_put(o, "chosen", json_boolean(c == s->chosen)) &&
                 hone_json_put(o, "excluded", c->excluded[0] ? json_string(c->excluded) : json_null()) &&
                 hone_json_put(o, "failure", c->failure[0] ? json_string(c->failure) : json_null()) &&
-                hone_json_put(o, "gates", c->role == HONE_OPT_BASELINE ? json_null() : hone_opt_candidate_gates(s, c)) &&
+                hone_json_put(o, "gates", c->role == HONE_OPT_BASELINE || c->role == HONE_OPT_RUNTIME_BASE || c->absent ? json_null() : hone_opt_candidate_gates(s, c)) &&
                 hone_json_put(o, "check", record_or_null(c->check)) && hone_json_put(o, "eval", record_or_null(c->eval)) &&
                 hone_json_put(o, "bench", record_or_null(c->bench));
     if (good) return o;
@@ -69,15 +71,19 @@ static json_t *stages_json(const hone_opt_state *s)
     const json_t         *bb = base->bench;
     json_t               *st = json_array();
     char                  text[5][300];
-    for (size_t i = 0; i < s->n; i++)
+    size_t absent = 0;
+    for (size_t i = 0; i < s->n; i++) {
         if (s->c[i].role == HONE_OPT_FORMAT) format = &s->c[i];
-    (void)snprintf(text[0], sizeof text[0], "the source in its own type (%s), unquantised, in llama.cpp on 1 thread: every ratio is against it", base->quant);
-    (void)snprintf(text[1], sizeof text[1], "GGUF in %s: token ids, chat template and logits compared with the source's own reference", format->quant);
-    if (win) (void)snprintf(text[2], sizeof text[2], "%zu encodings evaluated and benchmarked side by side; %s is chosen", s->n, win->quant);
-    else (void)snprintf(text[2], sizeof text[2], "%zu encodings evaluated and benchmarked side by side; none meets the constraints", s->n);
+        absent += s->c[i].absent;
+    }
+    (void)snprintf(text[0], sizeof text[0], "the source in its own type (%s), unquantised, in llama.cpp on 1 thread: quality is measured against it; speed and memory too, in other runtimes against the source there",
+                   base->quant);
+    (void)snprintf(text[1], sizeof text[1], "GGUF in %s, other formats unquantised: token ids, chat template and logits compared with the source's own reference", format->quant);
+    if (win) (void)snprintf(text[2], sizeof text[2], "%zu encodings evaluated and benchmarked side by side; %s is chosen", s->n - absent, win->quant);
+    else (void)snprintf(text[2], sizeof text[2], "%zu encodings evaluated and benchmarked side by side; none meets the constraints", s->n - absent);
     (void)snprintf(text[3], sizeof text[3], "%s on 1 thread and more; %u thread%s is fastest (3 %% counts as a tie)", win ? win->quant : "-", s->threads,
                    s->threads == 1 ? "" : "s");
-    (void)snprintf(text[4], sizeof text[4], "%s against the baseline on %u thread%s, twice the rounds, gates applied", win ? win->quant : "-", s->threads,
+    (void)snprintf(text[4], sizeof text[4], "%s against the source in the same runtime on %u thread%s, twice the rounds, gates applied", win ? win->quant : "-", s->threads,
                    s->threads == 1 ? "" : "s");
     json_t *proof = json_pack("{s:o,s:o}", "baseline_check", record_or_null(base->check), "format_check", record_or_null(format->check));
     bool good = st && proof && add_stage(st, s, 1, "baseline", text[0], figures(base, bb, bb), NULL) &&
@@ -131,12 +137,13 @@ static json_t *because_json(const hone_opt_state *s)
         eligible += !s->c[i].excluded[0];
         better += !s->c[i].excluded[0] && s->c[i].score > c->score;
     }
-    bool good = l && (!s->strategy_why[0] || say(l, "%s", s->strategy_why)) &&
+    bool good = l && (!s->strategy_why[0] || say(l, "%s", s->strategy_why)) && (!s->tree_why[0] || say(l, "%s", s->tree_why)) &&
                 say(l, "score %.3f, number %zu of %zu eligible encodings (weights: speed %.2f, accuracy %.2f, memory %.2f)", c->score, better + 1, eligible,
                     s->opt->prefer_speed, s->opt->prefer_accuracy, s->opt->prefer_memory);
     if (base->speed > 0) good = good && say(l, "decodes %.0f tokens/s, %.2f x the baseline on the same thread", c->speed, c->speed / base->speed);
     if (base->memory > 0)
-        good = good && say(l, "needs %s for weights, KV cache of %u tokens and compute buffers, %.0f %% of the baseline's %s",
+        good = good && say(l, strcmp(s->memory_basis, "reported") == 0 ? "needs %s for weights, KV cache of %u tokens and compute buffers, %.0f %% of the baseline's %s"
+                                                                       : "takes %s of memory at its peak, runtime and KV cache of %u tokens included, %.0f %% of the baseline's %s",
                            hone_text_bytes((uint64_t)c->memory, x, sizeof x), s->context, 100 * c->memory / base->memory,
                            hone_text_bytes((uint64_t)base->memory, y, sizeof y));
     if (c->accuracy >= 0 && base->accuracy > 0)
@@ -259,6 +266,12 @@ static json_t *strategy_json(const hone_opt_state *s)
                      verdict[s->strategy], "why", s->strategy_why);
 }
 
+static json_t *tree_json(const hone_opt_state *s)
+{
+    static const char *const verdict[] = { "none", "confirmed", "overruled", "impossible" };
+    return json_pack("{s:s,s:s?,s:s,s:s}", "pick", s->tree_pick, "candidate", s->tree ? s->tree->quant : NULL, "verdict", verdict[s->tree_verdict], "why", s->tree_why);
+}
+
 static json_t *target_json(const hone_opt_state *s)
 {
     const hone_target *t = &s->target;
@@ -308,6 +321,7 @@ hone_code hone_opt_document(hone_opt_state *s, json_t *doc, hone_err *err)
            hone_json_put(doc, "preferences", json_pack("{s:f,s:f,s:f}", "speed", s->opt->prefer_speed, "accuracy", s->opt->prefer_accuracy, "memory",
                                                        s->opt->prefer_memory)) &&
            hone_json_put(doc, "constraints", constraints_json(s)) && hone_json_put(doc, "strategy", strategy_json(s)) &&
+           hone_json_put(doc, "decision_tree", tree_json(s)) && hone_json_put(doc, "memory_basis", json_string(s->memory_basis)) &&
            hone_json_put(doc, "baseline", json_string(s->c[0].quant)) && hone_json_put(doc, "stages", stages_json(s)) &&
            hone_json_put(doc, "candidates", json_incref(candidates)) && hone_json_put(doc, "pareto", json_incref(pareto)) &&
            hone_json_put(doc, "chosen", chosen_json(s)) && hone_json_put(doc, "gates", json_incref(gates)) &&

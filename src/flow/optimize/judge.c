@@ -13,6 +13,18 @@ static double memory_of(const json_t *bench)
     return w > 0 ? w + kv + c : -1;
 }
 
+/* Runtimes are compared by what all of them report; else by what the system saw of each. */
+static const char *memory_basis(const hone_opt_state *s)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        const hone_candidate *c = &s->c[i];
+        if (!c->bench || c->failure[0] || !c->format) continue; /* llama.cpp reports all of it */
+        if (hone_doc_number(c->bench, "weights_bytes", -1) < 0 || hone_doc_number(c->bench, "kv_bytes", -1) < 0 || hone_doc_number(c->bench, "compute_bytes", -1) < 0)
+            return "peak_rss";
+    }
+    return "reported";
+}
+
 /* Accuracy for the comparison of two: tasks when both have them, else closeness to the baseline (which is closest of all). */
 static int accuracy_order(const hone_candidate *a, const hone_candidate *b)
 {
@@ -37,13 +49,31 @@ static bool check_failed(const hone_candidate *c)
            hone_doc_number(json_object_get(c->check, "template"), "mismatches", 0) > 0;
 }
 
+/* Texts that the target must hold, and what the runtimes make of them: all artefacts of one format share the finding of the one that was checked. */
+static bool wrong_in_long_texts(const hone_opt_state *s, const hone_candidate *c, char *why, size_t cap)
+{
+    const json_t *check = c->check ? c->check : hone_opt_base_of(s, c)->check, *beyond = json_object_get(check, "beyond");
+    const char   *runtime = json_string_value(json_object_get(check, "runtime")), *limit = json_string_value(json_object_get(beyond, "why"));
+    double        to = hone_doc_number(beyond, "deployed_up_to", 0);
+    if (json_is_true(json_object_get(beyond, "differs"))) {
+        (void)snprintf(why, cap, "wrong in %.30s for texts that the target must hold (%u tokens): %.120s", runtime ? runtime : "its runtime", s->context, limit ? limit : "");
+        return true;
+    }
+    if (to > 0 && to < s->context) {
+        (void)snprintf(why, cap, "what runs it where it is deployed is right for texts of up to %.0f tokens only, the target must hold %u", to, s->context);
+        return true;
+    }
+    return false;
+}
+
 static void exclude(const hone_opt_state *s, hone_candidate *c)
 {
     const hone_candidate *base = &s->c[0];
     char                  have[32], limit[32];
     double                ratio = base->accuracy > 0 && c->accuracy >= 0 ? c->accuracy / base->accuracy : -1;
     c->excluded[0] = '\0';
-    if (c->failure[0]) (void)snprintf(c->excluded, sizeof c->excluded, "failed: %.200s", c->failure);
+    if (c->absent) (void)snprintf(c->excluded, sizeof c->excluded, "not measured: %.230s", c->failure);
+    else if (c->failure[0]) (void)snprintf(c->excluded, sizeof c->excluded, "failed: %.200s", c->failure);
     else if (c->speed <= 0 || c->memory <= 0) (void)snprintf(c->excluded, sizeof c->excluded, "speed or memory not measured");
     else if (check_failed(c)) (void)snprintf(c->excluded, sizeof c->excluded, "token ids or chat template differ from the source");
     else if (s->max_ram && c->memory > (double)s->max_ram)
@@ -52,6 +82,10 @@ static void exclude(const hone_opt_state *s, hone_candidate *c)
     else if (s->max_bytes && c->bytes > s->max_bytes)
         (void)snprintf(c->excluded, sizeof c->excluded, "the file has %s, the limit is %s (%s)", hone_text_bytes(c->bytes, have, sizeof have),
                        hone_text_bytes(s->max_bytes, limit, sizeof limit), s->max_bytes_from);
+    else if (wrong_in_long_texts(s, c, c->excluded, sizeof c->excluded)) return;
+    else if (c->brief && c->role != HONE_OPT_RUNTIME_BASE)
+        (void)snprintf(c->excluded, sizeof c->excluded, "too slow here to measure its quality (%.0f tokens/s in the prompt): %u tokens of the text only, no tasks",
+                       hone_doc_number(c->bench, "prefill_tok_s", 0), c->brief);
     else if (ratio >= 0 && ratio < s->opt->min_accuracy)
         (void)snprintf(c->excluded, sizeof c->excluded, "keeps %.1f %% of the baseline's accuracy, needed %.1f %%", 100 * ratio,
                        100 * s->opt->min_accuracy);
@@ -114,15 +148,41 @@ static void weigh_strategy(hone_opt_state *s, double fastest)
     }
 }
 
+/* What the decision tree would have taken, beside what measurement took. */
+static void weigh_tree(hone_opt_state *s, double fastest)
+{
+    const hone_candidate *p = s->tree, *c = s->chosen;
+    char                 *why = s->tree_why;
+    size_t                cap = sizeof s->tree_why;
+    s->tree_verdict = HONE_OPT_NO_STRATEGY;
+    why[0] = '\0';
+    if (!p) return;
+    if (p->excluded[0] || !c) {
+        s->tree_verdict = HONE_OPT_IMPOSSIBLE;
+        (void)snprintf(why, cap, "the decision tree's pick, %s, as %s, is ruled out: %.150s", s->tree_pick, p->quant, p->excluded[0] ? p->excluded : "nothing is eligible");
+        return;
+    }
+    double lead = c->score - p->score, noise = uncertainty(s, c, p, fastest);
+    s->tree_verdict = c == p || lead <= noise ? HONE_OPT_CONFIRMED : HONE_OPT_OVERRULED;
+    if (c == p) (void)snprintf(why, cap, "the decision tree's pick, %s, is confirmed by measurement", s->tree_pick);
+    else if (lead <= noise)
+        (void)snprintf(why, cap, "the decision tree's pick, %s, as %s, is as good: its score %.3f against %.3f is within the uncertainty of the speeds", s->tree_pick, p->quant,
+                       p->score, c->score);
+    else
+        (void)snprintf(why, cap, "the decision tree's pick, %s, as %s, is overruled by measurement: %s scores %.3f against %.3f, with %.2f x the speed and %.0f %% of the memory",
+                       s->tree_pick, p->quant, c->quant, c->score, p->score, c->speed / p->speed, 100 * c->memory / p->memory);
+}
+
 void hone_opt_choose(hone_opt_state *s)
 {
     double fastest = 0, leanest = INFINITY;
     s->chosen = NULL;
+    s->memory_basis = memory_basis(s);
     for (size_t i = 0; i < s->n; i++) {
         hone_candidate *c = &s->c[i];
         bool            ran = !c->failure[0] && c->bench;
         c->speed = ran ? hone_doc_number(c->bench, "decode_tok_s", -1) : -1;
-        c->memory = ran ? memory_of(c->bench) : -1;
+        c->memory = !ran ? -1 : strcmp(s->memory_basis, "peak_rss") == 0 ? hone_doc_number(c->bench, "peak_rss_bytes", -1) : memory_of(c->bench);
         c->accuracy = hone_doc_number(c->eval, "accuracy", -1);
         c->kld = hone_doc_number(c->eval, "kld_mean", -1);
         c->score = 0;
@@ -137,9 +197,10 @@ void hone_opt_choose(hone_opt_state *s)
             if (k != i && s->c[k].speed > 0 && s->c[k].memory > 0 && dominates(&s->c[k], c)) c->pareto = false;
         if (c->speed <= 0 || c->memory <= 0) continue;
         c->score = score_of(s, c, fastest, leanest);
-        if (!c->excluded[0] && i != 0 && (!s->chosen || c->score > s->chosen->score)) s->chosen = c;
+        if (!c->excluded[0] && c->role != HONE_OPT_BASELINE && c->role != HONE_OPT_RUNTIME_BASE && (!s->chosen || c->score > s->chosen->score)) s->chosen = c;
     }
     weigh_strategy(s, fastest);
+    weigh_tree(s, fastest);
 }
 
 /* ---- gates ---- */
@@ -323,8 +384,8 @@ json_t *hone_opt_candidate_gates(const hone_opt_state *s, const hone_candidate *
 {
     gate g[4];
     gate_accuracy(s, c, &g[0]);
-    gate_speed(c->bench, s->c[0].bench, 1, s->opt->gate_speed, &g[1]);
-    gate_memory(c->bench, s->c[0].bench, s->opt->gate_memory, &g[2]);
+    gate_speed(c->bench, hone_opt_base_of(s, c)->bench, 1, s->opt->gate_speed, &g[1]);
+    gate_memory(c->bench, hone_opt_base_of(s, c)->bench, s->opt->gate_memory, &g[2]);
     gate_variation(c->bench, s->opt->gate_variation, &g[3]);
     return json_pack("{s:s,s:s,s:s,s:s}", "accuracy", verdict_of(&g[0]), "speed", verdict_of(&g[1]), "memory", verdict_of(&g[2]), "consistent latency",
                      verdict_of(&g[3]));

@@ -6,6 +6,7 @@
 
 /* Evaluations that share one pass of the reference.  A killed run loses at most these. */
 #define GROUP 4
+#define BENCH_S 12 /* a candidate that took so long in a benchmark has shown that it is slow */
 
 /* A runtime that fails costs its candidate, not the run. */
 static bool costs_candidate(hone_code code) { return code == HONE_ERUNTIME || code == HONE_EUNSUPPORTED || code == HONE_EINPUT; }
@@ -49,14 +50,17 @@ hone_code hone_opt_check(hone_opt_state *s, hone_candidate *c, hone_err *err)
     hone_check_result r;
     hone_err          why = { 0 };
     if (c->check) return HONE_OK;
-    HONE_TRY(hone_opt_key(s, "check", c->sha256, s->proof_sha256, key, err));
+    char what[100];
+    if (c->failure[0]) return HONE_OK;
+    (void)snprintf(what, sizeof what, "%s context=%u", s->proof_sha256, s->context);
+    HONE_TRY(hone_opt_key(s, "check", c->sha256, what, key, err));
     HONE_TRY(recall(s, key, &c->check, err));
     if (c->check) return HONE_OK;
-    hone_code code = hone_check(&s->inner, &(hone_check_options){ .artefact = c->path, .source = s->model.path, .threads = 1 }, &r, &why);
+    hone_code code = hone_check(&s->inner, &(hone_check_options){ .artefact = c->path, .source = s->model.path, .context = s->context, .threads = 1 }, &r, &why);
     if (code == HONE_OK) {
         c->check = hone_check_json(&r);
         if (c->check)
-            hone_event_note(s->ctx, "%-7s %s%s%s", c->quant, r.verdict == HONE_VERDICT_PASS ? "is the same model: token ids, chat template and logits agree"
+            hone_event_note(s->ctx, "%-13s %s%s%s", c->quant, r.verdict == HONE_VERDICT_PASS ? "is the same model: token ids, chat template and logits agree"
                             : r.verdict == HONE_VERDICT_FAIL ? "differs from the source: " : "not proven: ", r.verdict == HONE_VERDICT_PASS ? "" : r.why, "");
         return store(s, key, "check", c, c->check, err);
     }
@@ -79,7 +83,7 @@ static void tell(const hone_opt_state *s, const hone_candidate *c, bool earlier)
     char   a[40] = "", k[40] = "";
     if (kld >= 0) (void)snprintf(k, sizeof k, "   KLD %.4f", kld);
     if (acc >= 0) (void)snprintf(a, sizeof a, "   accuracy %.1f %%", 100 * acc);
-    hone_event_note(s->ctx, "%-7s perplexity %.3f%s%s%s", c->quant, ppl, k, a, earlier ? "   (from an earlier run)" : "");
+    hone_event_note(s->ctx, "%-13s perplexity %.3f%s%s%s", c->quant, ppl, k, a, earlier ? "   (from an earlier run)" : "");
 }
 
 static hone_code evaluated(void *user, size_t i, const hone_eval_result *res, const hone_err *failed, hone_err *err)
@@ -113,7 +117,7 @@ static size_t group_size(const hone_opt_state *s, hone_candidate *const *which, 
     return k;
 }
 
-hone_code hone_opt_eval(hone_opt_state *s, hone_candidate *const *which, size_t n, hone_err *err)
+hone_code hone_opt_eval(hone_opt_state *s, hone_candidate *const *which, size_t n, uint32_t brief, hone_err *err)
 {
     hone_candidate *todo[HONE_MAX_OUTPUTS];
     const char     *paths[HONE_MAX_OUTPUTS];
@@ -126,8 +130,8 @@ hone_code hone_opt_eval(hone_opt_state *s, hone_candidate *const *which, size_t 
         hone_candidate *c = which[i];
         if (c->failure[0]) continue;
         if (c != &s->c[0]) reference = s->c[0].path;
-        (void)snprintf(what, sizeof what, "text=%s tasks=%s tokens=%u items=%u ref=%s", s->text_sha256, s->tasks_sha256, s->opt->max_tokens,
-                       s->opt->max_items, c == &s->c[0] ? "-" : s->c[0].sha256);
+        (void)snprintf(what, sizeof what, "text=%s tasks=%s tokens=%u items=%u ref=%s", s->text_sha256, brief ? "-" : s->tasks_sha256, brief ? brief : s->opt->max_tokens,
+                       brief ? 0 : s->opt->max_items, c == &s->c[0] ? "-" : s->c[0].sha256);
         code = hone_opt_key(s, "eval", c->sha256, what, keys[left], err);
         if (code == HONE_OK) code = recall(s, keys[left], &c->eval, err);
         if (code != HONE_OK) break;
@@ -142,7 +146,7 @@ hone_code hone_opt_eval(hone_opt_state *s, hone_candidate *const *which, size_t 
         k = group_size(s, todo + at, left - at, &at_once);
         evaluations e = { s, todo + at, keys + at };
         code = hone_eval_group(&s->inner,
-                               &(hone_eval_options){ .text = s->text, .tasks = s->tasks, .reference = reference, .max_tokens = s->opt->max_tokens,
+                               &(hone_eval_options){ .text = s->text, .tasks = brief ? NULL : s->tasks, .reference = reference, .max_tokens = brief ? brief : s->opt->max_tokens,
                                                      .max_items = s->opt->max_items, .threads = 1, .at_once = at_once, .keep = &keep },
                                paths + at, k, evaluated, &e, err);
     }
@@ -186,7 +190,7 @@ hone_code hone_opt_bench(hone_opt_state *s, hone_candidate *const *which, size_t
     /* Only a candidate that failed leaves a gap in a set: it is tried again without measuring the others twice. */
     hone_code code = hone_bench(&s->inner,
                                 &(hone_bench_options){ .artefacts = paths, .n_artefacts = left, .prompt = s->opt->prompt, .gen = s->opt->gen,
-                                                       .repeat = repeat, .threads = threads, .warmup = 1, .seed = s->opt->seed, .context = s->context },
+                                                       .repeat = repeat, .threads = threads, .warmup = 1, .budget_s = BENCH_S, .seed = s->opt->seed, .context = s->context },
                                 r, &why);
     if (code != HONE_OK && costs_candidate(code) && !hone_ctx_cancelled(s->ctx)) { /* all failed, each with its reason */
         for (size_t k = 0; k < left; k++)

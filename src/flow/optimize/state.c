@@ -29,6 +29,7 @@ hone_opt_state *hone_opt_state_new(const hone_ctx *ctx, const hone_optimize_opti
     s->inner.user = s;
     s->sweep = json_array();
     s->warnings = json_array();
+    s->memory_basis = "reported";
     if (s->sweep && s->warnings) return s;
     hone_opt_state_release(s);
     return NULL;
@@ -70,7 +71,7 @@ hone_code hone_opt_lock(hone_opt_state *s, hone_err *err)
 /* Program files of this hone: what they compute is theirs, so their bytes are part of every key. */
 static hone_code tool_digest(hone_opt_state *s, hone_err *err)
 {
-    static const char *const parts[] = { "hone-runner", "hone-backend-llamacpp.so" };
+    static const char *const parts[] = { "hone-runner", "hone-backend-llamacpp.so", "hone-backend-onnxruntime.so", "hone-backend-openvino.so", "hone-backend-mlx.so" };
     hone_text                t = { 0 };
     char                     hex[65];
     hone_code                code = HONE_OK;
@@ -121,6 +122,13 @@ bool hone_doc_interval(const json_t *obj, const char *path, double *lo, double *
     *lo = json_number_value(json_array_get(ci, 0));
     *hi = json_number_value(json_array_get(ci, 1));
     return true;
+}
+
+const hone_candidate *hone_opt_base_of(const hone_opt_state *s, const hone_candidate *c)
+{
+    for (size_t i = 1; c->format && i < s->n; i++)
+        if (s->c[i].role == HONE_OPT_RUNTIME_BASE && s->c[i].format && strcmp(s->c[i].format, c->format) == 0) return &s->c[i];
+    return &s->c[0];
 }
 
 const char *hone_opt_gguf_quant(const char *name)

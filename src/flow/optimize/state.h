@@ -6,17 +6,26 @@
 #include "flow/optimize.h"
 #include "hw/target.h"
 
-typedef enum hone_opt_role { HONE_OPT_BASELINE, HONE_OPT_FORMAT, HONE_OPT_CANDIDATE } hone_opt_role;
+typedef enum hone_opt_role {
+    HONE_OPT_BASELINE, /* the source in its own type, GGUF: quality is measured against it */
+    HONE_OPT_FORMAT,
+    HONE_OPT_CANDIDATE,
+    HONE_OPT_RUNTIME_BASE /* the same in another format, for speed and memory in that runtime */
+} hone_opt_role;
 
 typedef struct hone_candidate {
-    const char   *quant, *path, *sha256;
+    const char   *quant; /* the word for --quant: "q4_k_m" of GGUF, "onnx=int4" */
+    const char   *format, *encoding; /* "onnx", "int4"; NULL: GGUF, quant */
+    const char   *path, *sha256;
     hone_opt_role role;
+    bool          absent;               /* it cannot be made or run here: failure says why; nothing of it was measured */
+    uint32_t      brief;                /* tokens that stood for its quality because the runtime is slow here; 0: all that the others got */
     uint64_t      bytes;
     double        bpw;
     json_t       *check, *eval, *bench; /* records as stored in history; NULL: not run */
     char          failure[512];         /* "" unless the candidate is out */
     char          excluded[256];        /* why it may not be chosen: a constraint, or "" */
-    double        speed, accuracy, kld, memory; /* decode tok/s, task accuracy (or -1), mean KLD (or -1), weights+KV+compute bytes */
+    double        speed, accuracy, kld, memory; /* decode tok/s, task accuracy (or -1), mean KLD (or -1), bytes by s->memory_basis */
     double        score;
     bool          pareto;
 } hone_candidate;
@@ -36,13 +45,17 @@ typedef struct hone_opt_state {
     hone_target     target;      /* strings borrowed from target_doc */
     const char     *text, *tasks;
     char            text_sha256[65], tasks_sha256[65], source_sha256[65], proof_sha256[65];
-    char            tool_digest[65]; /* of this hone and its llama.cpp plug-in: a new program is a new measurement */
+    char            tool_digest[65]; /* of this hone and its plug-ins: a new program is a new measurement */
     hone_candidate  c[HONE_MAX_OUTPUTS]; /* c[0] is the baseline */
     size_t          n;
     hone_candidate *chosen;
     const char       *strategy_quant;    /* the GGUF encoding that the target's policy means, or NULL */
     hone_opt_strategy strategy;          /* what measurement says to it */
     char              strategy_why[400];
+    hone_candidate   *tree;              /* what the decision tree of hone assess picks; NULL: it is not among the candidates */
+    hone_opt_strategy tree_verdict;
+    char              tree_pick[160], tree_why[400]; /* in its own words; what measurement says */
+    const char       *memory_basis;      /* "reported": weights, KV cache and buffers by the runtimes; "peak_rss" when one of them does not say */
     uint64_t        max_ram, max_bytes; /* in force: asked for, or the target's own; 0: none */
     const char     *max_ram_from, *max_bytes_from; /* where they come from; NULL: none */
     uint32_t        context;            /* tokens of KV cache in every benchmark */
@@ -63,6 +76,10 @@ hone_code hone_opt_key(hone_opt_state *s, const char *kind, const char *artefact
 hone_code hone_opt_target(hone_opt_state *s, hone_err *err);
 /* One run at a time in an output folder: the lock goes with the process, however it ends.  HONE_ERESOURCE when another holds it. */
 hone_code hone_opt_lock(hone_opt_state *s, hone_err *err);
+/* The unquantised artefact in c's runtime that its speed and memory are measured against: c[0] for GGUF. */
+const hone_candidate *hone_opt_base_of(const hone_opt_state *s, const hone_candidate *c);
+/* formats.c: adds the candidates of all formats; those that cannot be made or run here are absent, with the reason. */
+hone_code hone_opt_candidates(hone_opt_state *s, hone_err *err);
 /* The nearest GGUF encoding of a quantisation name of any format: "int8" is q8_0, "int4" is q4_k_m; NULL: none known. */
 const char *hone_opt_gguf_quant(const char *name);
 
@@ -74,8 +91,9 @@ hone_code hone_opt_artefacts(hone_opt_state *s, hone_err *err);
 /* records.c: one measurement each, from history or done now and stored before the next begins.  A runtime that fails costs its candidate
  * (c->failure), which is HONE_OK here; lack of disk, an interruption and our own bugs end the run. */
 hone_code hone_opt_check(hone_opt_state *s, hone_candidate *c, hone_err *err);
-/* Evaluates which[0..n); against the baseline's artefact unless it is the baseline itself (then alone). */
-hone_code hone_opt_eval(hone_opt_state *s, hone_candidate *const *which, size_t n, hone_err *err);
+/* Evaluates which[0..n); against the baseline's artefact unless it is the baseline itself (then alone).  brief: only so many tokens of the text and no
+ * tasks; 0: what the options say. */
+hone_code hone_opt_eval(hone_opt_state *s, hone_candidate *const *which, size_t n, uint32_t brief, hone_err *err);
 /* Benchmarks which[0..n) together, interleaved; out[i] owned by the caller, also of a failed one. */
 hone_code hone_opt_bench(hone_opt_state *s, hone_candidate *const *which, size_t n, unsigned threads, uint32_t repeat, const char *stage, json_t **out,
                          hone_err *err);

@@ -232,7 +232,8 @@ void hone_chart_pareto(hone_text *t, const json_t *doc)
     size_t n = gather(doc, "ram_bytes", "decode_tok_s", "bench", d);
     hone_text_add(t, "<figure><figcaption><b>Speed against memory.</b> Up and to the left is better; the dashed line is the front of these two. Filled dots are on "
                      "the Pareto front of speed, accuracy and memory.</figcaption>");
-    scatter(t, d, n, false, "decode speed against memory of every candidate", "weights + KV cache + buffers, MB", "decode, tokens/s");
+    bool peak = strcmp(json_string_value(json_object_get(doc, "memory_basis")) ? json_string_value(json_object_get(doc, "memory_basis")) : "", "peak_rss") == 0;
+    scatter(t, d, n, false, "decode speed against memory of every candidate", peak ? "peak memory of the process, MB" : "weights + KV cache + buffers, MB", "decode, tokens/s");
 }
 
 void hone_chart_quality(hone_text *t, const json_t *doc)

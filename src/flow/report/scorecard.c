@@ -225,7 +225,7 @@ static json_t *as_candidates(const hone_scorecard *s)
             if (json_object_get(row, same[k].from)) good = json_object_set(c, same[k].to, json_object_get(row, same[k].from)) == 0;
         if (json_array_append_new(list, c) != 0) good = false;
     }
-    good = good && json_object_set(doc, "candidates", list) == 0;
+    good = good && json_object_set(doc, "candidates", list) == 0 && hone_json_put(doc, "memory_basis", json_string(str(json_array_get(s->rows, 0), "memory_basis")));
     json_decref(list);
     if (good) return doc;
     json_decref(doc);

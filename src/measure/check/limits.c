@@ -83,6 +83,7 @@ hone_code hone_check_limits(const hone_ctx *ctx, const char *source, const hone_
     for (size_t i = 0; i < n; i++) {
         if (strncmp(rows[i].condition, "facts:", 6) != 0) continue;
         note(res, &rows[i]);
+        if (rows[i].harmless) continue;
         apply(out, &rows[i]);
         lower(&res->up_to, right_up_to(&rows[i], &out->facts));
     }
@@ -90,8 +91,8 @@ hone_code hone_check_limits(const hone_ctx *ctx, const char *source, const hone_
     if (!x->deployed) return HONE_OK;
     HONE_TRY(rows_of(ctx, x->deployed, out, a, &rows, &n, err));
     for (size_t i = 0; i < n; i++) {
-        if (strncmp(rows[i].condition, "facts:", 6) != 0) continue;
         note(res, &rows[i]);
+        if (rows[i].harmless || strncmp(rows[i].condition, "facts:", 6) != 0) continue;
         lower(&res->deployed_up_to, right_up_to(&rows[i], &out->facts));
     }
     return HONE_OK;

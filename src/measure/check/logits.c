@@ -120,9 +120,8 @@ static hone_code one_row(const hone_child *child, compare *c, const hone_check_l
     const char *why = NULL;
     size_t      all = c->ref->counts[c->row], n = all;
     c->within = hone_check_comparable(limit, all, child->info.n_ctx, &why);
-    /* Behind a limit there may be differences: they count, unless texts are never that long. */
-    if (limit->context && limit->context < n) n = limit->context;
-    if (limit->context && n > c->within) n = c->within;
+    if (limit->context && limit->context < n) n = limit->long_from ? 0 : limit->context; /* a longer text has other rope factors from its first token on */
+    if (n < c->within) c->within = n;
     if (n < all) {
         c->res->positions_skipped += all - n;
         if (why) (void)snprintf(c->res->skipped_why, sizeof c->res->skipped_why, "%s", why);

@@ -35,7 +35,7 @@ typedef struct model {
 #define TINY "tests/golden/tiny/"
 static const model models[] = {
     { TINY "llama", 0, 48, 0, true, 0, 0, 0 },       { TINY "mistral", 60, 16, 32, false, 0, 32, 8 }, { TINY "qwen2", 8, 48, 0, true, 0, 0, 0 },
-    { TINY "qwen3", 8, 48, 0, true, 0, 0, 0 },       { TINY "phi3", 10, 192, 48, true, 0, 48, 112 },     { TINY "gemma2", 0, 48, 0, true, 0, 0, 0 },
+    { TINY "qwen3", 8, 48, 0, true, 0, 0, 0 },       { TINY "phi3", 10, 192, 0, true, 0, 48, 0 },     { TINY "gemma2", 0, 48, 0, true, 0, 0, 0 },
     { TINY "gemma3", 0, 48, 0, true, 0, 0, 0 },      { TINY "smollm3", 0, 48, 0, true, 0, 0, 0 },    { TINY "olmo2", 0, 48, 0, true, 0, 0, 0 },
     { TINY "granite", 0, 48, 0, true, 0, 0, 0 },     { TINY "stablelm", 8, 48, 0, true, 0, 0, 0 },   { TINY "starcoder2", 0, 32, 16, false, 0, 16, 16 },
     { TINY "gpt2", 0, 48, 0, true, 0, 0, 0 },        { TINY "gpt_neox", 8, 48, 0, true, 0, 0, 0 },   { TINY "mixtral", 0, 48, 0, true, 0, 0, 0 },
@@ -48,8 +48,9 @@ static void the_f32_artefact_is_the_same_model(void **state)
     const model      *m = *state;
     const char       *path = fixture_gguf(&f, m->dir, "f32");
     hone_check_result r = check(path, (hone_check_options){ .source = m->dir, .context = m->context });
-    if (!r.ok) print_error("%s: %s\n", m->dir, r.why);
-    assert_true(r.ok);
+    const bool wrong = m->behind && !m->context; /* no length of text is safe: llama.cpp's contexts are never as short as this model's switch */
+    if (r.ok == wrong) print_error("%s: %s\n", m->dir, r.why);
+    assert_true(r.ok != wrong);
     assert_string_equal(r.precision, "f32");
     assert_string_equal(r.runtime, "llama.cpp");
     assert_string_equal(r.logits_reference, "file");
@@ -62,7 +63,7 @@ static void the_f32_artefact_is_the_same_model(void **state)
     assert_int_equal(r.positions, m->positions);
     assert_int_equal(r.positions_skipped, m->skipped);
     assert_int_equal(r.skipped_why[0] != 0, m->skipped > 0);
-    assert_int_equal(r.beyond.positions, 0);
+    assert_int_equal(r.beyond.positions, wrong ? m->behind : 0);
     if (hone_metric_known(&r.cosine)) assert_true(r.cosine.value > 1 - 1e-6 && r.max_abs.value < 0.01);
     else {
         assert_true(hone_metric_known(&r.kld_mean) && r.kld_mean.value <= 1e-5);
