@@ -152,3 +152,70 @@ hone_code hone_hf_scores_from_merges(hone_hf_reader *rd, bool *ok, hone_err *err
     if (code == HONE_OK) *ok = good && rd->t.n_merges < (1u << 24); /* beyond that a float cannot count */
     return code;
 }
+
+/* ---- the merges that scores stand for ---- */
+
+static int64_t piece(const hone_hf_vocab *v, const char *s, size_t n)
+{
+    int64_t id = hone_hf_vocab_find(v, s, n);
+    return id >= 0 && v->tokens[id].type == HONE_TOKEN_NORMAL ? id : -1;
+}
+
+static uint32_t chars_of(const char *s, size_t n)
+{
+    uint32_t c = 0;
+    for (size_t i = 0; i < n; i++) c += ((uint8_t)s[i] & 0xc0) != 0x80;
+    return c;
+}
+
+typedef struct ways {
+    hone_hf_way *list;
+    size_t       n, cap;
+} ways;
+
+/* The two parts of one token, wherever it can be cut. */
+static hone_code cut(const hone_hf_vocab *v, uint32_t id, ways *w, hone_err *err)
+{
+    const hone_token *k = &v->tokens[id];
+    for (size_t at = 1; at < k->len; at++) {
+        if (((uint8_t)k->text[at] & 0xc0) == 0x80) continue;
+        int64_t l = piece(v, k->text, at), r = piece(v, k->text + at, k->len - at);
+        if (l < 0 || r < 0) continue;
+        if (w->n == w->cap) {
+            size_t       cap = w->cap ? 2 * w->cap : 4096;
+            hone_hf_way *more = realloc(w->list, cap * sizeof *more);
+            if (!more) return HONE_NOMEM(err, "the merges");
+            w->list = more;
+            w->cap = cap;
+        }
+        w->list[w->n] = (hone_hf_way){ .left = (uint32_t)l, .right = (uint32_t)r, .whole = id, .left_chars = chars_of(k->text, at),
+                                       .right_chars = chars_of(k->text + at, k->len - at), .seq = (uint32_t)w->n, .score = k->score };
+        w->n++;
+    }
+    return HONE_OK;
+}
+
+static int by_score(const void *x, const void *y)
+{
+    const hone_hf_way *a = x, *b = y;
+    if (a->score > b->score || a->score < b->score) return a->score > b->score ? -1 : 1;
+    if (a->left_chars != b->left_chars) return a->left_chars > b->left_chars ? -1 : 1;
+    if (a->right_chars != b->right_chars) return a->right_chars > b->right_chars ? -1 : 1;
+    return a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
+hone_code hone_hf_ways(const hone_hf_vocab *v, hone_hf_way **out, size_t *n, hone_err *err)
+{
+    ways      w = { 0 };
+    hone_code code = HONE_OK;
+    for (size_t i = 0; code == HONE_OK && i < v->n; i++)
+        if (v->tokens[i].text && v->tokens[i].type == HONE_TOKEN_NORMAL) code = cut(v, (uint32_t)i, &w, err);
+    if (code != HONE_OK) {
+        free(w.list);
+        return code;
+    }
+    if (w.n) qsort(w.list, w.n, sizeof *w.list, by_score);
+    *out = w.list;
+    *n = w.n;
+    return HONE_OK;
+}

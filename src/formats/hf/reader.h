@@ -45,6 +45,15 @@ hone_code hone_hf_mark_unreached(hone_hf_reader *r, hone_err *err);
 /* Scores that make merging by score do what merging by rank does; *ok is false when there are none (merges.c). */
 hone_code hone_hf_scores_from_merges(hone_hf_reader *r, bool *ok, hone_err *err);
 
+typedef struct hone_hf_way { /* to put one token together from two others; ids */
+    uint32_t left, right, whole;
+    uint32_t left_chars, right_chars, seq;
+    float    score; /* of whole */
+} hone_hf_way;
+/* Every way of a vocabulary that merges by score, in the order of the merges that say the same: the best score first, then longer parts.  v: texts, types
+ * and scores; normal tokens count.  *out is owned: free.  Source: transformers convert_slow_tokenizer.py, generate_merges (merges.c). */
+hone_code hone_hf_ways(const hone_hf_vocab *v, hone_hf_way **out, size_t *n, hone_err *err);
+
 /* bos, eos, ... add_bos, eot from tokenizer_config.json, special_tokens_map.json, generation_config.json, config.json; each may be NULL (special.c). */
 hone_code hone_hf_read_special(hone_hf_reader *r, const json_t *map, const json_t *generation, const json_t *model, hone_err *err);
 /* chat_template.jinja, additional_chat_templates/, chat_template.json, tokenizer_config.json (template.c). */

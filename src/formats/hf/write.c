@@ -115,56 +115,30 @@ static hone_code put_byte_bpe(const writer *w, json_t *root)
 
 /* ---- SentencePiece BPE --------------------------------------------------------------------------------------------- */
 
-typedef struct ranked { hone_merge m; float score; uint32_t left, right; } ranked;
-
-/* As transformers convert_slow_tokenizer.py, generate_merges: the best score first; of one token's ways the one of older parts. */
-static int by_rank(const void *a, const void *b)
-{
-    const ranked *x = a, *y = b;
-    if (x->score != y->score) return x->score > y->score ? -1 : 1;
-    size_t xl = x->m.left_len, yl = y->m.left_len;
-    if (xl != yl) return xl > yl ? -1 : 1;
-    if (x->m.right_len != y->m.right_len) return x->m.right_len > y->m.right_len ? -1 : 1;
-    if (x->left != y->left) return x->left < y->left ? -1 : 1;
-    return x->right < y->right ? -1 : x->right > y->right;
-}
-
-static bool starts_character(char c) { return ((uint8_t)c & 0xc0) != 0x80; }
-
 /* All ways to put a piece together from two others. */
 static hone_code merges_from_scores(const writer *w, json_t **out)
 {
     const hone_tokenizer *t = w->t;
     hone_hf_vocab         v;
-    size_t                n = 0, room = 0;
-    ranked               *list = NULL;
-    hone_code             code = HONE_OK;
+    hone_hf_way          *ways = NULL;
+    size_t                n = 0;
     HONE_TRY(hone_hf_vocab_new(w->a, t->n_tokens, &v, w->err));
-    for (size_t i = 0; i < t->n_tokens; i++)
-        if (t->tokens[i].type == HONE_TOKEN_NORMAL) HONE_TRY(hone_hf_vocab_add(&v, (uint32_t)i, t->tokens[i].text, t->tokens[i].len, w->err));
-    for (size_t i = 0; code == HONE_OK && i < t->n_tokens; i++) {
-        const hone_token *k = &t->tokens[i];
-        for (size_t at = 1; code == HONE_OK && k->type == HONE_TOKEN_NORMAL && at < k->len; at++) {
-            if (!starts_character(k->text[at])) continue;
-            int64_t l = hone_hf_vocab_find(&v, k->text, at), r = hone_hf_vocab_find(&v, k->text + at, k->len - at);
-            if (l < 0 || r < 0) continue;
-            if (n == room) {
-                ranked *more = realloc(list, (room = room ? 2 * room : 4096) * sizeof *list);
-                if (!more) code = HONE_NOMEM(w->err, "the merges");
-                else list = more;
-            }
-            if (code == HONE_OK)
-                list[n++] = (ranked){ { k->text, k->text + at, at, k->len - at }, k->score, (uint32_t)l, (uint32_t)r };
-        }
+    for (size_t i = 0; i < t->n_tokens; i++) {
+        if (t->tokens[i].type != HONE_TOKEN_NORMAL) continue;
+        HONE_TRY(hone_hf_vocab_add(&v, (uint32_t)i, t->tokens[i].text, t->tokens[i].len, w->err));
+        v.tokens[i].type = HONE_TOKEN_NORMAL;
+        v.tokens[i].score = t->tokens[i].score;
     }
-    if (code == HONE_OK && n) qsort(list, n, sizeof *list, by_rank);
-    hone_merge *m = code == HONE_OK ? malloc((n + 1) * sizeof *m) : NULL;
-    if (code == HONE_OK && !m) code = HONE_NOMEM(w->err, "the merges");
-    for (size_t i = 0; m && i < n; i++) m[i] = list[i].m;
+    HONE_TRY(hone_hf_ways(&v, &ways, &n, w->err));
+    hone_merge *m = malloc((n + 1) * sizeof *m);
+    for (size_t i = 0; m && i < n; i++) {
+        const hone_token *l = &t->tokens[ways[i].left], *r = &t->tokens[ways[i].right];
+        m[i] = (hone_merge){ .left = l->text, .left_len = l->len, .right = r->text, .right_len = r->len };
+    }
     *out = m ? merge_list(m, n) : NULL;
-    free(list);
+    free(ways);
     free(m);
-    return code != HONE_OK || *out ? code : HONE_NOMEM(w->err, "the merges");
+    return *out ? HONE_OK : HONE_NOMEM(w->err, "the merges");
 }
 
 static hone_code put_pieces(const writer *w, json_t *root)

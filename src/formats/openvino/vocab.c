@@ -113,10 +113,7 @@ static hone_code hide(hone_arena *a, size_t id, hone_bytes *out, hone_err *err)
 
 /* ---- merges -------------------------------------------------------------------------------------------------------- */
 
-typedef struct join {
-    uint32_t left, right, whole, left_chars, right_chars, seq;
-    float    score;
-} join;
+typedef struct join { uint32_t left, right, whole; } join;
 
 typedef struct joins {
     join  *list;
@@ -132,15 +129,8 @@ static hone_code add_join(joins *j, join one, hone_err *err)
         j->list = more;
         j->cap = cap;
     }
-    one.seq = (uint32_t)j->n;
     j->list[j->n++] = one;
     return HONE_OK;
-}
-
-static int64_t piece(const hone_hf_vocab *v, const char *s, size_t n)
-{
-    int64_t id = hone_hf_vocab_find(v, s, n);
-    return id >= 0 && v->tokens[id].type == HONE_TOKEN_NORMAL ? id : -1;
 }
 
 static uint32_t chars_of(const char *s, size_t n)
@@ -150,37 +140,16 @@ static uint32_t chars_of(const char *s, size_t n)
     return c;
 }
 
-/* The two parts of one piece, wherever it can be cut. */
-static hone_code cut(const hone_hf_vocab *v, uint32_t id, joins *out, hone_err *err)
-{
-    const hone_token *k = &v->tokens[id];
-    for (size_t at = 1; at < k->len; at++) {
-        if (((unsigned char)k->text[at] & 0xc0) == 0x80) continue;
-        int64_t l = piece(v, k->text, at), r = piece(v, k->text + at, k->len - at);
-        if (l < 0 || r < 0) continue;
-        HONE_TRY(add_join(out, (join){ .left = (uint32_t)l, .right = (uint32_t)r, .whole = id, .left_chars = chars_of(k->text, at),
-                                       .right_chars = chars_of(k->text + at, k->len - at), .score = k->score }, err));
-    }
-    return HONE_OK;
-}
-
-/* Higher scores first, then as transformers/convert_slow_tokenizer.py generate_merges orders what has the same. */
-static int score_order(const void *x, const void *y)
-{
-    const join *a = x, *b = y;
-    if (a->score > b->score || a->score < b->score) return a->score > b->score ? -1 : 1;
-    if (a->left_chars != b->left_chars) return a->left_chars > b->left_chars ? -1 : 1;
-    if (a->right_chars != b->right_chars) return a->right_chars > b->right_chars ? -1 : 1;
-    return a->seq < b->seq ? -1 : a->seq > b->seq;
-}
-
 /* SentencePiece joins whatever two pieces make the piece with the highest score. */
 static hone_code joins_from_scores(const hone_hf_vocab *v, joins *out, hone_err *err)
 {
-    for (size_t i = 0; i < v->n; i++)
-        if (v->tokens[i].text && v->tokens[i].type == HONE_TOKEN_NORMAL) HONE_TRY(cut(v, (uint32_t)i, out, err));
-    if (out->n) qsort(out->list, out->n, sizeof *out->list, score_order);
-    return HONE_OK;
+    hone_hf_way *ways = NULL;
+    size_t       n = 0;
+    HONE_TRY(hone_hf_ways(v, &ways, &n, err));
+    hone_code code = HONE_OK;
+    for (size_t i = 0; code == HONE_OK && i < n; i++) code = add_join(out, (join){ ways[i].left, ways[i].right, ways[i].whole }, err);
+    free(ways);
+    return code;
 }
 
 static hone_code joins_from_merges(const hone_tokenizer *t, const hone_hf_vocab *v, joins *out, hone_err *err)
