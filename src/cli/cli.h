@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/ctx.h"
 #include "base/json.h"
+#include "base/text.h"
 #include <stdio.h>
 
 typedef enum hone_opt_type { HONE_OPT_FLAG, HONE_OPT_TEXT, HONE_OPT_COUNT, HONE_OPT_REAL, HONE_OPT_BYTES, HONE_OPT_LIST } hone_opt_type;
@@ -68,6 +69,8 @@ typedef struct hone_cli_word { const char *name; double *to; } hone_cli_word;
 hone_code hone_cli_words(hone_cli *c, const char *option, const char *remedy, const char *text, const hone_cli_word *known, size_t n_known, hone_err *err);
 /* The weights of --prefer; without it .5, .3 and .2. */
 hone_code hone_cli_preferences(hone_cli *c, double *speed, double *accuracy, double *memory, hone_err *err);
+/* The verb, what it was given and its options, quoted so that a shell takes them; out is the caller's to release. */
+hone_code hone_cli_command(const hone_cli *c, hone_text *out, hone_err *err);
 
 /* Parses argv into c (options.c).  HONE_EUSAGE names the word and the nearest match. */
 hone_code hone_cli_parse(hone_cli *c, int argc, char **argv, hone_err *err);

@@ -57,14 +57,9 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     if (!(o.min_accuracy > 0 && o.min_accuracy <= 1))
         return HONE_FAIL(err, HONE_EUSAGE, "as in 0.95", "--min-accuracy is %g, needs a share above 0 and up to 1", o.min_accuracy);
     HONE_TRY(read_preferences(c, &o, err));
-    hone_text_addf(&command, "hone optimize %s", c->args[0]);
-    for (const hone_opt_value *v = c->values; v; v = v->next) hone_text_addf(&command, " --%s%s%s", v->opt->name, v->text[0] ? " " : "", v->text);
-    if (command.failed) {
-        hone_text_release(&command);
-        return HONE_NOMEM(err, "the command line");
-    }
+    hone_code code = hone_cli_command(c, &command, err);
     o.command = command.ptr;
-    hone_code code = hone_optimize(&c->ctx, &o, doc, err);
+    if (code == HONE_OK) code = hone_optimize(&c->ctx, &o, doc, err);
     hone_text_release(&command);
     return code;
 }

@@ -3,14 +3,6 @@
 #include "cli/measured.h"
 #include <string.h>
 
-static hone_code command_line(hone_cli *c, hone_text *t, hone_err *err)
-{
-    hone_text_addf(t, "hone %s", c->cmd->name);
-    for (unsigned i = 0; i < c->n_args; i++) hone_text_addf(t, " %s", c->args[i]);
-    for (const hone_opt_value *v = c->values; v; v = v->next) hone_text_addf(t, " --%s%s%s", v->opt->name, v->text[0] ? " " : "", v->text);
-    return t->failed ? HONE_NOMEM(err, "the command line") : HONE_OK;
-}
-
 hone_code hone_scored_finish(hone_cli *c, hone_scorecard *s, const char *part, json_t *doc, hone_code code, hone_err *err)
 {
     const char *html = hone_cli_text(c, "html", NULL);
@@ -20,7 +12,7 @@ hone_code hone_scored_finish(hone_cli *c, hone_scorecard *s, const char *part, j
     if (done == HONE_OK && s->winners && json_object_set(doc, "winners", s->winners) != 0) done = HONE_NOMEM(err, "the result");
     if (done == HONE_OK && html) {
         hone_err why = { 0 }; /* err keeps the answer "no" */
-        done = command_line(c, &command, &why);
+        done = hone_cli_command(c, &command, &why);
         if (done == HONE_OK) done = hone_scorecard_write(&c->ctx, s, c->cmd->name, command.ptr, html, &why);
         if (done == HONE_OK && !hone_json_put(doc, "html", json_string(html))) done = HONE_NOMEM(&why, "the result");
         if (done != HONE_OK && err) *err = why;

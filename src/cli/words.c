@@ -1,4 +1,4 @@
-/* words.c - option values that are lists of name=number. */
+/* words.c - words of the command line: option values that are lists of name=number, and the whole of it as it can be typed again. */
 #include "cli/cli.h"
 #include <stdlib.h>
 #include <string.h>
@@ -36,4 +36,32 @@ hone_code hone_cli_preferences(hone_cli *c, double *speed, double *accuracy, dou
     HONE_TRY(hone_cli_words(c, "prefer", "as in --prefer speed=.5,accuracy=.3,memory=.2", prefer, weights, HONE_COUNT(weights), err));
     if (*speed + *accuracy + *memory > 0) return HONE_OK;
     return HONE_FAIL(err, HONE_EUSAGE, "give one of them a weight above 0", "--prefer '%.60s' weighs nothing", prefer);
+}
+
+/* A word as a shell takes it. */
+static void add_word(hone_text *t, const char *s)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./=,:@%+-";
+    hone_text_add(t, " ");
+    if (*s && !s[strspn(s, plain)]) {
+        hone_text_add(t, s);
+        return;
+    }
+    hone_text_add(t, "'");
+    for (; *s; s++) {
+        if (*s == '\'') hone_text_add(t, "'\\''");
+        else hone_text_add_bytes(t, s, 1);
+    }
+    hone_text_add(t, "'");
+}
+
+hone_code hone_cli_command(const hone_cli *c, hone_text *out, hone_err *err)
+{
+    hone_text_addf(out, "hone %s", c->cmd->name);
+    for (unsigned i = 0; i < c->n_args; i++) add_word(out, c->args[i]);
+    for (const hone_opt_value *v = c->values; v; v = v->next) {
+        hone_text_addf(out, " --%s", v->opt->name);
+        if (v->text[0]) add_word(out, v->text);
+    }
+    return out->failed ? HONE_NOMEM(err, "the command line") : HONE_OK;
 }
