@@ -62,7 +62,9 @@ static hone_code settle(part *p, uint64_t cols, uint64_t rows, const char *name,
     hone_shown(name, strlen(name), shown);
     if (!s || !float_type(s->type, &scale) || rows == 0 || cols == 0)
         return HONE_FAIL(err, HONE_EINPUT, AGAIN, "the codes of '%s' have no scales that are floats", shown);
-    uint64_t scales = product(s, s->n_dims);
+    uint64_t scales = product(s, s->n_dims), numbers;
+    if (cols > UINT64_MAX / 512 || !hone_size_mul(rows, cols + 256, &numbers) || numbers > UINT64_MAX / 64) /* so that nothing below wraps */
+        return HONE_FAIL(err, HONE_EINPUT, AGAIN, "the codes of '%s' are those of %" PRIu64 " rows of %" PRIu64, shown, rows, cols);
     bool     flat = c->type == ONNX_UINT4 || c->type == ONNX_INT4 || c->type == ONNX_INT8 || (strcmp(c->name, name) == 0);
     *g = (hone_grouped){ .scheme = HONE_SCHEME_ONNX, .scale = scale, .sym = !z, .flat = flat };
     for (uint32_t group = 16; group <= 256 && !g->group; group *= 2)
