@@ -1,4 +1,5 @@
 /* mlx.c - a folder of mlx_lm as a source. */
+#include "base/text.h"
 #include "flow/open/sources.h"
 #include "formats/mlx/read.h"
 #include <stdlib.h>
@@ -7,8 +8,10 @@
 static hone_code say_quantized(const json_t *q, hone_model *m, hone_err *err)
 {
     const char *mode = json_string_value(json_object_get(q, "mode"));
+    char        shown[64];
     if (!json_is_object(q)) return HONE_OK;
-    m->quantized = hone_arena_printf(&m->arena, "%.16s, %d bits in groups of %d", mode ? mode : "affine", (int)json_integer_value(json_object_get(q, "bits")),
+    if (!mode) mode = "affine";
+    m->quantized = hone_arena_printf(&m->arena, "%s, %d bits in groups of %d", hone_text_show(mode, strlen(mode), shown, sizeof shown), (int)json_integer_value(json_object_get(q, "bits")),
                                      (int)json_integer_value(json_object_get(q, "group_size")));
     return m->quantized ? HONE_OK : HONE_NOMEM(err, "a name");
 }
