@@ -108,7 +108,7 @@ std::shared_ptr<ov::Node> find_head(const ov::Model &m)
 uint32_t last_dim(const ov::PartialShape &s)
 {
     if (s.rank().is_dynamic() || s.size() == 0) return 0;
-    const auto &d = s[s.size() - 1];
+    const auto &d = *(s.end() - 1);
     return d.is_static() && d.get_length() > 0 && d.get_length() <= INT32_MAX ? static_cast<uint32_t>(d.get_length()) : 0;
 }
 
@@ -429,9 +429,9 @@ int hone_ovrt_trim(hone_ovrt_model *m, size_t pos, size_t past, hone_backend_err
             const ov::Tensor       all = state.get_state();
             const ov::PartialShape d = declared[state.get_name()];
             ov::Shape              shape = all.get_shape();
-            size_t                 axis = 0, open = 0;
+            std::ptrdiff_t         axis = 0, open = 0;
             // [batch, heads, tokens, width] as a rule: the tokens are along the one dimension behind the batch that is not fixed.
-            for (size_t i = 1; i < shape.size() && d.rank().is_static() && d.size() == shape.size(); i++)
+            for (std::ptrdiff_t i = 1; i < static_cast<std::ptrdiff_t>(shape.size()) && d.rank().is_static() && d.size() == shape.size(); i++)
                 if (d[i].is_dynamic()) axis = i, open++;
             if (open != 1 || shape[axis] != past) throw refusal{ UNSUPPORTED, "state '" + state.get_name() + "' cannot be cut" };
             shape[axis] = pos;

@@ -233,7 +233,8 @@ static bool add_special(const hone_tokenizer *t, int64_t id, int type, json_t *l
     const hone_token *k = &t->tokens[id];
     json_t           *item = json_pack("{s:{s:o,s:i}}", "SpecialToken", "id", text_of(k), "type_id", type);
     json_t           *row = json_pack("{s:o,s:[I],s:[o]}", "id", text_of(k), "ids", (json_int_t)id, "tokens", text_of(k));
-    return (item && json_array_append_new(list, item) == 0) & (row && json_object_setn_new_nocheck(special, k->text, k->len, row) == 0);
+    bool listed = item && json_array_append_new(list, item) == 0, named = row && json_object_setn_new_nocheck(special, k->text, k->len, row) == 0;
+    return listed && named;
 }
 
 static bool add_text(const char *name, int type, json_t *list)
