@@ -45,7 +45,8 @@ typedef struct hone_ov_files {
  * Decoder: inputs input_ids, attention_mask, position_ids i64 [?, ?], beam_idx i32 [?], keys and values as state, output logits.
  * Encoder: inputs input_ids, attention_mask, token_type_ids i64 [?, ?], output last_hidden_state; how it pools in rt_info.
  * HONE_EUNSUPPORTED: too many weights for 64 bits.  HONE_EBUG: the graph breaks its own promises. */
-hone_code hone_ov_lower(const hone_graph *g, hone_ov_slot *slots, size_t n_slots, const char *const *info, hone_arena *a, hone_ov_files *out, hone_err *err);
+hone_code hone_ov_lower(const hone_graph *g, hone_ov_slot *slots, size_t n_slots, const char *const *info, hone_arena *a, hone_ov_files *out,
+                        hone_err *err);
 
 /* A weight as an IR file has it, read back by code that shares nothing with the writer (expat). */
 typedef struct hone_ov_found {

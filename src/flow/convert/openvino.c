@@ -33,7 +33,8 @@ static hone_grouped four_bits(const planner *p)
     return (hone_grouped){ .scheme = HONE_SCHEME_NNCF, .bits = 4, .group = p->group, .scale = HONE_DTYPE_F16, .sym = p->opt->sym };
 }
 
-/* As NNCF compresses: every matrix; at 4 bits the embedding and the head, what does not divide into groups, and what --ratio leaves get 8 bits, with zero points. */
+/* As NNCF compresses: every matrix; at 4 bits embeddings, the last matrix, what does not divide into groups, and what --ratio leaves get 8
+ * bits, with zero points. */
 static void choose(planner *p, hone_ov_slot *s)
 {
     s->dtype = HONE_DTYPE_F32;
@@ -87,7 +88,8 @@ static hone_code place(planner *p, uint32_t file, hone_err *err)
         *plan = (hone_planned){ .name = s->name, .encoding = encoding_name(p, s), .dtype = s->dtype, .grouped = s->grouped, .n_streams = s->n_streams };
         if (!plan->encoding) return HONE_NOMEM(err, "the plan");
         for (uint32_t k = 0; k < s->n_streams; k++)
-            plan->at[k] = (hone_place){ file, s->offset[k], s->grouped.scheme ? hone_grouped_row_bits(&s->grouped, k, cols) : 8 * hone_row_bytes(s->dtype, cols) };
+            plan->at[k] = (hone_place){ file, s->offset[k],
+                                        s->grouped.scheme ? hone_grouped_row_bits(&s->grouped, k, cols) : 8 * hone_row_bytes(s->dtype, cols) };
     }
     return HONE_OK;
 }
@@ -206,11 +208,13 @@ static hone_code check_options(planner *p, hone_err *err)
     hone_grouped four = four_bits(p);
     if (p->quant->bits == 4 && !hone_grouped_valid(&four))
         return HONE_FAIL(err, HONE_EUSAGE, "32, 64, 128 or row", "openvino has no groups of %u", p->group);
-    if (p->opt->ratio < 0 || p->opt->ratio > 1) return HONE_FAIL(err, HONE_EUSAGE, "as in --ratio 0.8", "a ratio of %g is outside 0..1", p->opt->ratio);
+    if (p->opt->ratio < 0 || p->opt->ratio > 1)
+        return HONE_FAIL(err, HONE_EUSAGE, "as in --ratio 0.8", "a ratio of %g is outside 0..1", p->opt->ratio);
     return HONE_OK;
 }
 
-static hone_code plan(const hone_model *m, const hone_convert_options *opt, const char *quant, const hone_output *like, hone_arena *a, hone_output *o, hone_err *err)
+static hone_code plan(const hone_model *m, const hone_convert_options *opt, const char *quant, const hone_output *like, hone_arena *a,
+                      hone_output *o, hone_err *err)
 {
     planner     p = { .m = m, .opt = opt, .quant = hone_ov_quant_find(quant), .a = a, .o = o };
     hone_graph  g;
@@ -239,7 +243,8 @@ static expected stream_of(const hone_planned *p, const hone_weight *w, uint32_t 
     static const char *const codes[2][2] = { { "u8", "i8" }, { "u4", "i4" } };
     uint64_t                 rows = hone_weight_rows(w), cols = hone_weight_cols(w);
     if (!p->grouped.scheme) return (expected){ hone_dtype_name(p->dtype), rows * hone_row_bytes(p->dtype, cols) };
-    return (expected){ s == HONE_STREAM_SCALES ? "f16" : codes[p->grouped.bits == 4][p->grouped.sym], hone_grouped_bytes(&p->grouped, s, rows, cols) };
+    return (expected){ s == HONE_STREAM_SCALES ? "f16" : codes[p->grouped.bits == 4][p->grouped.sym],
+                       hone_grouped_bytes(&p->grouped, s, rows, cols) };
 }
 
 static hone_code check_weight(const hone_output *o, size_t i, const hone_ov_found *consts, size_t n, hone_arena *a, hone_err *err)
@@ -251,7 +256,8 @@ static hone_code check_weight(const hone_output *o, size_t i, const hone_ov_foun
         if (!name) return HONE_NOMEM(err, "a name");
         const hone_ov_found *c = hone_ov_find_const(consts, n, name);
         expected             e = stream_of(p, &o->weights[i], s);
-        if (!c || strcmp(c->type, e.type) != 0 || c->bytes != e.bytes || c->offset != p->at[s].offset || c->offset + c->bytes > o->files[p->at[s].file].total)
+        if (!c || strcmp(c->type, e.type) != 0 || c->bytes != e.bytes || c->offset != p->at[s].offset ||
+            c->offset + c->bytes > o->files[p->at[s].file].total)
             return HONE_FAIL(err, HONE_EBUG, "", "constant '%s' reads back differently from its plan", name);
     }
     return HONE_OK;

@@ -9,16 +9,16 @@
 /* inv_freq as [1, 1, dim/2]; of two tables the one that the last position asks for. */
 static hone_ov_port frequencies(hone_ov_lowering *l, const hone_graph_rope *r)
 {
-    hone_ov_shape s = hone_ov_dims(HONE_OV_F32, 3, (int64_t)1, (int64_t)1, (int64_t)(r->dim / 2));
+    hone_ov_shape s = HONE_OV_SHAPE(HONE_OV_F32, 1, 1, r->dim / 2);
     size_t        bytes = r->dim / 2 * sizeof(float);
     hone_ov_port  shorter = hone_ov_const(l->ir, NULL, &s, r->inv_freq, bytes);
     if (!r->inv_freq_long) return shorter;
     hone_ov_shape scalar = { .type = HONE_OV_I64 };
     hone_ov_port  last = hone_ov_op(l->ir, NULL, "ReduceMax", "opset1",
-                                    (const hone_ov_port[]){ l->positions, hone_ov_i64(l->ir, (const int64_t[]){ 0, 1 }, 2) }, 2, &scalar, "keep_dims", "false", NULL);
-    hone_ov_port  tokens = hone_ov_binary(l, NULL, "Add", "opset1", last, hone_ov_scalar_i64(l->ir, 1));
-    hone_ov_port  is_long = hone_ov_binary(l, NULL, "Greater", "opset1", tokens, hone_ov_scalar_i64(l->ir, r->long_from));
-    return hone_ov_op(l->ir, NULL, "Select", "opset1", (const hone_ov_port[]){ is_long, hone_ov_const(l->ir, NULL, &s, r->inv_freq_long, bytes), shorter }, 3, &s,
+                                    HONE_OV_IN(l->positions, HONE_OV_VECTOR(l, 0, 1)), &scalar, "keep_dims", "false", NULL);
+    hone_ov_port  tokens = hone_ov_binary(l, NULL, "Add", last, hone_ov_scalar_i64(l->ir, 1));
+    hone_ov_port  is_long = hone_ov_binary(l, NULL, "Greater", tokens, hone_ov_scalar_i64(l->ir, r->long_from));
+    return hone_ov_op(l->ir, NULL, "Select", "opset1", HONE_OV_IN(is_long, hone_ov_const(l->ir, NULL, &s, r->inv_freq_long, bytes), shorter), &s,
                       "auto_broadcast", "numpy", NULL);
 }
 
@@ -27,13 +27,13 @@ static void make_rope(hone_ov_lowering *l, const hone_graph_rope *r)
 {
     if (l->has_rope[r->id]) return;
     hone_ov_port  where = hone_ov_unsqueeze(l, hone_ov_convert(l, NULL, l->positions, HONE_OV_F32), 2);
-    hone_ov_port  half = hone_ov_binary(l, NULL, "Multiply", "opset1", where, frequencies(l, r));
-    hone_ov_shape s = hone_ov_dims(HONE_OV_F32, 3, (int64_t)HONE_OV_DYN, (int64_t)HONE_OV_DYN, (int64_t)r->dim);
-    hone_ov_port  angles = hone_ov_concat(l, NULL, (const hone_ov_port[]){ half, half }, 2, -1, &s);
+    hone_ov_port  half = hone_ov_binary(l, NULL, "Multiply", where, frequencies(l, r));
+    hone_ov_shape s = HONE_OV_SHAPE(HONE_OV_F32, HONE_OV_DYN, HONE_OV_DYN, r->dim);
+    hone_ov_port  angles = hone_ov_concat(l, NULL, HONE_OV_IN(half, half), -1, &s);
     hone_ov_port  out[2];
     for (int i = 0; i < 2; i++) {
         out[i] = hone_ov_unary(l, NULL, i ? "Sin" : "Cos", "opset1", angles);
-        if (r->scale != 1.0f) out[i] = hone_ov_binary(l, NULL, "Multiply", "opset1", out[i], hone_ov_number(l, (double)r->scale, 3));
+        if (r->scale != 1.0f) out[i] = hone_ov_binary(l, NULL, "Multiply", out[i], hone_ov_number(l, (double)r->scale, 3));
         out[i] = hone_ov_unsqueeze(l, out[i], 1);
     }
     l->cos[r->id] = out[0];
@@ -49,52 +49,52 @@ void hone_ov_lower_rope(hone_ov_lowering *l, uint32_t at)
     make_rope(l, r);
     hone_ov_port whole = hone_ov_turned(l, n->in[0], r->heads, r->head_dim), x = whole;
     if (r->dim < r->head_dim) x = hone_ov_slice_last(l, NULL, whole, 0, r->dim);
-    hone_ov_shape s = hone_ov_dims(HONE_OV_F32, 4, (int64_t)HONE_OV_DYN, (int64_t)r->heads, (int64_t)HONE_OV_DYN, (int64_t)r->dim);
-    hone_ov_port  minus = hone_ov_binary(l, NULL, "Multiply", "opset1", hone_ov_slice_last(l, NULL, x, half, r->dim), hone_ov_number(l, -1, 4));
-    hone_ov_port  rotated = hone_ov_concat(l, NULL, (const hone_ov_port[]){ minus, hone_ov_slice_last(l, NULL, x, 0, half) }, 2, -1, &s);
-    hone_ov_port  y = hone_ov_binary(l, hone_ov_name(l, n, "rotated"), "Add", "opset1", hone_ov_binary(l, NULL, "Multiply", "opset1", x, l->cos[r->id]),
-                                     hone_ov_binary(l, NULL, "Multiply", "opset1", rotated, l->sin[r->id]));
+    hone_ov_shape s = HONE_OV_SHAPE(HONE_OV_F32, HONE_OV_DYN, r->heads, HONE_OV_DYN, r->dim);
+    hone_ov_port  minus = hone_ov_binary(l, NULL, "Multiply", hone_ov_slice_last(l, NULL, x, half, r->dim), hone_ov_number(l, -1, 4));
+    hone_ov_port  rotated = hone_ov_concat(l, NULL, HONE_OV_IN(minus, hone_ov_slice_last(l, NULL, x, 0, half)), -1, &s);
+    hone_ov_port  by_cos = hone_ov_binary(l, NULL, "Multiply", x, l->cos[r->id]), by_sin = hone_ov_binary(l, NULL, "Multiply", rotated, l->sin[r->id]);
+    hone_ov_port  y = hone_ov_binary(l, hone_ov_name(l, n, "rotated"), "Add", by_cos, by_sin);
     if (r->dim < r->head_dim) {
         s.dims[3] = r->head_dim;
-        y = hone_ov_concat(l, NULL, (const hone_ov_port[]){ y, hone_ov_slice_last(l, NULL, whole, r->dim, r->head_dim) }, 2, -1, &s);
+        y = hone_ov_concat(l, NULL, HONE_OV_IN(y, hone_ov_slice_last(l, NULL, whole, r->dim, r->head_dim)), -1, &s);
     }
     l->values[at] = (hone_ov_value){ .turned = y, .has_turned = true, .heads = r->heads, .head_dim = r->head_dim };
 }
 
 /* ---- masks ---- */
 
-static hone_ov_port and(hone_ov_lowering *l, hone_ov_port x, hone_ov_port y) { return hone_ov_binary(l, NULL, "BitwiseAnd", "opset13", x, y); }
+static hone_ov_port and(hone_ov_lowering *l, hone_ov_port x, hone_ov_port y) { return hone_ov_binary(l, NULL, "BitwiseAnd", x, y); }
 
 static hone_ov_port range(hone_ov_lowering *l, hone_ov_port from, hone_ov_port to)
 {
-    hone_ov_shape s = hone_ov_dims(HONE_OV_I64, 1, (int64_t)HONE_OV_DYN), scalar = { .type = HONE_OV_I64 };
-    hone_ov_port  ends[] = { from, to }, zero = hone_ov_i64(l->ir, (const int64_t[]){ 0 }, 1);
+    hone_ov_shape s = HONE_OV_SHAPE(HONE_OV_I64, HONE_OV_DYN), scalar = { .type = HONE_OV_I64 };
+    hone_ov_port  ends[] = { from, to }, zero = HONE_OV_VECTOR(l, 0);
     for (size_t i = 0; i < HONE_COUNT(ends); i++)
-        ends[i] = hone_ov_op(l->ir, NULL, "Squeeze", "opset1", (const hone_ov_port[]){ ends[i], zero }, 2, &scalar, NULL);
-    return hone_ov_op(l->ir, NULL, "Range", "opset4", (const hone_ov_port[]){ ends[0], ends[1], hone_ov_scalar_i64(l->ir, 1) }, 3, &s, "output_type", "i64", NULL);
+        ends[i] = hone_ov_op(l->ir, NULL, "Squeeze", "opset1", HONE_OV_IN(ends[i], zero), &scalar, NULL);
+    return hone_ov_op(l->ir, NULL, "Range", "opset4", HONE_OV_IN(ends[0], ends[1], hone_ov_scalar_i64(l->ir, 1)), &s, "output_type", "i64", NULL);
 }
 
 /* true where a key is seen, [b, 1, s, total].  The order of the conjunctions of a window, and that its width is an added constant, are what
  * SDPAToPagedAttention reads the window from (gpt-oss's mask). */
 static hone_ov_port seen(hone_ov_lowering *l, uint32_t window, hone_ov_port padding)
 {
-    hone_ov_port past = hone_ov_binary(l, NULL, "Subtract", "opset1", l->total, l->seq);
-    hone_ov_port keys = range(l, hone_ov_i64(l->ir, (const int64_t[]){ 0 }, 1), l->total), queries = range(l, past, l->total);
+    hone_ov_port past = hone_ov_binary(l, NULL, "Subtract", l->total, l->seq);
+    hone_ov_port keys = range(l, HONE_OV_VECTOR(l, 0), l->total), queries = range(l, past, l->total);
     keys = hone_ov_unsqueeze(l, hone_ov_unsqueeze(l, hone_ov_unsqueeze(l, keys, 0), 0), 0);
     queries = hone_ov_unsqueeze(l, hone_ov_unsqueeze(l, hone_ov_unsqueeze(l, queries, 0), 0), 3);
-    hone_ov_port before = hone_ov_binary(l, NULL, "LessEqual", "opset1", keys, queries);
+    hone_ov_port before = hone_ov_binary(l, NULL, "LessEqual", keys, queries);
     if (!window) return and(l, before, padding);
     int64_t       width = -(int64_t)window;
     hone_ov_shape one = { .type = HONE_OV_BOOL };
-    hone_ov_port  near = hone_ov_binary(l, NULL, "Greater", "opset1", keys, hone_ov_binary(l, NULL, "Add", "opset1", queries, hone_ov_scalar_i64(l->ir, width)));
+    hone_ov_port  near = hone_ov_binary(l, NULL, "Greater", keys, hone_ov_binary(l, NULL, "Add", queries, hone_ov_scalar_i64(l->ir, width)));
     hone_ov_port  yes = hone_ov_const(l->ir, NULL, &one, (const uint8_t[]){ 1 }, 1);
     return and(l, and(l, yes, and(l, and(l, yes, near), before)), padding);
 }
 
 static hone_ov_port scores_mask(hone_ov_lowering *l, hone_ov_port allowed, const hone_ov_shape *s)
 {
-    return hone_ov_op(l->ir, NULL, "Select", "opset1", (const hone_ov_port[]){ allowed, hone_ov_number(l, 0, 0), hone_ov_number(l, HIDDEN, 0) }, 3, s, "auto_broadcast",
-                      "numpy", NULL);
+    return hone_ov_op(l->ir, NULL, "Select", "opset1", HONE_OV_IN(allowed, hone_ov_number(l, 0, 0), hone_ov_number(l, HIDDEN, 0)), s,
+                      "auto_broadcast", "numpy", NULL);
 }
 
 /* What is added to the scores; one mask for all layers of the same window. */
@@ -103,17 +103,17 @@ static hone_ov_port make_mask(hone_ov_lowering *l, const hone_graph_attn *t)
     size_t i = t->window != 0;
     if (l->masks[i].made && l->masks[i].window == t->window) return l->masks[i].port;
     hone_ov_port  padding = hone_ov_unsqueeze(l, hone_ov_unsqueeze(l, hone_ov_convert(l, NULL, l->mask, HONE_OV_BOOL), 1), 1);
-    hone_ov_shape s = hone_ov_dims(HONE_OV_F32, 4, (int64_t)HONE_OV_DYN, (int64_t)1, (int64_t)HONE_OV_DYN, (int64_t)HONE_OV_DYN), b = s;
+    hone_ov_shape s = HONE_OV_SHAPE(HONE_OV_F32, HONE_OV_DYN, 1, HONE_OV_DYN, HONE_OV_DYN), b = s;
     hone_ov_port  m;
     if (t->causal) {
-        hone_ov_shape four = hone_ov_dims(HONE_OV_I64, 1, (int64_t)4);
-        hone_ov_port  one = hone_ov_i64(l->ir, (const int64_t[]){ 1 }, 1);
-        hone_ov_port  target = hone_ov_concat(l, NULL, (const hone_ov_port[]){ l->batch, one, l->seq, l->total }, 4, 0, &four);
+        hone_ov_shape four = HONE_OV_SHAPE(HONE_OV_I64, 4);
+        hone_ov_port  one = HONE_OV_VECTOR(l, 1);
+        hone_ov_port  target = hone_ov_concat(l, NULL, HONE_OV_IN(l->batch, one, l->seq, l->total), 0, &four);
         b.type = HONE_OV_BOOL;
-        m = hone_ov_op(l->ir, NULL, "Broadcast", "opset3", (const hone_ov_port[]){ seen(l, t->window, padding), target }, 2, &b, "mode", "bidirectional", NULL);
+        m = hone_ov_op(l->ir, NULL, "Broadcast", "opset3", HONE_OV_IN(seen(l, t->window, padding), target), &b, "mode", "bidirectional", NULL);
         m = scores_mask(l, m, &s);
         m = hone_ov_op(l->ir, t->window ? "window_mask" : "causal_mask", "Slice", "opset8",
-                       (const hone_ov_port[]){ m, hone_ov_i64(l->ir, (const int64_t[]){ 0 }, 1), l->total, one, hone_ov_i64(l->ir, (const int64_t[]){ 3 }, 1) }, 5, &s, NULL);
+                       HONE_OV_IN(m, HONE_OV_VECTOR(l, 0), l->total, one, HONE_OV_VECTOR(l, 3)), &s, NULL);
     } else {
         s.dims[2] = 1;
         m = scores_mask(l, padding, &s);
@@ -131,21 +131,20 @@ static hone_ov_port cached(hone_ov_lowering *l, const hone_graph_attn *t, const 
 {
     const char   *id = hone_arena_printf(l->a, "past_key_values.%u.%spresent.%u.%s", t->slot, what, t->slot, what);
     const char   *shape = hone_arena_printf(l->a, "?,%u,?,%u", t->kv_heads, t->head_dim);
-    hone_ov_shape s = hone_ov_dims(HONE_OV_F32, 4, (int64_t)HONE_OV_DYN, (int64_t)t->kv_heads, (int64_t)HONE_OV_DYN, (int64_t)t->head_dim);
-    hone_ov_shape four = hone_ov_dims(HONE_OV_I64, 1, (int64_t)4);
+    hone_ov_shape s = HONE_OV_SHAPE(HONE_OV_F32, HONE_OV_DYN, t->kv_heads, HONE_OV_DYN, t->head_dim);
+    hone_ov_shape four = HONE_OV_SHAPE(HONE_OV_I64, 4);
     if (!id || !shape) {
         if (l->code == HONE_OK) l->code = HONE_NOMEM(l->err, "a name");
         return now;
     }
-    hone_ov_port empty[] = { l->batch, hone_ov_i64(l->ir, (const int64_t[]){ t->kv_heads }, 1), hone_ov_i64(l->ir, (const int64_t[]){ 0 }, 1),
-                             hone_ov_i64(l->ir, (const int64_t[]){ t->head_dim }, 1) };
-    hone_ov_port none = hone_ov_op(l->ir, NULL, "Broadcast", "opset3",
-                                   (const hone_ov_port[]){ hone_ov_number(l, 0, 0), hone_ov_concat(l, NULL, empty, 4, 0, &four) }, 2, &s, "mode", "numpy", NULL);
-    hone_ov_port kept = hone_ov_op(l->ir, NULL, "ReadValue", "opset6", &none, 1, &s, "variable_id", id, "variable_type", "f32", "variable_shape", shape, NULL);
-    hone_ov_port past = hone_ov_op(l->ir, NULL, "Gather", "opset8", (const hone_ov_port[]){ kept, l->beam, hone_ov_scalar_i64(l->ir, 0) }, 3, &s, "batch_dims", "0", NULL);
-    hone_ov_port all = hone_ov_concat(l, NULL, (const hone_ov_port[]){ past, now }, 2, 2, &s);
-    const hone_ov_attr attrs[] = { { "variable_id", id }, { "variable_type", "f32" }, { "variable_shape", shape } };
-    (void)hone_ov_add(l->ir, &(hone_ov_layer){ .type = "Assign", .version = "opset6", .attrs = attrs, .n_attrs = HONE_COUNT(attrs), .in = &all, .n_in = 1, .out = &s, .n_out = 1 });
+    hone_ov_port heads = HONE_OV_VECTOR(l, t->kv_heads), size = HONE_OV_VECTOR(l, t->head_dim), axis = hone_ov_scalar_i64(l->ir, 0);
+    hone_ov_port empty = hone_ov_concat(l, NULL, HONE_OV_IN(l->batch, heads, HONE_OV_VECTOR(l, 0), size), 0, &four);
+    hone_ov_port none = hone_ov_op(l->ir, NULL, "Broadcast", "opset3", HONE_OV_IN(hone_ov_number(l, 0, 0), empty), &s, "mode", "numpy", NULL);
+    hone_ov_port kept = hone_ov_op(l->ir, NULL, "ReadValue", "opset6", HONE_OV_IN(none), &s, "variable_id", id, "variable_type", "f32",
+                                   "variable_shape", shape, NULL);
+    hone_ov_port past = hone_ov_op(l->ir, NULL, "Gather", "opset8", HONE_OV_IN(kept, l->beam, axis), &s, "batch_dims", "0", NULL);
+    hone_ov_port all = hone_ov_concat(l, NULL, HONE_OV_IN(past, now), 2, &s);
+    (void)hone_ov_op(l->ir, NULL, "Assign", "opset6", HONE_OV_IN(all), &s, "variable_id", id, "variable_type", "f32", "variable_shape", shape, NULL);
     return all;
 }
 
@@ -154,12 +153,12 @@ static hone_ov_port repeat_heads(hone_ov_lowering *l, const hone_graph_attn *t, 
 {
     int64_t times = t->heads / t->kv_heads, heads = t->heads, size = t->head_dim;
     if (times <= 1) return x;
-    hone_ov_shape five = hone_ov_dims(HONE_OV_F32, 5, (int64_t)HONE_OV_DYN, (int64_t)t->kv_heads, times, (int64_t)HONE_OV_DYN, size);
-    hone_ov_shape four = hone_ov_dims(HONE_OV_F32, 4, (int64_t)HONE_OV_DYN, heads, (int64_t)HONE_OV_DYN, size);
+    hone_ov_shape five = HONE_OV_SHAPE(HONE_OV_F32, HONE_OV_DYN, t->kv_heads, times, HONE_OV_DYN, size);
+    hone_ov_shape four = HONE_OV_SHAPE(HONE_OV_F32, HONE_OV_DYN, heads, HONE_OV_DYN, size);
     hone_ov_port  wide = hone_ov_op(l->ir, NULL, "Broadcast", "opset3",
-                                    (const hone_ov_port[]){ hone_ov_unsqueeze(l, x, 2), hone_ov_i64(l->ir, (const int64_t[]){ 1, 1, times, 1, 1 }, 5) }, 2, &five, "mode",
+                                    HONE_OV_IN(hone_ov_unsqueeze(l, x, 2), HONE_OV_VECTOR(l, 1, 1, times, 1, 1)), &five, "mode",
                                     "bidirectional", NULL);
-    return hone_ov_reshape(l, NULL, wide, hone_ov_i64(l->ir, (const int64_t[]){ 0, heads, -1, size }, 4), &four);
+    return hone_ov_reshape(l, NULL, wide, HONE_OV_VECTOR(l, 0, heads, -1, size), &four);
 }
 
 /* ---- attention ---- */
@@ -168,10 +167,11 @@ static hone_ov_port repeat_heads(hone_ov_lowering *l, const hone_graph_attn *t, 
 static hone_ov_port capped(hone_ov_lowering *l, const hone_node *n, hone_ov_port q, hone_ov_port k, hone_ov_port v, hone_ov_port mask)
 {
     const hone_graph_attn *t = &n->u.attn;
-    hone_ov_port           scores = hone_ov_binary(l, NULL, "Multiply", "opset1", hone_ov_matmul(l, NULL, q, k, true), hone_ov_number(l, t->scale, 4));
-    scores = hone_ov_binary(l, NULL, "Divide", "opset1", scores, hone_ov_number(l, t->softcap, 4));
-    scores = hone_ov_binary(l, NULL, "Multiply", "opset1", hone_ov_unary(l, NULL, "Tanh", "opset1", scores), hone_ov_number(l, t->softcap, 4));
-    scores = hone_ov_binary(l, NULL, "Add", "opset1", scores, mask);
+    hone_ov_port           scores = hone_ov_matmul(l, NULL, q, k, true);
+    scores = hone_ov_binary(l, NULL, "Multiply", scores, hone_ov_number(l, t->scale, 4));
+    scores = hone_ov_binary(l, NULL, "Divide", scores, hone_ov_number(l, t->softcap, 4));
+    scores = hone_ov_binary(l, NULL, "Multiply", hone_ov_unary(l, NULL, "Tanh", "opset1", scores), hone_ov_number(l, t->softcap, 4));
+    scores = hone_ov_binary(l, NULL, "Add", scores, mask);
     hone_ov_shape s = *hone_ov_shape_of(l->ir, scores);
     hone_ov_port  p = hone_ov_op(l->ir, NULL, "SoftMax", "opset8", &scores, 1, &s, "axis", "-1", NULL);
     return hone_ov_matmul(l, hone_ov_name(l, n, "sdpa"), p, v, false);
@@ -194,7 +194,7 @@ void hone_ov_lower_attention(hone_ov_lowering *l, uint32_t at)
         hone_ov_shape s = *hone_ov_shape_of(l->ir, q);
         s.names = NULL;
         y = hone_ov_op(l->ir, hone_ov_name(l, n, "sdpa"), "ScaledDotProductAttention", "opset13",
-                       (const hone_ov_port[]){ q, k, v, mask, hone_ov_number(l, t->scale, 0) }, 5, &s, "causal", "false", NULL);
+                       HONE_OV_IN(q, k, v, mask, hone_ov_number(l, t->scale, 0)), &s, "causal", "false", NULL);
     }
     l->values[at] = (hone_ov_value){ .turned = y, .has_turned = true, .heads = t->heads, .head_dim = t->head_dim };
 }

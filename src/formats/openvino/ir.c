@@ -16,9 +16,13 @@ typedef struct layer {
     hone_ov_shape *out;
     size_t         n_out;
     const uint8_t *bytes;        /* of a constant that is known */
-    uint64_t       offset, size; /* of a constant; offset of a weight counts from the first weight until hone_ov_finish */
+    uint64_t       offset, size; /* of a constant; offset is set by hone_ov_finish */
     bool           constant, later;
+    uint32_t       id;           /* number in the file, set by hone_ov_finish; UNSEEN: nothing needs it, it is left out */
 } layer;
+
+#define UNSEEN UINT32_MAX
+#define BEGUN  (UINT32_MAX - 1)
 
 typedef struct info {
     const char  *name, *value;
@@ -30,7 +34,9 @@ struct hone_ov_ir {
     const char *name;
     layer      *layers; /* [n] */
     size_t      n, cap;
-    uint64_t    known, later; /* bytes of constants */
+    uint64_t    later;  /* bytes of weights */
+    uint32_t   *order;  /* [n_order] the layers of the file */
+    size_t      n_order;
     info        root;
     hone_code   trouble;
     hone_err    err; /* of the first trouble */
@@ -98,14 +104,15 @@ uint32_t hone_ov_add(hone_ov_ir *ir, const hone_ov_layer *l)
         return 0;
     }
     uint32_t number = (uint32_t)(ir->n - 1);
-    n->name = l->name ? copy(ir, l->name) : hone_arena_printf(ir->a, "%s_%" PRIu32, l->type, number);
+    n->id = UNSEEN;
+    n->name = copy(ir, l->name);
     n->type = copy(ir, l->type);
     n->version = copy(ir, l->version);
     n->attrs = copy_attrs(ir, l->attrs, n->n_attrs = l->n_attrs);
     n->info = copy_attrs(ir, l->info, n->n_info = l->n_info);
     n->in = HONE_ARENA_NEW(ir->a, hone_ov_port, n->n_in = l->n_in);
     n->out = HONE_ARENA_NEW(ir->a, hone_ov_shape, n->n_out = l->n_out);
-    if (!n->name || !n->in || !n->out) {
+    if (!n->in || !n->out) {
         lost(ir);
         n->n_in = n->n_out = 0;
         return number;
@@ -205,11 +212,9 @@ hone_ov_port hone_ov_const(hone_ov_ir *ir, const char *name, const hone_ov_shape
     if (!c) lost(ir);
     else if (n) memcpy(c, bytes, n);
     if (shape->type != HONE_OV_STRING && (!bytes_of(shape, &size) || size != n) && ir->trouble == HONE_OK)
-        ir->trouble = HONE_FAIL(&ir->err, HONE_EBUG, "", "constant '%s' has %zu bytes, not those of its shape", l->name, n);
+        ir->trouble = HONE_FAIL(&ir->err, HONE_EBUG, "", "constant '%s' has %zu bytes, not those of its shape", name ? name : "", n);
     l->bytes = c;
     l->size = n;
-    l->offset = ir->known;
-    if (!hone_size_add(ir->known, n, &ir->known)) lost(ir);
     return (hone_ov_port){ (uint32_t)(ir->n - 1), 0 };
 }
 
@@ -238,10 +243,9 @@ hone_ov_port hone_ov_weight(hone_ov_ir *ir, const char *name, const hone_ov_shap
     layer *l = add_const(ir, name, shape);
     if (!l) return (hone_ov_port){ 0, 0 };
     l->later = true;
-    l->offset = ir->later;
     if ((!bytes_of(shape, &l->size) || !hone_size_add(ir->later, l->size, &ir->later) || !hone_size_align(ir->later, WEIGHT_ALIGN, &ir->later)) &&
         ir->trouble == HONE_OK)
-        ir->trouble = HONE_FAIL(&ir->err, HONE_EUNSUPPORTED, "", "the weights up to '%s' have more bytes than 64 bits can count", l->name);
+        ir->trouble = HONE_FAIL(&ir->err, HONE_EUNSUPPORTED, "", "the weights up to '%s' have more bytes than 64 bits can count", name ? name : "");
     return (hone_ov_port){ (uint32_t)(ir->n - 1), 0 };
 }
 
@@ -334,10 +338,9 @@ static void put_layer_info(hone_text *t, const layer *l)
     hone_text_add(t, "\t\t\t</rt_info>\n");
 }
 
-static void put_layer(hone_text *t, const hone_ov_ir *ir, size_t number)
+static void put_layer(hone_text *t, const hone_ov_ir *ir, const layer *l)
 {
-    const layer *l = &ir->layers[number];
-    hone_text_addf(t, "\t\t<layer id=\"%zu\"", number);
+    hone_text_addf(t, "\t\t<layer id=\"%" PRIu32 "\"", l->id);
     put_attr(t, "name", l->name);
     put_attr(t, "type", l->type);
     put_attr(t, "version", l->version);
@@ -360,12 +363,14 @@ static void put_layer(hone_text *t, const hone_ov_ir *ir, size_t number)
 static void put_edges(hone_text *t, const hone_ov_ir *ir)
 {
     hone_text_add(t, "\t<edges>\n");
-    for (size_t i = 0; i < ir->n; i++)
-        for (size_t k = 0; k < ir->layers[i].n_in; k++) {
-            hone_ov_port from = ir->layers[i].in[k];
-            hone_text_addf(t, "\t\t<edge from-layer=\"%" PRIu32 "\" from-port=\"%zu\" to-layer=\"%zu\" to-port=\"%zu\" />\n", from.layer,
-                           ir->layers[from.layer].n_in + from.output, i, k);
+    for (size_t i = 0; i < ir->n_order; i++) {
+        const layer *l = &ir->layers[ir->order[i]];
+        for (size_t k = 0; k < l->n_in; k++) {
+            const layer *from = &ir->layers[l->in[k].layer];
+            hone_text_addf(t, "\t\t<edge from-layer=\"%" PRIu32 "\" from-port=\"%zu\" to-layer=\"%" PRIu32 "\" to-port=\"%zu\" />\n", from->id,
+                           from->n_in + l->in[k].output, l->id, k);
         }
+    }
     hone_text_add(t, "\t</edges>\n");
 }
 
@@ -386,41 +391,94 @@ static void put_info(hone_text *t, const info *at, int depth)
     }
 }
 
+/* ---- the order of the file ---- */
+
+/* A layer behind all that it needs, in the order of its inputs. */
+static void visit(hone_ov_ir *ir, uint32_t root, hone_ov_port *stack)
+{
+    size_t depth = 0;
+    if (ir->layers[root].id != UNSEEN) return;
+    ir->layers[root].id = BEGUN;
+    stack[depth++] = (hone_ov_port){ root, 0 }; /* output: the input to look at next */
+    while (depth) {
+        hone_ov_port *top = &stack[depth - 1];
+        layer        *l = &ir->layers[top->layer];
+        if (top->output < l->n_in) {
+            uint32_t from = l->in[top->output++].layer;
+            if (ir->layers[from].id != UNSEEN) continue;
+            ir->layers[from].id = BEGUN;
+            stack[depth++] = (hone_ov_port){ from, 0 };
+            continue;
+        }
+        l->id = (uint32_t)ir->n_order;
+        ir->order[ir->n_order++] = top->layer;
+        depth--;
+    }
+}
+
+static bool is_type(const layer *l, const char *type) { return strcmp(l->type, type) == 0; }
+
+/* The order in which layers were added depends on the order in which the compiler evaluates arguments; this one does not: inputs, then what results and
+ * assignments need.  What nothing needs is left out. */
+static hone_code number(hone_ov_ir *ir, hone_err *err)
+{
+    hone_ov_port *stack = HONE_ARENA_NEW(ir->a, hone_ov_port, ir->n);
+    ir->order = HONE_ARENA_NEW(ir->a, uint32_t, ir->n);
+    if (!stack || !ir->order) return HONE_NOMEM(err, "the OpenVINO graph");
+    for (uint32_t i = 0; i < ir->n; i++)
+        if (is_type(&ir->layers[i], "Parameter")) visit(ir, i, stack);
+    for (uint32_t i = 0; i < ir->n; i++)
+        if (is_type(&ir->layers[i], "Result") || is_type(&ir->layers[i], "Assign")) visit(ir, i, stack);
+    return HONE_OK;
+}
+
 static int by_name(const void *a, const void *b)
 {
     const char *const *x = a, *const *y = b;
     return strcmp(*x, *y);
 }
 
-static hone_code check_names(hone_ov_ir *ir, hone_err *err)
+static hone_code name_all(hone_ov_ir *ir, hone_err *err)
 {
     const char **names = HONE_ARENA_NEW(ir->a, const char *, ir->n);
     if (!names) return HONE_NOMEM(err, "the OpenVINO graph");
-    for (size_t i = 0; i < ir->n; i++) names[i] = ir->layers[i].name;
-    qsort(names, ir->n, sizeof *names, by_name);
-    for (size_t i = 1; i < ir->n; i++)
+    for (size_t i = 0; i < ir->n_order; i++) {
+        layer *l = &ir->layers[ir->order[i]];
+        if (!l->name) l->name = hone_arena_printf(ir->a, "%s_%" PRIu32, l->type, l->id);
+        if (!l->name) return HONE_NOMEM(err, "the OpenVINO graph");
+        names[i] = l->name;
+    }
+    qsort(names, ir->n_order, sizeof *names, by_name);
+    for (size_t i = 1; i < ir->n_order; i++)
         if (strcmp(names[i - 1], names[i]) == 0) return HONE_FAIL(err, HONE_EBUG, "", "two layers are called '%s'", names[i]);
     return HONE_OK;
 }
 
+/* Known constants one after another, then weights, each at a multiple of WEIGHT_ALIGN.  Nothing wraps: the weights were counted as they came. */
 static hone_code place(hone_ov_ir *ir, hone_bytes *bin, uint64_t *total, hone_err *err)
 {
-    uint64_t base = ir->known;
-    if (ir->later && !hone_size_align(base, WEIGHT_ALIGN, &base)) return HONE_NOMEM(err, "constants");
-    uint8_t *b = hone_arena_alloc(ir->a, (size_t)base);
-    if (!b) return HONE_NOMEM(err, "constants");
-    *total = base;
-    for (size_t i = 0; i < ir->n; i++) {
-        layer *l = &ir->layers[i];
-        if (!l->constant) continue;
-        if (!l->later) {
-            if (l->size) memcpy(b + l->offset, l->bytes, (size_t)l->size);
-            continue;
-        }
-        l->offset += base;
-        if (l->offset + l->size > *total) *total = l->offset + l->size;
+    uint64_t known = 0, at;
+    for (size_t i = 0; i < ir->n_order; i++) {
+        layer *l = &ir->layers[ir->order[i]];
+        if (!l->constant || l->later) continue;
+        l->offset = known;
+        known += l->size;
     }
-    *bin = (hone_bytes){ b, (size_t)base };
+    at = ir->later ? known + (WEIGHT_ALIGN - known % WEIGHT_ALIGN) % WEIGHT_ALIGN : known;
+    if (!hone_size_add(at, ir->later, &(uint64_t){ 0 }))
+        return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "the weights have more bytes than 64 bits can count");
+    uint8_t *b = hone_arena_alloc(ir->a, (size_t)at);
+    if (!b) return HONE_NOMEM(err, "constants");
+    *bin = (hone_bytes){ b, (size_t)at };
+    *total = at;
+    for (size_t i = 0; i < ir->n_order; i++) {
+        layer *l = &ir->layers[ir->order[i]];
+        if (l->constant && !l->later && l->size) memcpy(b + l->offset, l->bytes, (size_t)l->size);
+        if (!l->later) continue;
+        l->offset = at;
+        *total = at + l->size;
+        at = *total + (WEIGHT_ALIGN - *total % WEIGHT_ALIGN) % WEIGHT_ALIGN;
+    }
     return HONE_OK;
 }
 
@@ -433,12 +491,13 @@ hone_code hone_ov_finish(hone_ov_ir *ir, hone_bytes *xml, hone_bytes *bin, uint6
         if (err) *err = ir->err;
         return ir->trouble;
     }
-    HONE_TRY(check_names(ir, err));
+    HONE_TRY(number(ir, err));
+    HONE_TRY(name_all(ir, err));
     HONE_TRY(place(ir, &front, &total, err));
     hone_text_add(&t, "<?xml version=\"1.0\"?>\n<net");
     put_attr(&t, "name", ir->name);
     hone_text_add(&t, " version=\"11\">\n\t<layers>\n");
-    for (size_t i = 0; i < ir->n; i++) put_layer(&t, ir, i);
+    for (size_t i = 0; i < ir->n_order; i++) put_layer(&t, ir, &ir->layers[ir->order[i]]);
     hone_text_add(&t, "\t</layers>\n");
     put_edges(&t, ir);
     hone_text_add(&t, "\t<rt_info>\n");

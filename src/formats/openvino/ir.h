@@ -47,7 +47,7 @@ typedef struct hone_ov_port { uint32_t layer, output; } hone_ov_port; /* an outp
 typedef struct hone_ov_attr { const char *key, *value; } hone_ov_attr;
 
 typedef struct hone_ov_layer { /* what hone_ov_add copies */
-    const char          *name;    /* unique; NULL: "<type>_<number>" */
+    const char          *name;    /* unique; NULL: "<type>_<number in the file>" */
     const char          *type;    /* "MatMul" */
     const char          *version; /* "opset1", or "extension" */
     const hone_ov_attr  *attrs; size_t n_attrs;
@@ -86,7 +86,8 @@ hone_ov_port hone_ov_weight(hone_ov_ir *ir, const char *name, const hone_ov_shap
 /* Information of the whole model: path "nncf/weight_compression/mode" nests elements; the last one gets value="...".  In order of first mention. */
 void hone_ov_info(hone_ov_ir *ir, const char *path, const char *value);
 
-/* Lays the .bin out and writes the XML (both in the arena).  bin: the constants known now, what the file begins with; bin_total: bytes of the
+/* Numbers the layers, lays the .bin out and writes the XML (both in the arena).  The file has the parameters as they came, then what results and
+ * assignments need, inputs first: the same bytes in whatever order a compiler evaluates arguments.  What nothing needs is left out.  bin: the constants known now, what the file begins with; bin_total: bytes of the
  * whole file with those that follow (= bin.len when there are none).  To be called once, last.
  * Errors: HONE_ERESOURCE when memory ran out at any time before, HONE_EUNSUPPORTED when the weights do not fit 64 bits, HONE_EBUG when a
  * name was given twice, a layer was given a port that is not there yet or a constant had another size than its shape. */

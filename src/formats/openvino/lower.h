@@ -32,11 +32,14 @@ typedef struct hone_ov_lowering {
 
 /* A name under a node's: "layers.3.attn.q/matmul"; never NULL (the IR reports memory that is gone). */
 const char *hone_ov_name(hone_ov_lowering *l, const hone_node *n, const char *what);
-hone_ov_shape hone_ov_dims(hone_ov_type t, uint32_t n, ...); /* n of int64_t */
+/* Arguments that are arrays: a shape by its dimensions, what goes into a layer and how many, a vector of i64. */
+#define HONE_OV_SHAPE(t, ...)  ((hone_ov_shape){ .type = (t), .n_dims = sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t), .dims = { __VA_ARGS__ } })
+#define HONE_OV_IN(...)        (const hone_ov_port[]){ __VA_ARGS__ }, sizeof((const hone_ov_port[]){ __VA_ARGS__ }) / sizeof(hone_ov_port)
+#define HONE_OV_VECTOR(l, ...) hone_ov_i64((l)->ir, (const int64_t[]){ __VA_ARGS__ }, sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))
 
 /* Elementary operations in f32 unless said otherwise; name NULL: numbered. */
 hone_ov_port hone_ov_unary(hone_ov_lowering *l, const char *name, const char *type, const char *version, hone_ov_port x);
-hone_ov_port hone_ov_binary(hone_ov_lowering *l, const char *name, const char *type, const char *version, hone_ov_port x, hone_ov_port y);
+hone_ov_port hone_ov_binary(hone_ov_lowering *l, const char *name, const char *type, hone_ov_port x, hone_ov_port y);
 hone_ov_port hone_ov_convert(hone_ov_lowering *l, const char *name, hone_ov_port x, hone_ov_type to);
 hone_ov_port hone_ov_reshape(hone_ov_lowering *l, const char *name, hone_ov_port x, hone_ov_port target, const hone_ov_shape *out); /* special_zero */
 hone_ov_port hone_ov_transpose(hone_ov_lowering *l, const char *name, hone_ov_port x, const int64_t *order);

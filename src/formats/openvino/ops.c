@@ -1,23 +1,11 @@
 /* ops.c - OpenVINO's elementary operations with the shapes of what they give. */
 #include "formats/openvino/lower.h"
-#include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 const char *hone_ov_name(hone_ov_lowering *l, const hone_node *n, const char *what)
 {
     char *s = hone_arena_printf(l->a, "%s/%s", n->name, what);
     if (!s && l->code == HONE_OK) l->code = HONE_NOMEM(l->err, "a name");
-    return s;
-}
-
-hone_ov_shape hone_ov_dims(hone_ov_type t, uint32_t n, ...)
-{
-    hone_ov_shape s = { .type = t, .n_dims = n };
-    va_list       ap;
-    va_start(ap, n);
-    for (uint32_t d = 0; d < n; d++) s.dims[d] = va_arg(ap, int64_t);
-    va_end(ap);
     return s;
 }
 
@@ -46,13 +34,14 @@ hone_ov_port hone_ov_unary(hone_ov_lowering *l, const char *name, const char *ty
     return hone_ov_op(l->ir, name, type, version, &x, 1, &out, NULL);
 }
 
-hone_ov_port hone_ov_binary(hone_ov_lowering *l, const char *name, const char *type, const char *version, hone_ov_port x, hone_ov_port y)
+hone_ov_port hone_ov_binary(hone_ov_lowering *l, const char *name, const char *type, hone_ov_port x, hone_ov_port y)
 {
     static const char *const compares[] = { "LessEqual", "Greater" };
+    const char              *version = strcmp(type, "BitwiseAnd") == 0 ? "opset13" : "opset1";
     hone_ov_shape            out = broadcast(hone_ov_shape_of(l->ir, x), hone_ov_shape_of(l->ir, y));
     for (size_t i = 0; i < HONE_COUNT(compares); i++)
         if (strcmp(type, compares[i]) == 0) out.type = HONE_OV_BOOL;
-    return hone_ov_op(l->ir, name, type, version, (const hone_ov_port[]){ x, y }, 2, &out, "auto_broadcast", "numpy", NULL);
+    return hone_ov_op(l->ir, name, type, version, HONE_OV_IN(x, y), &out, "auto_broadcast", "numpy", NULL);
 }
 
 hone_ov_port hone_ov_convert(hone_ov_lowering *l, const char *name, hone_ov_port x, hone_ov_type to)
@@ -64,14 +53,14 @@ hone_ov_port hone_ov_convert(hone_ov_lowering *l, const char *name, hone_ov_port
 
 hone_ov_port hone_ov_reshape(hone_ov_lowering *l, const char *name, hone_ov_port x, hone_ov_port target, const hone_ov_shape *out)
 {
-    return hone_ov_op(l->ir, name, "Reshape", "opset1", (const hone_ov_port[]){ x, target }, 2, out, "special_zero", "true", NULL);
+    return hone_ov_op(l->ir, name, "Reshape", "opset1", HONE_OV_IN(x, target), out, "special_zero", "true", NULL);
 }
 
 hone_ov_port hone_ov_transpose(hone_ov_lowering *l, const char *name, hone_ov_port x, const int64_t *order)
 {
     hone_ov_shape in = shape_of(l, x), out = in;
     for (uint32_t d = 0; d < in.n_dims; d++) out.dims[d] = in.dims[order[d]];
-    return hone_ov_op(l->ir, name, "Transpose", "opset1", (const hone_ov_port[]){ x, hone_ov_i64(l->ir, order, in.n_dims) }, 2, &out, NULL);
+    return hone_ov_op(l->ir, name, "Transpose", "opset1", HONE_OV_IN(x, hone_ov_i64(l->ir, order, in.n_dims)), &out, NULL);
 }
 
 hone_ov_port hone_ov_concat(hone_ov_lowering *l, const char *name, const hone_ov_port *in, size_t n, int axis, const hone_ov_shape *out)
@@ -86,7 +75,7 @@ hone_ov_port hone_ov_unsqueeze(hone_ov_lowering *l, hone_ov_port x, int64_t axis
     hone_ov_shape in = shape_of(l, x), out = { .type = in.type, .n_dims = in.n_dims + 1 };
     uint32_t      at = axis < 0 ? in.n_dims : (uint32_t)axis;
     for (uint32_t d = 0; d < out.n_dims; d++) out.dims[d] = d == at ? 1 : in.dims[d < at ? d : d - 1];
-    return hone_ov_op(l->ir, NULL, "Unsqueeze", "opset1", (const hone_ov_port[]){ x, hone_ov_scalar_i64(l->ir, axis) }, 2, &out, NULL);
+    return hone_ov_op(l->ir, NULL, "Unsqueeze", "opset1", HONE_OV_IN(x, hone_ov_scalar_i64(l->ir, axis)), &out, NULL);
 }
 
 hone_ov_port hone_ov_reduce(hone_ov_lowering *l, const char *type, hone_ov_port x, int64_t axis, bool keep)
@@ -96,7 +85,7 @@ hone_ov_port hone_ov_reduce(hone_ov_lowering *l, const char *type, hone_ov_port 
     for (uint32_t d = 0; d < in.n_dims; d++)
         if (d != at) out.dims[out.n_dims++] = in.dims[d];
         else if (keep) out.dims[out.n_dims++] = 1;
-    return hone_ov_op(l->ir, NULL, type, "opset1", (const hone_ov_port[]){ x, hone_ov_i64(l->ir, &axis, 1) }, 2, &out, "keep_dims",
+    return hone_ov_op(l->ir, NULL, type, "opset1", HONE_OV_IN(x, hone_ov_i64(l->ir, &axis, 1)), &out, "keep_dims",
                       keep ? "true" : "false", NULL);
 }
 
@@ -106,19 +95,17 @@ hone_ov_port hone_ov_matmul(hone_ov_lowering *l, const char *name, hone_ov_port 
     if (b.n_dims > a.n_dims) out = b;
     out.dims[out.n_dims - 2] = a.dims[a.n_dims - 2];
     out.dims[out.n_dims - 1] = b.dims[b.n_dims - (transpose_y ? 2 : 1)];
-    return hone_ov_op(l->ir, name, "MatMul", "opset1", (const hone_ov_port[]){ x, y }, 2, &out, "transpose_a", "false", "transpose_b",
+    return hone_ov_op(l->ir, name, "MatMul", "opset1", HONE_OV_IN(x, y), &out, "transpose_a", "false", "transpose_b",
                       transpose_y ? "true" : "false", NULL);
 }
 
 hone_ov_port hone_ov_slice_last(hone_ov_lowering *l, const char *name, hone_ov_port x, int64_t first, int64_t end)
 {
     hone_ov_shape out = shape_of(l, x);
-    int64_t       one = 1, axis = out.n_dims - 1;
+    int64_t       axis = (int64_t)out.n_dims - 1;
     out.dims[axis] = end - first;
     return hone_ov_op(l->ir, name, "Slice", "opset8",
-                      (const hone_ov_port[]){ x, hone_ov_i64(l->ir, &first, 1), hone_ov_i64(l->ir, &end, 1), hone_ov_i64(l->ir, &one, 1),
-                                              hone_ov_i64(l->ir, &axis, 1) },
-                      5, &out, NULL);
+                      HONE_OV_IN(x, HONE_OV_VECTOR(l, first), HONE_OV_VECTOR(l, end), HONE_OV_VECTOR(l, 1), HONE_OV_VECTOR(l, axis)), &out, NULL);
 }
 
 hone_ov_port hone_ov_number(hone_ov_lowering *l, double v, uint32_t n_dims)
@@ -148,7 +135,7 @@ hone_ov_port hone_ov_flat(hone_ov_lowering *l, uint32_t node)
         v->has_split = true;
     }
     int64_t       width = (int64_t)v->heads * v->head_dim, target[] = { 0, 0, width };
-    hone_ov_shape out = hone_ov_dims(HONE_OV_F32, 3, (int64_t)HONE_OV_DYN, (int64_t)HONE_OV_DYN, width);
+    hone_ov_shape out = HONE_OV_SHAPE(HONE_OV_F32, HONE_OV_DYN, HONE_OV_DYN, width);
     v->flat = hone_ov_reshape(l, NULL, v->split, hone_ov_i64(l->ir, target, HONE_COUNT(target)), &out);
     v->has_flat = true;
     return v->flat;
@@ -159,7 +146,7 @@ hone_ov_port hone_ov_heads(hone_ov_lowering *l, uint32_t node, uint32_t heads, u
     hone_ov_value *v = &l->values[node];
     if (v->has_split && v->head_dim == head_dim) return v->split;
     int64_t       target[] = { 0, 0, heads, head_dim };
-    hone_ov_shape out = hone_ov_dims(HONE_OV_F32, 4, (int64_t)HONE_OV_DYN, (int64_t)HONE_OV_DYN, (int64_t)heads, (int64_t)head_dim);
+    hone_ov_shape out = HONE_OV_SHAPE(HONE_OV_F32, HONE_OV_DYN, HONE_OV_DYN, heads, head_dim);
     hone_ov_port  flat = hone_ov_flat(l, node);
     v->split = hone_ov_reshape(l, NULL, flat, hone_ov_i64(l->ir, target, HONE_COUNT(target)), &out);
     v->heads = heads;

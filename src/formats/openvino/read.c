@@ -75,7 +75,8 @@ static void begin_layer(reader *r, const char **attrs)
 static void add_const(reader *r, const char **attrs)
 {
     uint64_t offset, size;
-    if (!attr(attrs, "element_type") || !number(attr(attrs, "offset"), &offset) || !number(attr(attrs, "size"), &size) || !hone_size_add(offset, size, &(uint64_t){ 0 })) {
+    if (!attr(attrs, "element_type") || !number(attr(attrs, "offset"), &offset) || !number(attr(attrs, "size"), &size) ||
+        !hone_size_add(offset, size, &(uint64_t){ 0 })) {
         fail(r, "a constant without element_type, offset and size");
         return;
     }

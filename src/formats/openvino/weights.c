@@ -3,7 +3,7 @@
  *   f16:   Const f16 -> Convert f32, marked as decompression: the plug-in keeps it narrow
  *   codes: Const u8|u4 -> Convert f16 -> Subtract(Const zero -> Convert f16) -> Multiply(Const f16 scale) [-> Reshape] -> Convert f32
  *          i8|i4: without the Subtract.  Groups: [rows, groups, group] against [rows, groups, 1], reshaped back.
- * Source: NNCF nncf/quantization/algorithms/weight_compression/openvino_backend.py (transform_model), and the models that optimum-cli exports with it. */
+ * Source: NNCF nncf/quantization/algorithms/weight_compression/openvino_backend.py (transform_model), and exports of optimum-cli. */
 #include "formats/openvino/lower.h"
 
 static size_t slot_of(const hone_ov_lowering *l, const hone_weight *w, bool plus_one)
@@ -26,8 +26,9 @@ static hone_ov_port decompress(hone_ov_lowering *l, const char *name, hone_ov_po
     const hone_ov_attr to = { "destination_type", "f32" }, mark = { "decompression", NULL };
     s.type = HONE_OV_F32;
     s.names = NULL;
-    return (hone_ov_port){ hone_ov_add(l->ir, &(hone_ov_layer){ .name = name, .type = "Convert", .version = "opset1", .attrs = &to, .n_attrs = 1, .in = &x, .n_in = 1,
-                                                                .out = &s, .n_out = 1, .info = &mark, .n_info = 1 }), 0 };
+    const hone_ov_layer convert = { .name = name, .type = "Convert", .version = "opset1", .attrs = &to, .n_attrs = 1, .in = &x, .n_in = 1,
+                                    .out = &s, .n_out = 1, .info = &mark, .n_info = 1 };
+    return (hone_ov_port){ hone_ov_add(l->ir, &convert), 0 };
 }
 
 static hone_ov_port plain(hone_ov_lowering *l, size_t at, uint32_t n_dims)
@@ -67,13 +68,13 @@ static hone_ov_port compressed(hone_ov_lowering *l, size_t at)
         zeros.type = type;
         l->streams[at][HONE_STREAM_ZEROS] = hone_ov_weight(l->ir, suffixed(l, slot->name, "zero_point"), &zeros);
         hone_ov_port z = hone_ov_convert(l, suffixed(l, slot->name, "zero_point/f16"), l->streams[at][HONE_STREAM_ZEROS], HONE_OV_F16);
-        x = hone_ov_binary(l, suffixed(l, slot->name, "zero_point/subtract"), "Subtract", "opset1", x, z);
+        x = hone_ov_binary(l, suffixed(l, slot->name, "zero_point/subtract"), "Subtract", x, z);
     }
     l->streams[at][HONE_STREAM_SCALES] = hone_ov_weight(l->ir, suffixed(l, slot->name, "scale"), &scales);
-    x = hone_ov_binary(l, suffixed(l, slot->name, "fq_weights_1"), "Multiply", "opset1", x, l->streams[at][HONE_STREAM_SCALES]);
+    x = hone_ov_binary(l, suffixed(l, slot->name, "fq_weights_1"), "Multiply", x, l->streams[at][HONE_STREAM_SCALES]);
     if (q->group)
-        x = hone_ov_op(l->ir, suffixed(l, slot->name, "fq_weights_1/reshape"), "Reshape", "opset1", (const hone_ov_port[]){ x, hone_ov_i64(l->ir, shape, w->n_dims) }, 2, &whole,
-                       "special_zero", "false", NULL);
+        x = hone_ov_op(l->ir, suffixed(l, slot->name, "fq_weights_1/reshape"), "Reshape", "opset1",
+                       HONE_OV_IN(x, hone_ov_i64(l->ir, shape, w->n_dims)), &whole, "special_zero", "false", NULL);
     slot->n_streams = hone_grouped_streams(q);
     return hone_ov_convert(l, suffixed(l, slot->name, "fq_weights_1/convert"), x, HONE_OV_F32);
 }

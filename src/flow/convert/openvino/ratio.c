@@ -32,7 +32,8 @@ static hone_code weight_error(const hone_model *m, const hone_weight *w, const h
 {
     uint64_t rows = hone_weight_rows(w), cols = hone_weight_cols(w), step = cols && cols < TILE_ELEMS ? TILE_ELEMS / cols : 1;
     if (step > rows) step = rows ? rows : 1;
-    desk      d = { .x = malloc(step * cols * sizeof(float)), .y = malloc(step * cols * sizeof(float)), .raw = malloc(hone_weight_scratch(w, step) + 1) };
+    size_t    floats = step * cols * sizeof(float);
+    desk      d = { .x = malloc(floats), .y = malloc(floats), .raw = malloc(hone_weight_scratch(w, step) + 1) };
     hone_code code = HONE_OK;
     *out = 0;
     for (uint32_t s = 0; s < HONE_STREAMS; s++) d.codes[s] = malloc(hone_grouped_bytes(q, s, step, cols) + 1);
@@ -57,7 +58,8 @@ static int by_score(const void *a, const void *b)
     return x->at < y->at ? -1 : x->at > y->at;
 }
 
-hone_code hone_ov_apply_ratio(const hone_model *m, hone_ov_slot *slots, size_t n, double ratio, const hone_grouped *backup, hone_arena *a, hone_err *err)
+hone_code hone_ov_apply_ratio(const hone_model *m, hone_ov_slot *slots, size_t n, double ratio, const hone_grouped *backup, hone_arena *a,
+                              hone_err *err)
 {
     scored      *list = HONE_ARENA_NEW(a, scored, n + 1);
     size_t       count = 0;

@@ -58,6 +58,10 @@ static void weights_stand_aligned_behind_what_is_known(void **state)
     size_t              n;
     (void)state;
     hone_ov_port w = hone_ov_weight(ir, "w", &u4), k = hone_ov_scalar_i64(ir, 7), s = hone_ov_weight(ir, "s", &f16);
+    (void)hone_ov_scalar_i64(ir, 8); /* needed by nothing: left out */
+    (void)hone_ov_result(ir, "r", k);
+    (void)hone_ov_result(ir, "q", w);
+    (void)hone_ov_result(ir, "p", s);
     assert_int_equal(finish(ir, &m, &err), HONE_OK);
     assert_int_equal(hone_ov_const_offset(ir, k), 0);
     assert_int_equal(hone_ov_const_offset(ir, w), 64);
