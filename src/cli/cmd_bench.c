@@ -125,9 +125,7 @@ static void print(hone_cli *c, const json_t *doc)
         { "decode_tok_s", "decode", "tok/s", 1, 1, true },
         { "latency_ms.p50", "p50", "ms/tok", 1, 2, false },
         { "latency_ms.p95", "p95", "ms/tok", 1, 2, false },
-        { "latency_ms.p99", "p99", "ms/tok", 1, 2, false },
         { "cv", "cv", "%", 100, 1, false },
-        { "cpu_utilization", "CPU", "%", 100, 0, false },
         { "peak_rss_bytes", "RSS", "MB", 1e-6, 0, false },
     };
     const json_t *results = json_object_get(doc, "results");
@@ -157,7 +155,7 @@ static void print(hone_cli *c, const json_t *doc)
                    hone_doc_num(how, "rounds", 0), hone_doc_num(how, "prompt", 0), hone_doc_num(how, "gen", 0), threads, threads == 1 ? "" : "s",
                    hone_doc_num(how, "context", 0));
     hone_say_wrapped(c, 2, line);
-    hone_measured_reasons(c, results, "ttft_ms.p95 ttft_ms.p99");
+    hone_measured_reasons(c, results, "ttft_ms.p95 ttft_ms.p99 latency_ms.p99");
     hone_scored_failures(c, results);
     hone_scored_devices(c, results);
     if (several) hone_scored_winners(c, json_object_get(doc, "winners"));

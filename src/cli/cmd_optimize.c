@@ -125,7 +125,7 @@ static void print_candidates(hone_cli *c, const json_t *doc)
     }
     hone_say_head(c, "Candidates  (1 thread, interleaved rounds, KV cache of %.0f tokens)", hone_doc_num(json_object_get(doc, "settings"), "context", 0));
     hone_table_print(c, t);
-    hone_say(c, HONE_DIM, "  > chosen   * on the Pareto front   = baseline (of its runtime)   x out     RAM: %s\n"
+    hone_say(c, HONE_DIM, "  > chosen   * on the Pareto front   = baseline   x out   RAM: %s\n"
                           "  gates on accuracy, speed, memory, variation: + pass   - fail   ? not known\n",
              strcmp(hone_doc_str(doc, "memory_basis", ""), "peak_rss") == 0 ? "peak of the process" : "weights + KV cache + buffers");
     json_array_foreach(json_object_get(doc, "candidates"), i, o) {

@@ -385,9 +385,10 @@ static json_t *balanced_winner(player *p, size_t n, double speed, double accurac
     return winner(w, w->score, "score", clear, why);
 }
 
-/* As good everywhere and better somewhere, in speed, memory and closeness (or tasks). */
+/* As good everywhere and better somewhere, in speed, memory and closeness (or tasks).  What was not measured dominates nothing. */
 static bool dominates(const player *a, const player *b)
 {
+    if (isnan(a->speed) || isnan(a->memory)) return false;
     double x = !isnan(a->kld) && !isnan(b->kld) ? b->kld - a->kld : !isnan(a->accuracy) && !isnan(b->accuracy) ? a->accuracy - b->accuracy : 0;
     if (a->speed < b->speed || a->memory > b->memory || x < 0) return false;
     return a->speed > b->speed || a->memory < b->memory || x > 0;
@@ -429,6 +430,25 @@ static bool failed_entry(json_t *o, const json_t *row)
            hone_json_put(o, "failure_code", json_string(str(f, "code")));
 }
 
+/* What a verb's entry looks like when nothing was measured: every figure with the reason. */
+static json_t *blank(const char *part, const json_t *row)
+{
+    const char *why = str(json_object_get(row, "failure"), "cause");
+    if (strcmp(part, "bench") == 0) {
+        hone_bench_result r = { .failed = true };
+        hone_metric      *all[] = { &r.load_ms, &r.ttft_p50, &r.ttft_p95, &r.ttft_p99, &r.latency_p50, &r.latency_p95, &r.latency_p99, &r.prefill_tok_s,
+                                    &r.decode_tok_s, &r.cv, &r.peak_rss_bytes, &r.cpu_utilization, &r.energy_j_per_token };
+        for (size_t i = 0; i < HONE_COUNT(all); i++) *all[i] = hone_metric_none(why);
+        return hone_bench_json(&r);
+    }
+    if (strcmp(part, "eval") == 0) {
+        hone_eval_result r = { .reference_kind = "none" };
+        r.perplexity = r.kld_mean = r.kld_p99 = r.top1 = r.accuracy = hone_metric_none(why);
+        return hone_eval_json(&r);
+    }
+    return json_object();
+}
+
 json_t *hone_scorecard_results(const hone_scorecard *s, const char *part)
 {
     static const char *const parts[] = { "check", "eval", "bench", "layers", "layers_missing", "score", "pareto" };
@@ -439,9 +459,9 @@ json_t *hone_scorecard_results(const hone_scorecard *s, const char *part)
     bool    good = list != NULL;
     json_array_foreach(s->rows, i, row) {
         const json_t *own = json_object_get(row, part);
-        json_t       *o = own ? json_copy((json_t *)(uintptr_t)own) : json_object();
+        json_t       *o = own ? json_copy((json_t *)(uintptr_t)own) : failed(row) ? blank(part, row) : json_object();
         for (size_t k = 0; good && k < HONE_COUNT(about); k++)
-            if (json_object_get(row, about[k]) && !json_object_get(o, about[k])) good = json_object_set(o, about[k], json_object_get(row, about[k])) == 0;
+            if (json_object_get(row, about[k]) && (!json_object_get(o, about[k]) || json_is_null(json_object_get(o, about[k])))) good = json_object_set(o, about[k], json_object_get(row, about[k])) == 0;
         for (size_t k = 0; good && k < HONE_COUNT(parts); k++)
             if (strcmp(parts[k], part) != 0 && json_object_get(row, parts[k])) good = json_object_set(o, parts[k], json_object_get(row, parts[k])) == 0;
         good = good && o && failed_entry(o, row);
@@ -457,7 +477,7 @@ hone_code hone_scorecard_write(const hone_ctx *ctx, const hone_scorecard *s, con
     json_t   *machine = NULL, *about = NULL;
     hone_text page = { 0 };
     hone_code code = hone_probe_facts(ctx, NULL, NULL, 0, &machine, err);
-    if (code == HONE_OK && !(about = json_pack("{s:s,s:s,s:s,s:O}", "verb", verb, "command", command, "hone", HONE_VERSION, "machine", machine))) code = HONE_NOMEM(err, "the page");
+    if (code == HONE_OK && (!(about = json_pack("{s:s,s:s,s:O}", "verb", verb, "hone", HONE_VERSION, "machine", machine)) || !hone_metric_put_text(about, "command", command))) code = HONE_NOMEM(err, "the page");
     if (code == HONE_OK) code = hone_scorecard_html(s, about, &page, err);
     if (code == HONE_OK) code = hone_out_put(path, page.ptr, page.len, err);
     hone_text_release(&page);

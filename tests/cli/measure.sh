@@ -40,8 +40,10 @@ for line in open(sys.argv[1], encoding='utf-8'):
 json same check 0 "$tmp/tale-8m-f32.gguf" --against "$model"
 holds same "d['ok'] and d['verdict'] == 'pass' and d['tokenizer']['cases'] == 264 and d['tokenizer']['mismatches'] == 0"
 holds same "d['logits']['kld_mean'] < 1e-5 and d['logits']['reference'] == 'file' and d['logits']['top1_wrong'] == 0"
-json limited check 0 "$tmp/mistral-f32.gguf" --against "$tiny/mistral"
-holds limited "d['logits']['positions_skipped'] == 32 and 'sliding window' in d['logits']['skipped_why'] and d['tokenizer']['excused'] == 60"
+json limited check 0 "$tmp/mistral-f32.gguf" --against "$tiny/mistral" --context 8
+holds limited "d['logits']['positions_skipped'] == 32 and d['logits']['skipped_why'] and d['tokenizer']['excused'] == 60"
+json beyond check 1 "$tmp/mistral-f32.gguf" --against "$tiny/mistral"
+holds beyond "d['beyond']['differs'] and d['beyond']['positions'] == 32 and d['beyond']['up_to'] == 8 and 'sliding window' in d['why']"
 json encoder check 0 "$tmp/bert-f32.gguf" --against "$tiny/bert"
 holds encoder "d['logits']['cosine'] > 0.999999 and d['logits']['states']['kld_mean']['reason'] == 'an encoder has no logits'"
 json other check 1 "$tmp/tale-8m-f32.gguf" --against "$model" --cases "$tiny/llama/tokenizer_cases.json"
@@ -55,7 +57,7 @@ json junk check 3 "$tmp/junk.gguf" --against "$model"
 holds junk "'junk.gguf' in d['error']['cause'] and 'results' not in d"
 table check "$tmp/tale-8m-f32.gguf" --against "$model"
 grep -q "same model" "$tmp/table" || fail "check does not say 'same model'"
-table check "$tmp/mistral-f32.gguf" --against "$tiny/mistral"
+table check "$tmp/mistral-f32.gguf" --against "$tiny/mistral" --context 8
 grep -q "known limits of llama.cpp" "$tmp/table" || fail "check does not name the runtime's limits"
 
 few="--max-tokens 1022 --max-items 4"
