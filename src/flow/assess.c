@@ -6,6 +6,7 @@
 #include "flow/probe.h"
 #include "hw/hw.h"
 #include "hw/target.h"
+#include "ir/graph.h"
 #include "passes/gguf_layout.h"
 #include "passes/limits.h"
 #include "passes/mix.h"
@@ -19,12 +20,16 @@ static const struct { const char *format, *encoding; } others[] = {
     { "onnx", "int8" }, { "onnx", "int4" }, { "openvino", "int8" }, { "openvino", "int4" }, { "mlx", "int8" }, { "mlx", "int4" },
 };
 
-/* Whether hone can write this model in this format; err says why not. */
+/* Whether hone can write this model in this format; err says why not.  ONNX and OpenVINO have operators for every graph there is. */
 static hone_code can_write(const char *format, const hone_model *m, hone_err *err)
 {
+    hone_arena a = { 0 };
+    hone_graph g;
     if (strcmp(format, "gguf") == 0) return hone_gguf_can(&m->facts, err);
     if (strcmp(format, "mlx") == 0) return hone_mlx_can(&m->facts, err);
-    return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "hone cannot write %s yet", format);
+    hone_code code = hone_graph_build(m, &a, &g, err);
+    hone_arena_release(&a);
+    return code;
 }
 
 static const char *tok_name(hone_tok_kind k)
@@ -211,7 +216,7 @@ static void because_of_fit(reasons *r, const hone_decision *d, const hone_err *w
     char a[32], b[32];
     if (why->cause[0]) because(r, "%s: what it can do now is GGUF for llama.cpp", why->cause);
     else if (strcmp(d->format, "gguf") != 0)
-        because(r, "hone convert --to %s writes it; what hone can measure now is GGUF in llama.cpp", d->format);
+        because(r, "hone convert --to %s writes it; the sizes below are those of GGUF in llama.cpp", d->format);
     if (strcmp(f->mix->name, d->gguf_quantization) == 0) {
         if (d->gguf_because != d->quantization_because) because(r, "%s", d->gguf_because); /* else it was said above */
     } else if (!wish) because(r, "%s is not possible for this model", d->gguf_quantization);

@@ -32,7 +32,7 @@ for t in ios apple-m-series intel-core intel-npu nvidia-gpu edge-tpu embedded-ar
     [ "$(field 'sum(r["taken"] for r in d["decision"]["tree"])')" = 1 ] || fail "$t: not one rule taken"
 done
 "$HONE" assess "$model" --target intel-npu --explain >"$tmp/text" || fail "for people exits $?"
-for words in "What fits" "Recommendation" "Decision tree" "Apple only" "Intel CPU/GPU" "hone cannot write openvino yet" "est. tok/s"; do
+for words in "What fits" "Recommendation" "Decision tree" "Apple only" "Intel CPU/GPU" "hone convert --to openvino writes it" "est. tok/s"; do
     grep -q "$words" "$tmp/text" || fail "the text lacks '$words'"
 done
 awk 'length($0) > 120 { print "too wide: " $0; exit 1 }' "$tmp/text" || failed=1
