@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""ov_folders.py HONE [--only FAMILY,...] MODELS...: OpenVINO and openvino-genai judge the folders that `hone convert --to openvino` writes.
+"""ov_folders.py HONE [--only FAMILY,... | --variants] MODELS...: OpenVINO and openvino-genai judge the folders that `hone convert --to openvino` writes.
 Run by `make judges-all` over all families and by tests/cli/judge_openvino.sh over a few, in the environment "ovgenai" of tools/judge.
 
 For every checkpoint folder in MODELS:
@@ -14,6 +14,7 @@ For every checkpoint folder in MODELS:
   paged     the model becomes one of paged attention, with the windows of config.json; where it cannot, data/limits.json says so;
   BERT      last_hidden_state is the reference's, its embeddings too when pooled as rt_info says, and openvino_genai.TextEmbeddingPipeline embeds a text
             as the model does its ids.
+With --variants every folder of tests/golden/variants gives its reference logits too, unless hone refuses it (exit 4).
 Exit 0 when all holds."""
 
 import json
@@ -253,15 +254,40 @@ def one_model(program, source, tmp):
     print(f"{name}: KLD f32 {kld['f32']:.1e}, f16 {kld['f16']:.1e}; {paged}; continues as the reference", flush=True)
 
 
+def variant(program, folder, tmp):
+    """Another config.json over the same weights, or weights of its own: the reference logits too, unless hone refuses it or tells of a limit."""
+    about, to = json.loads((folder / "variant.json").read_text()), tmp / folder.name
+    base, own = ROOT / about["base"], ("config.json",) + (("model.safetensors",) if about["own_weights"] else ())
+    to.mkdir()
+    for f in [f for f in base.iterdir() if f.is_file() and f.name not in own] + [f for f in folder.iterdir() if f.name in own]:
+        (to / f.name).symlink_to(f.resolve())
+    (to / "config.json").unlink(missing_ok=True)
+    (to / "config.json").write_text(json.dumps({**json.loads((base / "config.json").read_text()), **about["config"]}))
+    r = subprocess.run([program, "convert", to, "--to", "openvino", "--quant", "f32", "-o", tmp, "--json"], capture_output=True, text=True)
+    doc = json.loads(r.stdout)
+    if r.returncode == 4:
+        return print(f"variant {folder.name}: refused: {doc['error']['cause']}", flush=True)
+    if r.returncode:
+        return fail(f"variant {folder.name}: hone convert ends with {r.returncode}: {doc['error']['cause']}")
+    request = core.compile_model(Path(doc["outputs"][0]["path"]) / "openvino_model.xml", "CPU", EXACT).create_infer_request()
+    t = tensors(folder / "reference.safetensors")
+    kld = compare(f"variant {folder.name}", "f32", t["logits"], forward(request, t["input_ids"], np.ones_like(t["input_ids"])))
+    print(f"variant {folder.name}: KLD {kld:.1e}", flush=True)
+
+
 def main():
     program, *rest = sys.argv[1:]
     only = rest[1].split(",") if rest[:1] == ["--only"] else None
-    sources = [Path(p) for p in (rest[2:] if only else rest)]
+    sources = [Path(p) for p in (rest[2:] if only else rest) if p != "--variants"]
     print(f"openvino {ov.get_version()}, openvino-genai {genai.get_version()}")
     for source in sources:
         if not only or source.name in only:
             with tempfile.TemporaryDirectory() as tmp:
                 one_model(program, source, Path(tmp))
+    if rest[:1] == ["--variants"]:
+        with tempfile.TemporaryDirectory() as tmp:
+            for folder in sorted((ROOT / "tests" / "golden" / "variants").iterdir()):
+                variant(program, folder, Path(tmp))
     print("openvino folders:", "all as expected" if not failed else f"{failed} NOT as expected")
     return 1 if failed else 0
 

@@ -6,20 +6,44 @@
 
 /* ---- rotation ---- */
 
+/* Tokens of the longest text up to now: the largest position and one. */
+static hone_ov_port longest(hone_ov_lowering *l)
+{
+    hone_ov_shape scalar = { .type = HONE_OV_I64 };
+    hone_ov_port  last = hone_ov_op(l->ir, NULL, "ReduceMax", "opset1", HONE_OV_IN(l->positions, HONE_OV_VECTOR(l, 0, 1)), &scalar, "keep_dims", "false", NULL);
+    return hone_ov_binary(l, NULL, "Add", last, hone_ov_scalar_i64(l->ir, 1));
+}
+
+/* Dynamic NTK: with n tokens, more than the context, the base is multiplied by g^(dim/(dim-2)), g = factor * n / context - (factor - 1);
+ * so the frequency of pair i is multiplied by g^(-2i/(dim-2)).  Source: transformers modeling_rope_utils.py, _compute_dynamic_ntk_parameters. */
+static hone_ov_port stretched(hone_ov_lowering *l, const hone_graph_rope *r, hone_ov_port table, const hone_ov_shape *s)
+{
+    const hone_facts *f = &l->g->model->facts;
+    uint32_t          pairs = r->dim / 2;
+    float            *powers = HONE_ARENA_NEW(l->a, float, pairs);
+    if (!powers || pairs < 2) {
+        if (!powers && l->code == HONE_OK) l->code = HONE_NOMEM(l->err, "a rope table");
+        return table;
+    }
+    for (uint32_t i = 0; i < pairs; i++) powers[i] = (float)(-2.0 * i / ((double)r->dim - 2));
+    hone_ov_port n = hone_ov_binary(l, NULL, "Maximum", hone_ov_convert(l, NULL, longest(l), HONE_OV_F32), hone_ov_number(l, f->context, 0));
+    hone_ov_port g = hone_ov_binary(l, NULL, "Multiply", n, hone_ov_number(l, f->rope.factor / f->context, 0));
+    g = hone_ov_binary(l, NULL, "Subtract", g, hone_ov_number(l, f->rope.factor - 1, 0));
+    hone_ov_port exponents = hone_ov_const(l->ir, NULL, s, powers, pairs * sizeof *powers);
+    return hone_ov_binary(l, NULL, "Multiply", table, hone_ov_binary(l, NULL, "Power", g, exponents));
+}
+
 /* inv_freq as [1, 1, dim/2]; of two tables the one that the last position asks for. */
 static hone_ov_port frequencies(hone_ov_lowering *l, const hone_graph_rope *r)
 {
     hone_ov_shape s = HONE_OV_SHAPE(HONE_OV_F32, 1, 1, r->dim / 2);
     size_t        bytes = r->dim / 2 * sizeof(float);
     hone_ov_port  shorter = hone_ov_const(l->ir, NULL, &s, r->inv_freq, bytes);
+    if (l->g->model->facts.rope.scaling == HONE_ROPE_SCALE_DYNAMIC) return stretched(l, r, shorter, &s);
     if (!r->inv_freq_long) return shorter;
-    hone_ov_shape scalar = { .type = HONE_OV_I64 };
-    hone_ov_port  last = hone_ov_op(l->ir, NULL, "ReduceMax", "opset1",
-                                    HONE_OV_IN(l->positions, HONE_OV_VECTOR(l, 0, 1)), &scalar, "keep_dims", "false", NULL);
-    hone_ov_port  tokens = hone_ov_binary(l, NULL, "Add", last, hone_ov_scalar_i64(l->ir, 1));
-    hone_ov_port  is_long = hone_ov_binary(l, NULL, "Greater", tokens, hone_ov_scalar_i64(l->ir, r->long_from));
-    return hone_ov_op(l->ir, NULL, "Select", "opset1", HONE_OV_IN(is_long, hone_ov_const(l->ir, NULL, &s, r->inv_freq_long, bytes), shorter), &s,
-                      "auto_broadcast", "numpy", NULL);
+    hone_ov_port longer = hone_ov_const(l->ir, NULL, &s, r->inv_freq_long, bytes);
+    hone_ov_port is_long = hone_ov_binary(l, NULL, "Greater", longest(l), hone_ov_scalar_i64(l->ir, r->long_from));
+    return hone_ov_op(l->ir, NULL, "Select", "opset1", HONE_OV_IN(is_long, longer, shorter), &s, "auto_broadcast", "numpy", NULL);
 }
 
 /* cos and sin of all positions, [b, 1, s, dim]: made once for all layers that share the table. */
