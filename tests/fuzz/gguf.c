@@ -41,11 +41,12 @@ static void as_source(hone_gguf *g, hone_tensor *tensors, size_t n, hone_arena *
     hone_err       err = { 0 };
     hone_tokenizer t;
     hone_source    source = { .read = read_ones, .tensors = tensors, .n_tensors = n };
-    const char    *name = hone_gguf_architecture(g, a);
+    char           name[64];
     json_t        *doc = NULL;
     if (n) qsort(tensors, n, sizeof *tensors, by_name);
     g->source = &source;
-    for (size_t i = 0; name && i < hone_arch_count; i++) {
+    bool named = hone_gguf_architecture(g, name, sizeof name);
+    for (size_t i = 0; named && i < hone_arch_count; i++) {
         const hone_arch *arch = hone_arch_list[i];
         if (!arch->gguf.name || strcmp(arch->gguf.name, name) != 0) continue;
         hone_gguf_family family = { arch->hf_class, arch->name, arch->words, &arch->gguf };

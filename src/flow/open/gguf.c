@@ -112,8 +112,10 @@ static hone_code choose_name(hone_model *m, const hone_gguf *g, const char *path
 static hone_code fill(const hone_gguf *g, const char *path, hone_model *m, json_t **config, hone_err *err)
 {
     const hone_arch *arch = NULL;
-    const char      *name = hone_gguf_architecture(g, &m->arena), *quantized = NULL;
-    if (!name) return HONE_FAIL(err, HONE_EINPUT, "fetch the file again", "the key 'general.architecture' is missing or no text");
+    const char      *quantized = NULL;
+    char             name[64];
+    if (!hone_gguf_architecture(g, name, sizeof name))
+        return HONE_FAIL(err, HONE_EINPUT, "fetch the file again", "the key 'general.architecture' is missing or no text of up to %zu bytes", sizeof name - 1);
     HONE_TRY(find_family(g, name, &arch, err));
     HONE_TRY(check_types(g->source, &quantized, err));
     hone_gguf_family family = { arch->hf_class, arch->mlx.model ? arch->mlx.model : arch->name, arch->words, &arch->gguf };

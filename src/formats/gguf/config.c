@@ -45,10 +45,13 @@ static const hone_gguf_value *find(const hone_gguf *g, const char *arch, const c
 
 bool hone_gguf_number(const hone_gguf *g, const char *arch, const char *tail, double *out) { return number_of(find(g, arch, tail), out); }
 
-const char *hone_gguf_architecture(const hone_gguf *g, hone_arena *a)
+bool hone_gguf_architecture(const hone_gguf *g, char *buf, size_t cap)
 {
     const hone_gguf_value *v = hone_gguf_find(g, "general.architecture");
-    return v && v->type == HONE_GGUF_STRING ? hone_arena_strndup(a, v->as.s.ptr, (size_t)v->as.s.len) : NULL;
+    if (!v || v->type != HONE_GGUF_STRING || v->as.s.len >= cap) return false;
+    memcpy(buf, v->as.s.ptr, (size_t)v->as.s.len);
+    buf[v->as.s.len] = '\0';
+    return true;
 }
 
 hone_pooling hone_gguf_pooling(const hone_gguf *g, const char *arch)

@@ -15,8 +15,8 @@ typedef struct hone_gguf_family { /* what to write */
  * scaling cannot be told in the words of config.json. */
 hone_code hone_gguf_config(const hone_gguf *g, const hone_gguf_family *family, json_t **out, hone_err *err);
 
-/* general.architecture, or NULL. */
-const char *hone_gguf_architecture(const hone_gguf *g, hone_arena *a);
+/* general.architecture in buf; false when it is missing, no text or longer. */
+bool hone_gguf_architecture(const hone_gguf *g, char *buf, size_t cap);
 /* "<architecture>.<tail>" as a whole number; false when it is not there or no number. */
 bool hone_gguf_number(const hone_gguf *g, const char *arch, const char *tail, double *out);
 /* "mean", "cls", "last" or NULL by <architecture>.pooling_type. */

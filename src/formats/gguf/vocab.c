@@ -3,6 +3,7 @@
 #include "formats/hf/pretokenizer.h"
 #include "formats/hf/reader.h"
 #include <math.h>
+#include <stdlib.h>
 #include <strings.h>
 
 static const char AGAIN[] = "fetch the file again, or convert the checkpoint that it was made from";
@@ -11,7 +12,9 @@ typedef struct reader {
     const hone_gguf *g;
     hone_arena      *a;
     hone_tokenizer   t;
+    hone_hf_vocab    v; /* of a tokenizer with merges: to find tokens by their text */
     hone_err        *err;
+    bool             failed; /* memory ran out for a text */
 } reader;
 
 static const hone_gguf_value *find(const reader *r, const char *key, hone_gguf_type type)
@@ -20,10 +23,13 @@ static const hone_gguf_value *find(const reader *r, const char *key, hone_gguf_t
     return v && v->type == type ? v : NULL;
 }
 
-static const char *text_of(const reader *r, const char *key)
+static const char *text_of(reader *r, const char *key)
 {
     const hone_gguf_value *v = find(r, key, HONE_GGUF_STRING);
-    return v && !memchr(v->as.s.ptr, 0, (size_t)v->as.s.len) ? hone_arena_strndup(r->a, v->as.s.ptr, (size_t)v->as.s.len) : NULL;
+    if (!v || memchr(v->as.s.ptr, 0, (size_t)v->as.s.len)) return NULL;
+    const char *text = hone_arena_strndup(r->a, v->as.s.ptr, (size_t)v->as.s.len);
+    r->failed = r->failed || !text;
+    return text;
 }
 
 static bool flag_of(const reader *r, const char *key, bool otherwise)
@@ -101,12 +107,32 @@ static hone_code read_tokens(reader *r, uint32_t n_vocab)
     return HONE_OK;
 }
 
+/* A merge whose parts or whole are no tokens says nothing, and the readers of tokenizer.json refuse it (tokenizers' MergeTokenOutOfVocabulary). */
+static hone_code joins_tokens(reader *r, const hone_merge *m, bool *out)
+{
+    size_t len = m->left_len + m->right_len;
+    char  *whole = malloc(len);
+    if (!whole) return HONE_NOMEM(r->err, "the merges");
+    memcpy(whole, m->left, m->left_len);
+    memcpy(whole + m->left_len, m->right, m->right_len);
+    *out = hone_hf_vocab_find(&r->v, m->left, m->left_len) >= 0 && hone_hf_vocab_find(&r->v, m->right, m->right_len) >= 0 &&
+           hone_hf_vocab_find(&r->v, whole, len) >= 0;
+    free(whole);
+    return HONE_OK;
+}
+
 static hone_code read_merges(reader *r)
 {
     const hone_gguf_value *v = find(r, "tokenizer.ggml.merges", HONE_GGUF_ARRAY);
     if (!v || v->elem != HONE_GGUF_STRING) return HONE_FAIL(r->err, HONE_EINPUT, AGAIN, "the key 'tokenizer.ggml.merges' is missing or no list of texts");
     r->t.merges = HONE_ARENA_NEW(r->a, hone_merge, v->n);
     if (!r->t.merges) return HONE_NOMEM(r->err, "the merges");
+    HONE_TRY(hone_hf_vocab_new(r->a, r->t.n_tokens, &r->v, r->err));
+    for (size_t i = 0; i < r->t.n_tokens; i++) { /* of equal texts, which llama.cpp takes, the first is found */
+        const hone_token *t = &r->t.tokens[i];
+        if (hone_hf_vocab_find(&r->v, t->text, t->len) < 0) HONE_TRY(hone_hf_vocab_add(&r->v, (uint32_t)i, t->text, t->len, r->err));
+        r->v.tokens[i] = *t;
+    }
     for (uint64_t i = 0; i < v->n; i++) {
         const hone_gguf_str *s = &((const hone_gguf_str *)v->as.array)[i];
         const char          *gap = s->len > 2 ? memchr(s->ptr + 1, ' ', (size_t)s->len - 1) : NULL;
@@ -114,8 +140,10 @@ static hone_code read_merges(reader *r)
         if (!gap || gap + 1 == s->ptr + s->len || !hone_utf8_valid(s->ptr, (size_t)s->len))
             return HONE_FAIL(r->err, HONE_EINPUT, AGAIN, "merge %llu is '%s', needs two words in UTF-8", (unsigned long long)i,
                              hone_text_show(s->ptr, (size_t)s->len, shown, sizeof shown));
-        r->t.merges[r->t.n_merges++] = (hone_merge){ .left = s->ptr, .left_len = (size_t)(gap - s->ptr), .right = gap + 1,
-                                                     .right_len = (size_t)(s->ptr + s->len - gap - 1) };
+        hone_merge m = { .left = s->ptr, .left_len = (size_t)(gap - s->ptr), .right = gap + 1, .right_len = (size_t)(s->ptr + s->len - gap - 1) };
+        bool       known = false;
+        HONE_TRY(joins_tokens(r, &m, &known));
+        if (known) r->t.merges[r->t.n_merges++] = m;
     }
     return HONE_OK;
 }
@@ -125,6 +153,7 @@ static hone_code read_pre(reader *r)
     const char                 *pre = text_of(r, "tokenizer.ggml.pre");
     const hone_hf_pretokenizer *row = hone_hf_pretokenizer_named(pre ? pre : "gpt-2");
     char                        shown[64];
+    if (r->failed) return HONE_NOMEM(r->err, "the pre-tokenizer");
     if (pre && strcmp(pre, HONE_HF_PLAIN_BPE) == 0) { /* merges over plain text, no splitting */
         r->t.pre = HONE_HF_PLAIN_BPE;
         return HONE_OK;
@@ -138,11 +167,7 @@ static hone_code read_pre(reader *r)
     hone_hf_reader h;
     bool           all = false;
     hone_hf_reader_init(&h, r->a, 0);
-    HONE_TRY(hone_hf_vocab_new(r->a, r->t.n_tokens, &h.v, r->err));
-    for (size_t i = 0; i < r->t.n_tokens; i++) {
-        HONE_TRY(hone_hf_vocab_add(&h.v, (uint32_t)i, r->t.tokens[i].text, r->t.tokens[i].len, r->err));
-        h.v.tokens[i].type = r->t.tokens[i].type;
-    }
+    h.v = r->v;
     h.t.merges = r->t.merges;
     h.t.n_merges = r->t.n_merges;
     HONE_TRY(hone_hf_merges_reach_all(&h, &all, r->err));
@@ -233,6 +258,7 @@ hone_code hone_gguf_tokenizer_read(const hone_gguf *g, uint32_t n_vocab, hone_ar
                             .lowercase = -1, .strip_accents = -1, .clean_spaces = -1 };
     const char *model = text_of(&r, "tokenizer.ggml.model");
     char        shown[64];
+    if (r.failed) return HONE_NOMEM(err, "the vocabulary");
     if (!model || strcmp(model, "none") == 0 || strcmp(model, "no_vocab") == 0) {
         *out = r.t;
         return HONE_OK;
@@ -251,6 +277,7 @@ hone_code hone_gguf_tokenizer_read(const hone_gguf *g, uint32_t n_vocab, hone_ar
         HONE_TRY(read_pre(&r));
     }
     HONE_TRY(read_rest(&r));
+    if (r.failed) return HONE_NOMEM(err, "the vocabulary");
     *out = r.t;
     return HONE_OK;
 }
