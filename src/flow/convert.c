@@ -309,9 +309,8 @@ static hone_code run_tile(void *user, size_t index, unsigned worker, hone_err *e
     const hone_weight *w = &t.it->w;
     desk               d = desk_of(j, worker);
     uint64_t           cols = hone_weight_cols(w);
-    bool               encodes = false;
-    for (const use *u = t.it->uses; u; u = u->next) encodes = encodes || !is_copy(j, u, w);
-    if (encodes) HONE_TRY(hone_weight_read(j->m->source, w, t.row0, t.n_rows, d.x, d.raw, err));
+    /* Rows that will be copied as they are stored are read as numbers too: this is where NaN and Inf are refused. */
+    HONE_TRY(hone_weight_read(j->m->source, w, t.row0, t.n_rows, d.x, d.raw, err));
     for (const use *u = t.it->uses; u; u = u->next) {
         if (is_copy(j, u, w)) {
             HONE_TRY(read_stored(j, w, &t, planned(j, u)->at[0].row_bits / 8, d.raw, err));

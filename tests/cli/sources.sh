@@ -77,6 +77,12 @@ for q in q4_k_m q8_0; do
     # The name of the model is that of the file's metadata, so nothing differs.
     same "$tmp/q/m-$q.gguf" "$tmp/r/m-$q.gguf" "$q again"
 done
+# Copied blocks are looked at: in the middle of the file there is nothing but weights.
+cp "$tmp/q/m-q8_0.gguf" "$tmp/q/nan.gguf"
+head -c 4096 /dev/zero | tr '\0' '\377' | dd of="$tmp/q/nan.gguf" bs=4096 seek=$(($(stat -c %s "$tmp/q/nan.gguf") / 8192)) conv=notrunc status=none
+"$HONE" convert "$tmp/q/nan.gguf" --quant q8_0 --name m -o "$tmp/nan" --quiet >/dev/null 2>"$tmp/err"
+[ $? -eq 3 ] && grep -q "holds NaN at row" "$tmp/err" || fail "a copied block with NaN: $(cat "$tmp/err")"
+[ -e "$tmp/nan/m-q8_0.gguf" ] && fail "a file with NaN was written"
 conv "$tmp/q/m-q8_0.gguf" --to mlx --quant int8 --name m -o "$tmp/r"
 conv "$model" --to mlx --quant int4 --name m -o "$tmp/q"
 "$HONE" convert "$tmp/q/m-int4-mlx" --quant f16 --name m -o "$tmp/r" --json 2>/dev/null | grep -q "quantised (affine, 4 bits in groups of 64)" ||
