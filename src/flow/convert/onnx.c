@@ -45,13 +45,6 @@ static hone_code plan_weights(planner *p, hone_err *err)
     return HONE_OK;
 }
 
-static hone_planned_file *add_bytes(planner *p, const char *name, hone_bytes head)
-{
-    hone_planned_file *f = &p->o->files[p->o->n_files++];
-    *f = (hone_planned_file){ .name = name, .head = head, .total = head.len };
-    return f;
-}
-
 /* Last: without it nothing takes the folder for a model of onnxruntime-genai. */
 static hone_code add_genai(planner *p, hone_err *err)
 {
@@ -62,7 +55,7 @@ static hone_code add_genai(planner *p, hone_err *err)
     char       *text = doc ? json_dumps(doc, JSON_INDENT(4)) : NULL;
     const char *kept = text ? hone_arena_printf(p->a, "%s\n", text) : NULL;
     if (code == HONE_OK && !kept) code = HONE_NOMEM(err, HONE_ONNX_GENAI);
-    if (code == HONE_OK) (void)add_bytes(p, HONE_ONNX_GENAI, (hone_bytes){ (const uint8_t *)kept, strlen(kept) });
+    if (code == HONE_OK) (void)hone_plan_bytes(p->o, HONE_ONNX_GENAI, (hone_bytes){ (const uint8_t *)kept, strlen(kept) });
     free(text);
     json_decref(doc);
     json_decref(generation);
@@ -75,8 +68,8 @@ static hone_code plan_files(planner *p, hone_err *err)
     hone_output *o = p->o;
     o->files = HONE_ARENA_NEW(p->a, hone_planned_file, hone_onnx_side_file_count + 4);
     if (!o->files) return HONE_NOMEM(err, "the plan");
-    add_bytes(p, HONE_ONNX_DATA, (hone_bytes){ 0 })->total = p->model.data_bytes;
-    (void)add_bytes(p, HONE_ONNX_MODEL, p->model.topology);
+    hone_plan_bytes(p->o, HONE_ONNX_DATA, (hone_bytes){ 0 })->total = p->model.data_bytes;
+    (void)hone_plan_bytes(p->o, HONE_ONNX_MODEL, p->model.topology);
     HONE_TRY(hone_plan_sides(p->m, hone_onnx_side_files, hone_onnx_side_file_count, p->a, p->o, err));
     if (p->m->facts.kind == HONE_KIND_DECODER) HONE_TRY(add_genai(p, err));
     for (size_t i = 0; i < o->n_files; i++) {

@@ -132,13 +132,6 @@ static hone_code describe(const planner *p, const char **info, hone_err *err)
 
 /* ---- files ---- */
 
-static hone_planned_file *add_bytes(planner *p, const char *name, hone_bytes head)
-{
-    hone_planned_file *f = &p->o->files[p->o->n_files++];
-    *f = (hone_planned_file){ .name = name, .head = head, .total = head.len };
-    return f;
-}
-
 static hone_code add_document(planner *p, const char *name, json_t *doc, hone_err *err)
 {
     char       *text = doc ? json_dumps(doc, JSON_INDENT(2)) : NULL;
@@ -146,7 +139,7 @@ static hone_code add_document(planner *p, const char *name, json_t *doc, hone_er
     json_decref(doc);
     free(text);
     if (!kept) return HONE_NOMEM(err, name);
-    (void)add_bytes(p, name, (hone_bytes){ (const uint8_t *)kept, strlen(kept) });
+    (void)hone_plan_bytes(p->o, name, (hone_bytes){ (const uint8_t *)kept, strlen(kept) });
     return HONE_OK;
 }
 
@@ -176,10 +169,10 @@ static hone_code add_tokenizer(planner *p, hone_err *err)
     hone_ov_tokenizer_files t;
     if (p->m->tokenizer.kind == HONE_TOK_NONE) return HONE_OK;
     HONE_TRY(hone_ov_tokenizer(&p->m->tokenizer, &p->m->facts, p->a, &t, err));
-    (void)add_bytes(p, "openvino_tokenizer.xml", t.tokenizer_xml);
-    (void)add_bytes(p, "openvino_tokenizer.bin", t.tokenizer_bin);
-    (void)add_bytes(p, "openvino_detokenizer.xml", t.detokenizer_xml);
-    (void)add_bytes(p, "openvino_detokenizer.bin", t.detokenizer_bin);
+    (void)hone_plan_bytes(p->o, "openvino_tokenizer.xml", t.tokenizer_xml);
+    (void)hone_plan_bytes(p->o, "openvino_tokenizer.bin", t.tokenizer_bin);
+    (void)hone_plan_bytes(p->o, "openvino_detokenizer.xml", t.detokenizer_xml);
+    (void)hone_plan_bytes(p->o, "openvino_detokenizer.bin", t.detokenizer_bin);
     return HONE_OK;
 }
 
@@ -188,13 +181,13 @@ static hone_code plan_files(planner *p, hone_err *err)
     hone_output *o = p->o;
     o->files = HONE_ARENA_NEW(p->a, hone_planned_file, hone_ov_side_file_count + 9);
     if (!o->files) return HONE_NOMEM(err, "the plan");
-    add_bytes(p, MODEL_BIN, p->model.bin)->total = p->model.bin_total;
+    hone_plan_bytes(p->o, MODEL_BIN, p->model.bin)->total = p->model.bin_total;
     HONE_TRY(place(p, 0, err));
     HONE_TRY(add_tokenizer(p, err));
     HONE_TRY(hone_plan_sides(p->m, hone_ov_side_files, hone_ov_side_file_count, p->a, p->o, err));
     if (p->m->facts.kind == HONE_KIND_DECODER && !has_file(p, "generation_config.json")) HONE_TRY(add_generation(p, err));
     /* Last: without it nothing takes the folder for a model. */
-    (void)add_bytes(p, MODEL_XML, p->model.xml);
+    (void)hone_plan_bytes(p->o, MODEL_XML, p->model.xml);
     for (size_t i = 0; i < o->n_files; i++) {
         o->files[i].out.fd = -1;
         o->total += o->files[i].total;

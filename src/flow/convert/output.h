@@ -75,6 +75,8 @@ bool hone_format_knows(const hone_format *f, const char *quant);
 
 extern const hone_format hone_format_gguf, hone_format_onnx, hone_format_openvino, hone_format_mlx;
 
+/* Adds a file that is these bytes to o->files, which has room for it. */
+hone_planned_file *hone_plan_bytes(hone_output *o, const char *name, hone_bytes bytes);
 /* Adds to o->files (there is room for n more) those of these names that lie beside the source's weights, or what stands in for them. */
 hone_code hone_plan_sides(const hone_model *m, const char *const *names, size_t n, hone_arena *a, hone_output *o, hone_err *err);
 /* A JSON document of the source ("config.json"); *out owned, left alone when there is none. */

@@ -17,6 +17,13 @@ static hone_code path_of(const hone_model *m, const char *name, hone_arena *a, c
     return HONE_OK;
 }
 
+hone_planned_file *hone_plan_bytes(hone_output *o, const char *name, hone_bytes bytes)
+{
+    hone_planned_file *f = &o->files[o->n_files++];
+    *f = (hone_planned_file){ .name = name, .head = bytes, .total = bytes.len };
+    return f;
+}
+
 hone_code hone_plan_sides(const hone_model *m, const char *const *names, size_t n, hone_arena *a, hone_output *o, hone_err *err)
 {
     for (size_t i = 0; i < n; i++) {
@@ -24,7 +31,7 @@ hone_code hone_plan_sides(const hone_model *m, const char *const *names, size_t 
         const char           *path = NULL;
         hone_file             file = HONE_FILE_CLOSED;
         if (made) {
-            o->files[o->n_files++] = (hone_planned_file){ .name = names[i], .head = made->bytes, .total = made->bytes.len };
+            (void)hone_plan_bytes(o, names[i], made->bytes);
             continue;
         }
         HONE_TRY(path_of(m, names[i], a, &path, err));
