@@ -408,6 +408,17 @@ static hone_code warn_of_quantized(job *j, json_t *warnings, hone_err *err)
     return HONE_OK;
 }
 
+static hone_code warn_of_outputs(const job *j, json_t *warnings, hone_err *err)
+{
+    for (size_t k = 0; k < j->n_outputs; k++) {
+        const hone_output *o = &j->outputs[k];
+        if (!o->warning || !first_of_its_format(j, k)) continue;
+        if (json_array_append_new(warnings, json_string(o->warning)) != 0) return HONE_NOMEM(err, "the warnings");
+        hone_event_warn(j->ctx, NULL, "%s", o->warning);
+    }
+    return HONE_OK;
+}
+
 static hone_code plan_output(job *j, const hone_convert_options *opt, hone_err *err)
 {
     hone_output       *o = &j->outputs[j->n_outputs];
@@ -509,6 +520,7 @@ static hone_code prepare(job *j, const hone_convert_options *asked, hone_convert
     res->warnings = json_array();
     if (!res->plan || !res->warnings || !put_plan(j, res->plan)) return HONE_NOMEM(err, "the plan");
     HONE_TRY(warn_of_quantized(j, res->warnings, err));
+    HONE_TRY(warn_of_outputs(j, res->warnings, err));
     for (size_t k = 0; k < j->n_outputs; k++) {
         const hone_format *f = j->outputs[k].format;
         if (!first_of_its_format(j, k)) continue;

@@ -113,6 +113,18 @@ expect 2 "--ratio" "$model" --to openvino --ratio 1.5 -o "$tmp/no"
 [ -e "$tmp/no" ] && fail "a refused conversion left $(find "$tmp/no")"
 "$HONE" convert "$tiny/gemma2" --to openvino --quant f32 -o "$tmp/limit" --json 2>/dev/null | grep -q "in openvino: scores of attention are soft-capped" || fail "the soft-cap is not told"
 
+# --- a chat template that XML cannot hold is left out, and that is told
+mkdir "$tmp/chat" && cp "$tiny/llama"/* "$tmp/chat" && rm -f "$tmp/chat/chat_template.jinja"
+/usr/bin/python3 - "$tmp/chat/tokenizer_config.json" <<'PY'
+import json, sys
+c = json.load(open(sys.argv[1]))
+c["chat_template"] = "{{ '\x01' }}"
+json.dump(c, open(sys.argv[1], "w"))
+PY
+"$HONE" convert "$tmp/chat" --to openvino --quant f16,int8 --name chat -o "$tmp/chat.out" --json >"$tmp/doc" 2>/dev/null || fail "a control byte in the chat template: exit $?"
+[ "$(grep -c "openvino_tokenizer.xml has no chat template" "$tmp/doc")" -eq 1 ] || fail "the chat template that was left out is not told once"
+grep -q "<chat_template" "$tmp/chat.out/chat-int8-openvino/openvino_tokenizer.xml" && fail "the chat template was written"
+
 # --- a folder is replaced whole, and only when nothing of the user's is in it
 touch "$tmp/one/tale-8m-int4-openvino/notes.txt"
 expect 2 "holds 'notes.txt', which hone did not write" "$model" --to openvino --quant int4 -o "$tmp/one"

@@ -169,6 +169,8 @@ static hone_code add_tokenizer(planner *p, hone_err *err)
     hone_ov_tokenizer_files t;
     if (p->m->tokenizer.kind == HONE_TOK_NONE) return HONE_OK;
     HONE_TRY(hone_ov_tokenizer(&p->m->tokenizer, &p->m->facts, p->a, &t, err));
+    if (t.no_chat)
+        p->o->warning = "the chat template has control bytes, which the XML of OpenVINO cannot hold: openvino_tokenizer.xml has no chat template";
     (void)hone_plan_bytes(p->o, "openvino_tokenizer.xml", t.tokenizer_xml);
     (void)hone_plan_bytes(p->o, "openvino_tokenizer.bin", t.tokenizer_bin);
     (void)hone_plan_bytes(p->o, "openvino_detokenizer.xml", t.detokenizer_xml);

@@ -44,6 +44,7 @@ typedef struct hone_output {
     uint64_t            total;     /* bytes of all files */
     size_t              fallbacks; /* weights kept wider than asked */
     const char         *fallback_reason;
+    const char         *warning;   /* what the user should hear about it, or NULL */
 } hone_output;
 
 enum { /* options that say something to a format */

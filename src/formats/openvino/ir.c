@@ -66,8 +66,11 @@ static void lost(hone_ov_ir *ir)
 
 static const char *copy(hone_ov_ir *ir, const char *s)
 {
+    char  shown[80];
     char *c = s ? hone_arena_strdup(ir->a, s) : NULL;
     if (s && !c) lost(ir);
+    if (c && ir->trouble == HONE_OK && !hone_ov_spells(c))
+        ir->trouble = HONE_FAIL(&ir->err, HONE_EBUG, "", "'%s' holds what XML cannot", hone_text_show(c, strlen(c), shown, sizeof shown));
     return c;
 }
 
@@ -277,11 +280,21 @@ void hone_ov_info(hone_ov_ir *ir, const char *path, const char *value)
 
 /* ---- writing ---- */
 
+bool hone_ov_spells(const char *s)
+{
+    uint32_t c;
+    for (size_t n = strlen(s), k; n; s += k, n -= k) {
+        if ((k = hone_utf8_decode(s, n, &c)) == 0 || c == 0xfffe || c == 0xffff) return false;
+        if (c < ' ' && c != '\n' && c != '\r' && c != '\t') return false;
+    }
+    return true;
+}
+
 /* Attribute text: what XML keeps for itself, and white space that a reader would turn into blanks, as references (XML 1.0, 3.3.3). */
 static void put_escaped(hone_text *t, const char *s)
 {
     for (size_t n; *s; s += n) {
-        n = strcspn(s, "&<>\"\n\r\t\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f");
+        n = strcspn(s, "&<>\"\n\r\t");
         hone_text_add_bytes(t, s, n);
         if (!s[n]) return;
         unsigned char c = (unsigned char)s[n++];

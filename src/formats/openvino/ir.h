@@ -60,6 +60,8 @@ typedef struct hone_ov_ir hone_ov_ir;
 
 /* NULL when memory is gone.  Everything lives in the arena, which must outlive it.  name: of the net. */
 hone_ov_ir *hone_ov_new(hone_arena *a, const char *name);
+/* Whether XML 1.0 (2.2) can hold the text: UTF-8 without control bytes other than tab, line feed and carriage return. */
+bool hone_ov_spells(const char *s);
 /* The layer's number; its outputs are {number, 0}, {number, 1} ... */
 uint32_t hone_ov_add(hone_ov_ir *ir, const hone_ov_layer *l);
 /* The type and shape of an output, as it was given. */

@@ -355,7 +355,7 @@ static hone_code inform(const hone_tokenizer *t, hone_arena *a, hone_ov_ir *ir, 
         inform_id(ir, "eos_token_id", t->eos);
     }
     inform_id(ir, "pad_token_id", t->pad);
-    if (t->n_templates) hone_ov_info(ir, "chat_template", chat);
+    if (t->n_templates && hone_ov_spells(chat)) hone_ov_info(ir, "chat_template", chat);
     hone_ov_info(ir, "openvino_tokenizers_version", HONE_OV_TOKENIZERS_VERSION);
     hone_text around = { 0 };
     hone_text_add(&around, "{");
@@ -407,7 +407,7 @@ hone_code hone_ov_tokenizer(const hone_tokenizer *t, const hone_facts *f, hone_a
 {
     builder                 b = { .t = t, .f = f, .a = a, .ir = hone_ov_new(a, "tokenizer") };
     hone_ov_ir             *back = NULL;
-    hone_ov_tokenizer_files files;
+    hone_ov_tokenizer_files files = { .no_chat = t->n_templates && !hone_ov_spells(t->templates[0].text) };
     uint64_t                total;
     if (!b.ir) return HONE_NOMEM(err, "the tokenizer");
     if (t->kind != HONE_TOK_NONE) HONE_TRY(hone_ov_vocab_make(t, a, &b.vocab, err));

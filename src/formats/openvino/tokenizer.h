@@ -18,6 +18,7 @@
  *   detokenizer  i64 [batch, tokens] -> string [batch], without special tokens */
 typedef struct hone_ov_tokenizer_files {
     hone_bytes tokenizer_xml, tokenizer_bin, detokenizer_xml, detokenizer_bin;
+    bool       no_chat; /* the chat template has bytes that XML cannot hold: it is left out */
 } hone_ov_tokenizer_files;
 
 /* Everything of out lives in the arena.  f: a decoder pads and cuts on the left, as generation wants it; its context is the limit of a

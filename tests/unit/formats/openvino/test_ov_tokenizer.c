@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "formats/hf.h"
 #include "formats/hf/pretokenizer.h"
+#include "formats/openvino.h"
 #include "formats/openvino/pieces.h"
 #include "formats/openvino/tokenizer.h"
 
@@ -277,6 +278,34 @@ static void what_cannot_be_written_is_refused_and_the_result_left_alone(void **s
     hone_arena_release(&a);
 }
 
+static void a_chat_template_that_xml_cannot_hold_is_left_out(void **state)
+{
+    static const char *const bad[] = { "{{ '\x01' }}", "a\x1b[0m", "\xef\xbf\xbe", "\xff" };
+    hone_arena     a = { 0 };
+    hone_tokenizer t;
+    (void)state;
+    read_tokenizer("tests/golden/tiny/llama", &a, &t);
+    for (size_t i = 0; i < HONE_COUNT(bad); i++) {
+        hone_chat_template      chat = { "default", bad[i] };
+        t.templates = &chat;
+        t.n_templates = 1;
+        hone_ov_tokenizer_files f = make(&t, false, &a);
+        hone_ov_found          *found;
+        size_t                  n;
+        hone_err                err = { 0 };
+        assert_true(f.no_chat);
+        assert_false(says(f.tokenizer_xml, "chat_template"));
+        assert_int_equal(hone_ov_read_consts(f.tokenizer_xml, &a, &found, &n, &err), HONE_OK);
+        assert_int_equal(hone_ov_read_consts(f.detokenizer_xml, &a, &found, &n, &err), HONE_OK);
+    }
+    hone_chat_template fine = { "default", "\t{{ x }}\r\n\xc3\xa9" };
+    t.templates = &fine;
+    hone_ov_tokenizer_files f = make(&t, false, &a);
+    assert_false(f.no_chat);
+    assert_true(says(f.tokenizer_xml, "<chat_template value="));
+    hone_arena_release(&a);
+}
+
 static void blanks_before_an_expression_become_one_where_minja_would_drop_them(void **state)
 {
     static const struct { const char *text, *want; } cases[] = {
@@ -304,6 +333,7 @@ int main(void)
         cmocka_unit_test(the_model_says_what_programs_ask_it_for),
         cmocka_unit_test(an_encoder_pads_on_the_right_and_has_segments),
         cmocka_unit_test(what_cannot_be_written_is_refused_and_the_result_left_alone),
+        cmocka_unit_test(a_chat_template_that_xml_cannot_hold_is_left_out),
         cmocka_unit_test(blanks_before_an_expression_become_one_where_minja_would_drop_them),
         cmocka_unit_test(what_the_extension_cannot_do_is_told),
         cmocka_unit_test_setup_teardown(openvino_genai_gives_the_ids_texts_and_chats_of_the_original_tokenizers, scratch_setup, scratch_teardown),
