@@ -431,6 +431,7 @@ static hone_code plan_output(job *j, const hone_convert_options *opt, hone_err *
         if (strcmp(like->quant, quant) == 0)
             return HONE_FAIL(err, HONE_EUSAGE, "name it once", "encoding '%s' is asked for twice", opt->quants[j->n_outputs]);
     }
+    o->ctx = j->ctx;
     HONE_TRY(o->format->plan(j->m, opt, quant, like, &j->arena, o, err));
     j->n_outputs++;
     return HONE_OK;

@@ -125,6 +125,12 @@ PY
 [ "$(grep -c "openvino_tokenizer.xml has no chat template" "$tmp/doc")" -eq 1 ] || fail "the chat template that was left out is not told once"
 grep -q "<chat_template" "$tmp/chat.out/chat-int8-openvino/openvino_tokenizer.xml" && fail "the chat template was written"
 
+# --- the search for what keeps 8 bits: the same on any number of threads
+"$HONE" convert "$model" --to openvino --quant int4 --ratio 0.6 --threads 1 -o "$tmp/r1" --quiet >/dev/null || fail "--ratio: exit $?"
+"$HONE" convert "$model" --to openvino --quant int4 --ratio 0.6 --threads 3 -o "$tmp/r3" --json 2>"$tmp/err" >/dev/null || fail "--ratio --threads 3: exit $?"
+diff -r "$tmp/r1" "$tmp/r3" || fail "--ratio depends on threads"
+grep -q "matrices keep 8 bits" "$tmp/err" || fail "the search of --ratio is not told: $(cat "$tmp/err")"
+
 # --- a folder is replaced whole, and only when nothing of the user's is in it
 touch "$tmp/one/tale-8m-int4-openvino/notes.txt"
 expect 2 "holds 'notes.txt', which hone did not write" "$model" --to openvino --quant int4 -o "$tmp/one"

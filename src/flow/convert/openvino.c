@@ -61,7 +61,7 @@ static hone_code choose_all(planner *p, hone_err *err)
     }
     if (p->quant->bits != 4 || p->opt->ratio <= 0 || p->opt->ratio >= 1) return HONE_OK;
     hone_grouped backup = eight_bits(false);
-    return hone_ov_apply_ratio(p->m, p->slots, p->n_slots, p->opt->ratio, &backup, p->a, err);
+    return hone_ov_apply_ratio(p->o->ctx, p->m, p->slots, p->n_slots, p->opt->ratio, &backup, p->a, err);
 }
 
 static const char *encoding_name(const planner *p, const hone_ov_slot *s)

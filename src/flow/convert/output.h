@@ -44,6 +44,7 @@ typedef struct hone_output {
     uint64_t            total;     /* bytes of all files */
     size_t              fallbacks; /* weights kept wider than asked */
     const char         *fallback_reason;
+    const hone_ctx     *ctx;       /* of the run, for plans that take long */
     const char         *warning;   /* what the user should hear about it, or NULL */
 } hone_output;
 
@@ -63,7 +64,7 @@ typedef struct hone_format {
     const char *(*quant)(size_t i);        /* its encodings for --quant; NULL past the last */
     struct { const char *word, *means; } plain[4]; /* other words for them; the first is "auto" */
     unsigned takes;                        /* HONE_TAKES_... */
-    /* Fills o but for format: everything lives in the arena.  opt->name is the stem of names.  like: an output of the same format that is planned already, or NULL. */
+    /* Fills o but for format and ctx: everything lives in the arena.  opt->name is the stem of names.  like: an output of the same format that is planned already, or NULL. */
     hone_code (*plan)(const hone_model *m, const hone_convert_options *opt, const char *quant, const hone_output *like, hone_arena *a,
                       hone_output *o, hone_err *err);
     /* What lies at path must be what was planned; read by code that shares nothing with the writer. */
