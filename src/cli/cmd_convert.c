@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 static const hone_opt opts[] = {
-    { "to", 0, HONE_OPT_LIST, "FORMAT", "gguf", "output formats, all from one read: gguf (a file), onnx (a folder for ONNX Runtime and onnxruntime-genai), openvino "
-                                               "(a folder for OpenVINO GenAI), mlx (a folder that mlx_lm loads)" },
+    { "to", 0, HONE_OPT_LIST, "FORMAT", "gguf|onnx|openvino|mlx", "output formats, all from one read: gguf (a file), onnx (a folder for ONNX Runtime and onnxruntime-genai), openvino "
+                                               "(a folder for OpenVINO GenAI), mlx (a folder that mlx_lm loads) (default: those that all of --quant name, else gguf)" },
     { "quant", 'Q', HONE_OPT_LIST, "Q", NULL, "encodings, one output each. Every format: f32 f16 bf16 int8 int4, as far as it has them; gguf: q8_0 q6_k q5_k_m q4_k_m "
                                              "q4_k_s q4_0 q3_k_m iq4_xs ... (int4 and int8 mean q4_k_m and q8_0); mlx: int6 int5 int3 int2 mxfp4 nvfp4 "
                                              "mxfp8. FORMAT=Q is for that format only; 'auto' is int4 (default auto)" },
@@ -47,12 +47,33 @@ typedef struct targets {
     size_t             n;
 } targets;
 
-static hone_code read_formats(hone_cli *c, targets *t, hone_err *err)
+/* The format that "mlx=int4" begins with; NULL for an encoding without one, or when there is no such format. */
+static const hone_format *prefix_of(const char *quant)
+{
+    const char *eq = strchr(quant, '=');
+    return eq ? hone_convert_format_find(quant, (size_t)(eq - quant)) : NULL;
+}
+
+/* Without --to, encodings that all name their format name the formats. */
+static bool to_from_quants(const char **given, size_t n, targets *t)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!prefix_of(given[i])) return false;
+    for (size_t i = 0; i < n; i++) {
+        const hone_format *f = prefix_of(given[i]);
+        bool               known = false;
+        for (size_t k = 0; k < t->n_to; k++) known = known || t->to[k] == f;
+        if (!known) t->to[t->n_to++] = f; /* each once, so there is room */
+    }
+    return n > 0;
+}
+
+static hone_code read_formats(hone_cli *c, const char **given, size_t n_given, targets *t, hone_err *err)
 {
     size_t       n;
     const char **to = hone_cli_list(c, "to", &n);
     if (!to) return HONE_NOMEM(err, "the command line");
-    if (n == 0) t->to[t->n_to++] = hone_convert_format(0);
+    if (n == 0 && !to_from_quants(given, n_given, t)) t->to[t->n_to++] = hone_convert_format(0);
     for (size_t i = 0; i < n; i++) {
         const hone_format *f = hone_convert_format_find(to[i], strlen(to[i]));
         if (!f) {
@@ -74,7 +95,7 @@ static hone_code add_targets(hone_cli *c, targets *t, const hone_format *f, cons
 {
     for (size_t i = 0; i < t->n_to; i++) {
         if (f && t->to[i] != f) continue;
-        if (t->n == HONE_MAX_OUTPUTS) return HONE_FAIL(err, HONE_EUSAGE, "", "more than %d outputs asked of one run", HONE_MAX_OUTPUTS);
+        if (t->n == HONE_MAX_OUTPUTS) return HONE_FAIL(err, HONE_EUSAGE, "ask for some of them in another run", "more than %d outputs asked of one run", HONE_MAX_OUTPUTS);
         HONE_TRY(quant_of(c, t->to[i], given, &t->quants[t->n], err));
         t->n++;
     }
@@ -86,11 +107,11 @@ static hone_code read_targets(hone_cli *c, targets *t, hone_err *err)
     size_t       n;
     const char **given = hone_cli_list(c, "quant", &n);
     if (!given) return HONE_NOMEM(err, "the command line");
-    HONE_TRY(read_formats(c, t, err));
+    HONE_TRY(read_formats(c, given, n, t, err));
     if (n == 0) return add_targets(c, t, NULL, "auto", err);
     for (size_t i = 0; i < n; i++) {
         const char        *eq = strchr(given[i], '=');
-        const hone_format *f = eq ? hone_convert_format_find(given[i], (size_t)(eq - given[i])) : NULL;
+        const hone_format *f = prefix_of(given[i]);
         bool               chosen = !eq;
         for (size_t k = 0; k < t->n_to; k++) chosen = chosen || t->to[k] == f;
         if (!chosen) return HONE_FAIL(err, HONE_EUSAGE, "add the format to --to", "--quant '%.60s' is for a format that --to does not name", given[i]);

@@ -21,6 +21,11 @@ expect 2 "there is no verb 'covnert'" covnert
 expect 2 "did you mean hone convert?" covnert
 expect 2 "hone convert has no option '--qant'" convert x --qant q4_0
 expect 2 "did you mean --quant?" convert x --qant q4_0
+expect 3 "there is no 'not-there'" convert not-there -n --quant openvino=int4,mlx=int4
+expect 2 "openvino has no encoding 'q4_0'" convert x -n --quant mlx=int4,openvino=q4_0
+expect 2 "--quant 'mlx=int4' is for a format that --to does not name" convert x -n --to gguf --quant mlx=int4
+expect 2 "--quant 'mlx=int4' is for a format that --to does not name" convert x -n --quant int8,mlx=int4
+expect 2 "--quant 'tflite=int4' is for a format that --to does not name" convert x -n --quant tflite=int4
 expect 2 "hone convert needs SRC, got 0 arguments" convert
 expect 2 "does not know what to do with 'y'" convert x y
 expect 2 "--threads is 'many', needs a whole number" convert x --threads many
@@ -49,6 +54,11 @@ done
 "$HONE" convert x -o "$(printf 'a\377b')" --json >"$tmp/doc" 2>"$tmp/err"
 [ $? -eq 2 ] && grep -qF "'a\\xffb' is not UTF-8" "$tmp/err" || fail "an argument that is not UTF-8: $(cat "$tmp/err")"
 "$validate" convert "$tmp/doc" || failed=1
+bad=$(printf 'a\377b')
+for words in "graph $bad" "graph x --svg $bad" "check x --html $bad" "eval x --html $bad" "convert $bad -n" "probe -- $bad"; do
+    # shellcheck disable=SC2086  # words are words
+    expect 2 "'a\xffb' is not UTF-8" $words
+done
 HONE_DATA_DIR=$tmp/nowhere expect 4 "hone's own data are missing: there is no folder '$tmp/nowhere/data'" convert x -o y
 expect 2 "--threads is ' 4', needs a whole number" convert x --threads " 4"
 
