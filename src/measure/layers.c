@@ -59,7 +59,7 @@ static hone_code look(const hone_ctx *ctx, const hone_layers_options *opt, const
         if (err) *err = s->err;
         code = s->err.code;
     }
-    if (code == HONE_OK && s->n_layers == 0) code = HONE_FAIL(err, HONE_EUNSUPPORTED, "", "%s showed no layer of it", runtime);
+    if (code == HONE_OK && s->n_layers == 0) code = HONE_FAIL(err, HONE_EUNSUPPORTED, "convert the checkpoint with hone: its files name their layers", "%s showed no layer of it", runtime);
     return code == HONE_OK ? code : hone_err_wrap(err, "'%s'", path);
 }
 

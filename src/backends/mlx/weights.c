@@ -90,6 +90,7 @@ static hone_code assemble(const loader *l, hone_mx *out)
 /* The parts of a weight must be quantised alike; sizes must be what MLX can count. */
 static hone_code check(const loader *l, const hone_mlx_part **part)
 {
+    static const char AGAIN[] = "convert the checkpoint that the folder was made from again";
     const hone_weight *w = l->w;
     if (w->n_slices == 0 || w->values || !hone_weight_is_plain(w))
         return HONE_FAIL(l->err, HONE_EBUG, "", "%s of layer %d is not as the folder has it", hone_role_name(w->role), (int)w->layer);
@@ -98,13 +99,13 @@ static hone_code check(const loader *l, const hone_mlx_part **part)
         if (i == 0) *part = p;
         const hone_grouped *a = &p->grouped, *b = &(*part)->grouped;
         if (a->scheme != b->scheme || a->bits != b->bits || a->group != b->group || a->scale != b->scale)
-            return HONE_FAIL(l->err, HONE_EUNSUPPORTED, "", "the parts of %s of layer %d are quantised differently", hone_role_name(w->role), (int)w->layer);
+            return HONE_FAIL(l->err, HONE_EUNSUPPORTED, AGAIN, "the parts of %s of layer %d are quantised differently", hone_role_name(w->role), (int)w->layer);
         if (p->scales && (w->n_dims == 1 || w->slices[i].transposed))
-            return HONE_FAIL(l->err, HONE_EUNSUPPORTED, "", "%s of layer %d is quantised, which it cannot be", hone_role_name(w->role), (int)w->layer);
+            return HONE_FAIL(l->err, HONE_EUNSUPPORTED, AGAIN, "%s of layer %d is quantised, which it cannot be", hone_role_name(w->role), (int)w->layer);
     }
     for (uint32_t d = 0; d < w->n_dims; d++)
         if (w->dims[d] > INT_MAX)
-            return HONE_FAIL(l->err, HONE_EUNSUPPORTED, "", "%s of layer %d is larger than MLX counts", hone_role_name(w->role), (int)w->layer);
+            return HONE_FAIL(l->err, HONE_EUNSUPPORTED, "use another format: hone convert --to gguf", "%s of layer %d is larger than MLX counts", hone_role_name(w->role), (int)w->layer);
     return HONE_OK;
 }
 
@@ -158,7 +159,7 @@ static hone_code failure(hone_mx_session *s, hone_err *err)
     bool        memory = false;
     const char *why = hone_mx_failure(s, &memory);
     if (!why) return HONE_OK;
-    return HONE_FAIL(err, memory ? HONE_ERESOURCE : HONE_ERUNTIME, "", "MLX cannot load the weights: %s", why);
+    return HONE_FAIL(err, memory ? HONE_ERESOURCE : HONE_ERUNTIME, memory ? "free memory, or use a smaller encoding" : "", "MLX cannot load the weights: %s", why);
 }
 
 /* Only what a node reads: a pooler that nothing uses stays in its file. */

@@ -138,7 +138,7 @@ static hone_code read_external(reader *r, hone_bytes b, hone_onnx_tensor *t)
 
 static hone_code add_dim(hone_onnx_tensor *t, uint64_t v, hone_err *err)
 {
-    if (t->n_dims == HONE_MAX_DIMS) return HONE_FAIL(err, HONE_EINPUT, "", "a tensor has more than %d dimensions", HONE_MAX_DIMS);
+    if (t->n_dims == HONE_MAX_DIMS) return HONE_FAIL(err, HONE_EINPUT, "convert the checkpoint that it was made from", "a tensor has more than %d dimensions", HONE_MAX_DIMS);
     if (v > INT64_MAX) return HONE_FAIL(err, HONE_EINPUT, AGAIN, "a dimension of a tensor is negative");
     t->dims[t->n_dims++] = v;
     return HONE_OK;
@@ -192,7 +192,7 @@ static hone_code define(reader *r, const char *name)
     char shown[96];
     if (!name) return HONE_FAIL(r->err, HONE_EINPUT, AGAIN, "a value has no name");
     if (names_have(&r->known, name))
-        return HONE_FAIL(r->err, HONE_EINPUT, "", "value '%s' is made twice", hone_text_show(name, strlen(name), shown, sizeof shown));
+        return HONE_FAIL(r->err, HONE_EINPUT, AGAIN, "value '%s' is made twice", hone_text_show(name, strlen(name), shown, sizeof shown));
     return names_add(&r->known, name) ? HONE_OK : HONE_NOMEM(r->err, "the names of values");
 }
 
@@ -207,7 +207,7 @@ static hone_code read_node(reader *r, hone_bytes b)
         if (!name) return HONE_FAIL(r->err, HONE_EINPUT, AGAIN, "a node reads a value without a name");
         if (f.number == 7) foreign = *name && strcmp(name, "ai.onnx") != 0;
         if (f.number == 1 && *name && !names_have(&r->known, name))
-            return HONE_FAIL(r->err, HONE_EINPUT, "", "a node reads '%s', which nothing before it makes", hone_text_show(name, strlen(name), shown, sizeof shown));
+            return HONE_FAIL(r->err, HONE_EINPUT, AGAIN, "a node reads '%s', which nothing before it makes", hone_text_show(name, strlen(name), shown, sizeof shown));
     }
     if (b.len) return BROKEN(r->err, "description of a node", b);
     while (next(&again, &f)) {
@@ -233,7 +233,7 @@ static hone_code count_graph(hone_bytes b, size_t n[16], hone_err *err)
 {
     field f;
     while (next(&b, &f))
-        if (f.number < 16 && f.wire == 2 && n[f.number]++ > MAX_ITEMS) return HONE_FAIL(err, HONE_EINPUT, "", "the graph has over %u parts", MAX_ITEMS);
+        if (f.number < 16 && f.wire == 2 && n[f.number]++ > MAX_ITEMS) return HONE_FAIL(err, HONE_EINPUT, AGAIN, "the graph has over %u parts", MAX_ITEMS);
     return b.len ? BROKEN(err, "graph", b) : HONE_OK;
 }
 

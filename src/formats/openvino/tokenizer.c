@@ -225,7 +225,7 @@ static hone_code unigram(builder *b, const hone_ov_pieces *p, hone_ov_port *out,
 static hone_code wordpiece(builder *b, const hone_ov_pieces *p, hone_ov_port *out, hone_err *err)
 {
     hone_ov_port more[4];
-    if (b->t->unk < 0) return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "the WordPiece vocabulary has no unknown token");
+    if (b->t->unk < 0) return HONE_FAIL(err, HONE_EUNSUPPORTED, "add the unk_token to the vocabulary, or convert to gguf, onnx or mlx", "the WordPiece vocabulary has no unknown token");
     HONE_TRY(hone_ov_strings(b->ir, b->a, b->vocab.encode, b->vocab.n, more, err));
     more[3] = hone_ov_scalar_i32(b->ir, (int32_t)b->t->unk);
     const hone_ov_attr attrs[] = { { "suffix_indicator", "##" }, { "max_bytes_per_word", "2147483647" } }; /* see bert_words */
