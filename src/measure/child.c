@@ -1,6 +1,7 @@
 #include "measure/child.h"
 #include "base/text.h"
 #include "measure/child/vocab.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +9,9 @@
 
 static hone_code open_in(hone_child *c, const hone_backend_open *how, hone_err *err)
 {
-    hone_code code = hone_runner_open(c->runner, how, &c->info, &c->load_ms, err);
-    hone_err  why = err ? *err : (hone_err){ 0 };
+    hone_err  why = { 0 };
+    hone_code code = hone_runner_open(c->runner, how, &c->info, &c->load_ms, &why);
+    if (err && code != HONE_OK) *err = why;
     if (code != HONE_EUNSUPPORTED || !how->device || strcmp(how->device, "cpu") == 0) {
         if (code == HONE_OK) (void)snprintf(c->fallback, sizeof c->fallback, "%s", c->info.fallback);
         return code;
@@ -59,7 +61,7 @@ static hone_code private_file(hone_bytes bytes, char *path, size_t cap, hone_err
     const char *dir = getenv("TMPDIR");
     int         n = snprintf(path, cap, "%s/hone-vocab-XXXXXX.gguf", dir && dir[0] ? dir : "/tmp");
     if (n < 0 || (size_t)n >= cap) return HONE_FAIL(err, HONE_ERESOURCE, "set TMPDIR to a shorter path", "the temporary folder's path is too long");
-    int fd = mkostemps(path, 5, 02000000 /* O_CLOEXEC */);
+    int fd = mkostemps(path, 5, O_CLOEXEC);
     if (fd < 0) return HONE_FAIL(err, HONE_ERESOURCE, "set TMPDIR to a folder that you may write to", "cannot make a file in '%s'", dir && dir[0] ? dir : "/tmp");
     for (size_t at = 0; at < bytes.len;) {
         ssize_t k = write(fd, bytes.ptr + at, bytes.len - at);
@@ -116,7 +118,7 @@ hone_code hone_child_words(const hone_ctx *ctx, const char *path, hone_child *c,
         c->words = c->runner;
         c->words_by = strcmp(x.backend, "openvino") == 0 ? "openvino_tokenizers" : x.consumer;
         c->words_from = "the artefact";
-    } else if (!x.folder) code = HONE_FAIL(err, HONE_EUNSUPPORTED, "", "%s has no tokenizer for it", c->info.runtime);
+    } else if (!x.folder) code = HONE_FAIL(err, HONE_EUNSUPPORTED, "name the folder that holds its tokenizer files, or convert the checkpoint to gguf", "%s has no tokenizer for it", c->info.runtime);
     else code = borrow_words(ctx, &x, c, err);
     hone_arena_release(&a);
     return code;
