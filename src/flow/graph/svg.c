@@ -3,6 +3,7 @@
  * (Sugiyama, Tagawa, Toda 1981). */
 #include "flow/graph.h"
 #include "flow/report/page.h"
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -224,25 +225,36 @@ static const char STYLE[] =
     ".plain{fill:var(--bg);stroke:var(--line)}.weights{fill:var(--w);stroke:var(--line)}.big{fill:var(--b);stroke:var(--line)}.norm{fill:var(--n);stroke:var(--line)}"
     ".bg{fill:var(--bg)}.arrow{fill:var(--soft)}";
 
+/* Adds to the text that ends at *at; what does not fit is cut. */
+static void HONE_PRINTF(4, 5) title_add(char *out, size_t cap, size_t *at, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(out + *at, cap - *at, fmt, ap);
+    va_end(ap);
+    if (n > 0) *at = (size_t)n < cap - *at ? *at + (size_t)n : cap - 1;
+}
+
 /* "layers 0, 1, 2, 3, 4 and 6 (6 of 7)" */
 static void kind_title(const uint32_t *kinds, uint32_t n_layers, uint32_t kind, char *out, size_t cap)
 {
     uint32_t members = 0, shown = 0;
+    size_t   at = 0;
     for (uint32_t i = 0; i < n_layers; i++) members += kinds[i] == kind;
-    int n = snprintf(out, cap, members == 1 ? "layer" : "layers");
-    for (uint32_t i = 0; i < n_layers && n > 0; i++) {
+    title_add(out, cap, &at, members == 1 ? "layer" : "layers");
+    for (uint32_t i = 0; i < n_layers; i++) {
         uint32_t last = i;
         if (kinds[i] != kind) continue;
         while (last + 1 < n_layers && kinds[last + 1] == kind) last++;
         if (shown++ == 6) {
-            n += snprintf(out + n, cap - (size_t)n, ", ...");
+            title_add(out, cap, &at, ", ...");
             break;
         }
-        n += snprintf(out + n, cap - (size_t)n, "%s %u", shown > 1 ? "," : "", i);
-        if (last > i) n += snprintf(out + n, cap - (size_t)n, "-%u", last);
+        title_add(out, cap, &at, "%s %u", shown > 1 ? "," : "", i);
+        if (last > i) title_add(out, cap, &at, "-%u", last);
         i = last;
     }
-    if (n > 0 && members < n_layers) (void)snprintf(out + n, cap - (size_t)n, " (%u of %u)", members, n_layers);
+    if (members < n_layers) title_add(out, cap, &at, " (%u of %u)", members, n_layers);
 }
 
 static panel *new_panel(hone_arena *a, const hone_graph *g, const char *title, int32_t layer, size_t begin, size_t end, bool input)
