@@ -126,6 +126,9 @@ touch "$tmp/again/m-int8-mlx/model-00001-of-00002.safetensors"
 touch "$tmp/again/m-int8-mlx/notes.txt"
 expect 2 "holds 'notes.txt', which hone did not write" "$model" --to mlx --quant int8 --name m -o "$tmp/again"
 rm "$tmp/again/m-int8-mlx/notes.txt"
+touch "$tmp/again/m-int8-mlx/README.md" # of the user: hone writes none
+expect 2 "holds 'README.md', which hone did not write" "$model" --to mlx --quant int8 --name m -o "$tmp/again"
+rm "$tmp/again/m-int8-mlx/README.md"
 killed=0
 for ms in 5 15 30 50 80 120; do
     "$HONE" convert "$model" --to mlx --quant int8 --name m -o "$tmp/again" --threads 1 --quiet >/dev/null 2>&1 &
