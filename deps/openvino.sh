@@ -22,7 +22,7 @@ wheels="openvino==$version $core
 openvino-tokenizers==$version.0 $tokenizers"
 finish() {
     local keep
-    mkdir "$1/lib"
+    mkdir "$1/lib" || return 1
     mv "$1/openvino/include" "$1/include" || return 1
     for keep in libopenvino.so.2641 libopenvino_intel_cpu_plugin.so libopenvino_intel_gpu_plugin.so libopenvino_intel_npu_plugin.so \
         libopenvino_ir_frontend.so.2641 libtbb.so.12 libtbbmalloc.so.2 libtbbbind_2_5.so.3 cache.json; do
@@ -30,7 +30,7 @@ finish() {
     done
     mv "$1/openvino_tokenizers/lib/libopenvino_tokenizers.so" "$1/lib/" || return 1
     # What a linker looks for.
-    ln -s libopenvino.so.2641 "$1/lib/libopenvino.so"
+    ln -s libopenvino.so.2641 "$1/lib/libopenvino.so" || return 1
     mv "$1"/openvino-*.dist-info/licenses "$1/licenses" || return 1
     rm -rf "$1"/openvino "$1"/openvino_tokenizers "$1"/*.dist-info
 }
