@@ -52,16 +52,6 @@ static void close_model(hone_backend_model *m)
     free(m);
 }
 
-static hone_code read_pooling(hone_model *m, const char *dir, hone_err *err)
-{
-    json_t   *pooling = NULL, *modules = NULL;
-    hone_code code = hone_hf_pooling_load(dir, &pooling, &modules, err);
-    if (code == HONE_OK) code = hone_arch_pooling(pooling, modules, &m->facts, err);
-    json_decref(pooling);
-    json_decref(modules);
-    return code;
-}
-
 /* The folder with its family's roles.  One that mlx_lm did not write is read as the checkpoint it is. */
 static hone_code bind(hone_model *m, const char *dir, json_t *config, hone_err *err)
 {
@@ -77,7 +67,7 @@ static hone_code bind(hone_model *m, const char *dir, json_t *config, hone_err *
     }
     if (ours) hone_mlx_config_plain(config);
     HONE_TRY(hone_arch_bind(arch, config, m, err));
-    return m->facts.kind == HONE_KIND_ENCODER ? read_pooling(m, dir, err) : HONE_OK;
+    return m->facts.kind == HONE_KIND_ENCODER ? hone_hf_pooling_load(dir, hone_arch_pooling, &m->facts, err) : HONE_OK;
 }
 
 static hone_code open_folder(hone_model *m, const char *dir, hone_err *err)

@@ -45,17 +45,6 @@ static hone_code find_folder(hone_model *m, const char *path, const char **dir, 
     return HONE_OK;
 }
 
-/* How a sentence-transformers folder pools its token vectors; a plain encoder has neither file. */
-static hone_code read_pooling(hone_model *m, const char *dir, hone_err *err)
-{
-    json_t   *pooling = NULL, *modules = NULL;
-    hone_code code = hone_hf_pooling_load(dir, &pooling, &modules, err);
-    if (code == HONE_OK) code = hone_arch_pooling(pooling, modules, &m->facts, err);
-    json_decref(pooling);
-    json_decref(modules);
-    return code;
-}
-
 /* A packed weight without its scales would convert without complaint, into nonsense. */
 static hone_code check_dtypes(const hone_model *m, hone_err *err)
 {
@@ -105,7 +94,7 @@ static hone_code open_in(hone_model *m, const char *path, json_t **config, hone_
     if (code != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
     m->facts.name = name;
     m->path = dir;
-    if (m->facts.kind == HONE_KIND_ENCODER) HONE_TRY(read_pooling(m, dir, err));
+    if (m->facts.kind == HONE_KIND_ENCODER) HONE_TRY(hone_hf_pooling_load(dir, hone_arch_pooling, &m->facts, err));
     return hone_hf_tokenizer_load(dir, m->facts.vocab, &m->arena, &m->tokenizer, err);
 }
 

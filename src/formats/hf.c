@@ -33,7 +33,8 @@ static hone_code load_if(hone_arena *a, const char *dir, const char *name, json_
     return HONE_FAIL(err, HONE_EINPUT, "download the file again", "%s: the document is no JSON object", path);
 }
 
-hone_code hone_hf_pooling_load(const char *dir, json_t **pooling, json_t **modules, hone_err *err)
+hone_code hone_hf_pooling_load(const char *dir, hone_code (*read)(const json_t *pooling, const json_t *modules, hone_facts *facts, hone_err *err),
+                               hone_facts *facts, hone_err *err)
 {
     static const char *const names[2] = { "1_Pooling/config.json", "modules.json" };
     hone_arena a = { 0 };
@@ -45,11 +46,7 @@ hone_code hone_hf_pooling_load(const char *dir, json_t **pooling, json_t **modul
         else if (hone_file_exists(path)) code = hone_json_load(path, &doc[i], err);
     }
     hone_arena_release(&a);
-    if (code == HONE_OK) {
-        *pooling = doc[0];
-        *modules = doc[1];
-        return HONE_OK;
-    }
+    if (code == HONE_OK) code = read(doc[0], doc[1], facts, err);
     json_decref(doc[0]);
     json_decref(doc[1]);
     return code;
