@@ -147,7 +147,7 @@ static void print(hone_cli *c, const json_t *doc)
     print_quality(c, results);
     const json_t *first = NULL;
     json_array_foreach(results, i, r)
-        if (!first && json_is_object(json_object_get(r, "run"))) first = r;
+        if (!first && !json_is_true(json_object_get(r, "failed"))) first = r;
     const json_t *how = json_object_get(first, "run");
     double        threads = hone_doc_num(how, "threads", 0);
     hone_say(c, HONE_PLAIN, "\n");

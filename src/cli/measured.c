@@ -54,6 +54,7 @@ void hone_measured_reasons(hone_cli *c, const json_t *results, const char *skip)
     json_t     *told = json_object(); /* reason -> the fields it holds for, in order of appearance */
     if (!told) return;
     json_array_foreach(results, i, r) {
+        if (json_is_true(json_object_get(r, "failed"))) continue; /* nothing of it was measured: that is said once */
         json_object_foreach(json_object_get(r, "states"), path, v) {
             const char *why = hone_doc_str(v, "reason", "");
             if (listed(skip, path)) continue;

@@ -156,4 +156,23 @@ expect 2 "--gates has 'speeed=3'" optimize "$model" -o "$tmp/x" --gates memory=.
 expect 2 "--gates memory=0 can never be met" optimize "$model" -o "$tmp/x" --gates memory=0
 expect 2 "there is no text to judge quality on" optimize "$model" -o "$tmp/x"
 expect 4 "is an encoder" optimize "$HONE_SOURCE_DIR/tests/golden/tiny/bert" -o "$tmp/x" "${small[@]}"
+# All formats: each in its own runtime, against the source there; one whose runtime is missing is listed with the reason, the others go on.
+mkdir -p "$tmp/bin"
+cp "$HONE_BUILD_DIR/hone" "$tmp/bin/hone"
+ln -sf "$HONE_BUILD_DIR/hone-runner" "$HONE_BUILD_DIR/hone-backend-llamacpp.so" "$tmp/bin"
+HONE_DATA_DIR=$HONE_SOURCE_DIR "$tmp/bin/hone" optimize "$model" -o "$tmp/none" "${quick[@]}" -Q q8_0,onnx=int4 --json >"$tmp/doc" 2>"$tmp/err"
+[ $? -le 1 ] || { cat "$tmp/err"; fail "optimize without ONNX Runtime fails"; }
+"$validate" optimize "$tmp/doc" || failed=1
+holds "$tmp/doc" 'all(c["absent"] and "onnxruntime" in c["failure"] and "not measured" in c["excluded"] for c in doc["candidates"] if c["format"] == "onnx")'
+holds "$tmp/doc" 'sum(c["format"] == "onnx" for c in doc["candidates"]) == 2 and "onnx" not in doc["chosen"]["quantization"]'
+if [ -e "$HONE_BUILD_DIR/hone-backend-onnxruntime.so" ]; then
+    "$HONE" optimize "$model" -o "$tmp/all" "${quick[@]}" -Q q8_0,onnx=int4 --json >"$tmp/doc" 2>"$tmp/err"
+    [ $? -le 1 ] || { cat "$tmp/err"; fail "optimize with ONNX fails"; }
+    "$validate" optimize "$tmp/doc" || failed=1
+    holds "$tmp/doc" '{"bf16": "baseline", "f16": "format", "q8_0": "candidate", "onnx=int4": "candidate", "onnx=f16": "runtime_baseline"}.items() <= {c["quantization"]: c["role"] for c in doc["candidates"]}.items()'
+    holds "$tmp/doc" 'all(c["absent"] or (c["bench"]["decode_tok_s"] > 0 and c["eval"]["perplexity"] > 1) for c in doc["candidates"])'
+    holds "$tmp/doc" 'doc["decision_tree"]["pick"] and doc["memory_basis"] in ("reported", "peak_rss")'
+    "$HONE" optimize "$model" -o "$tmp/all" "${quick[@]}" -Q q8_0,onnx=int4 --json >"$tmp/doc" 2>"$tmp/err"
+    holds "$tmp/doc" 'doc["measured"] == 0' # folders are recognised again by their digests
+fi
 exit $failed

@@ -20,6 +20,15 @@ static bool has_part(const hone_scorecard *s, const char *part)
     return false;
 }
 
+static bool by_peak(const hone_scorecard *s)
+{
+    size_t  i;
+    json_t *row;
+    json_array_foreach(s->rows, i, row)
+        if (strcmp(str(row, "memory_basis"), "peak_rss") == 0) return true;
+    return false;
+}
+
 static const char *runtime_of(const json_t *row, const char *key)
 {
     static const char *const parts[] = { "bench", "eval", "check", "layers" };
@@ -191,8 +200,7 @@ static void table(hone_text *t, const hone_scorecard *s)
     hone_text_add(t, "</table></div><p class=\"soft small\">");
     if (bench) hone_text_add(t, "The same token ids for all, rounds interleaved. ");
     if (eval || bench) hone_text_add(t, "&plusmn;: half of the 95 % interval. ");
-    if (bench) hone_text_addf(t, "Memory: %s. ", strcmp(str(json_array_get(s->rows, 0), "memory_basis"), "peak_rss") == 0
-                                                       ? "peak resident memory of the process, because not every runtime reports its buffers" : "weights, KV cache and compute buffers as the runtimes report them");
+    if (bench) hone_text_addf(t, "Memory: %s. ", by_peak(s) ? "peak resident memory of the process, because not every runtime reports its buffers" : "weights, KV cache and compute buffers as the runtimes report them");
     hone_text_add(t, "A dash holds its reason as a tooltip.</p>");
     bool first = true;
     json_array_foreach(s->rows, i, row) {
@@ -225,7 +233,7 @@ static json_t *as_candidates(const hone_scorecard *s)
             if (json_object_get(row, same[k].from)) good = json_object_set(c, same[k].to, json_object_get(row, same[k].from)) == 0;
         if (json_array_append_new(list, c) != 0) good = false;
     }
-    good = good && json_object_set(doc, "candidates", list) == 0 && hone_json_put(doc, "memory_basis", json_string(str(json_array_get(s->rows, 0), "memory_basis")));
+    good = good && json_object_set(doc, "candidates", list) == 0 && hone_json_put(doc, "memory_basis", json_string(by_peak(s) ? "peak_rss" : "reported"));
     json_decref(list);
     if (good) return doc;
     json_decref(doc);
@@ -253,7 +261,7 @@ static void proof(hone_text *t, const hone_scorecard *s)
     if (!has_part(s, "check")) return;
     hone_text_add(t, "<h2>Proof against the source</h2><div class=scroll><table><tr><th>artefact</th><th class=mid>verdict</th><th>token ids</th><th class=left>judged tokenizer</th>"
                      "<th>chats</th><th>mean KLD<small>bound</small></th><th>largest error</th><th>best token<small>wrong/decided</small></th><th>greedy<small>wrong/decided</small>"
-                     "</th><th>behind limits<small>mean KLD</small></th><th class=left>why</th></tr>");
+                     "</th><th>behind limits<small>mean KLD</small></th></tr>");
     json_array_foreach(s->rows, i, row) {
         const json_t *c = json_object_get(row, "check"), *lg = json_object_get(c, "logits"), *tok = json_object_get(c, "tokenizer"), *be = json_object_get(c, "beyond");
         if (!c) continue;
@@ -283,11 +291,19 @@ static void proof(hone_text *t, const hone_scorecard *s)
         if (hone_doc_number(be, "kld_mean", -1) >= 0)
             hone_text_addf(t, "<span class=\"badge %s\">%.2g</span>", json_is_true(json_object_get(be, "differs")) ? "fail" : "pass", hone_doc_number(be, "kld_mean", 0));
         else hone_page_num(t, be, "kld_mean", "%.4f", 1);
-        hone_text_add(t, "</td><td class=words>");
-        hone_page_text(t, str(c, "why"));
         hone_text_add(t, "</td></tr>");
     }
-    hone_text_add(t, "</table></div>");
+    hone_text_add(t, "</table></div><ul class=small>");
+    json_array_foreach(s->rows, i, row) {
+        const char *why = str(json_object_get(row, "check"), "why");
+        if (!why[0]) continue;
+        hone_text_add(t, "<li><b>");
+        hone_page_text(t, str(row, "label"));
+        hone_text_add(t, "</b>: ");
+        hone_page_text(t, why);
+        hone_text_add(t, "</li>");
+    }
+    hone_text_add(t, "</ul>");
 }
 
 /* Who of the rows has the same limit; the first of them says it for all. */

@@ -334,9 +334,69 @@ static void names_of_other_formats_have_a_nearest_gguf_encoding(void **state)
     assert_null(hone_opt_gguf_quant("int3"));
 }
 
+/* Three formats: what is absent, brief, wrong in long texts or a mere baseline is never chosen, and each is measured against the source in its own runtime. */
+static void other_formats_win_only_on_what_was_measured(void **state)
+{
+    hone_opt_state *s = state_new();
+    (void)state;
+    s->context = 512;
+    add(s, "bf16", 100, 1, 1000, 0.9, -1);
+    hone_candidate *q = add(s, "q4_0", 200, 1, 400, 0.9, 0.01), *o = add(s, "onnx=int4", 400, 1, 400, 0.9, 0.01), *b = add(s, "onnx=f16", 500, 1, 100, 0.9, 0);
+    hone_candidate *gone = add(s, "mlx=int4", 900, 1, 100, 0.9, 0);
+    o->format = b->format = "onnx";
+    gone->format = "mlx";
+    b->role = HONE_OPT_RUNTIME_BASE;
+    gone->absent = true;
+    (void)snprintf(gone->failure, sizeof gone->failure, "runtime 'mlx' is not installed");
+    hone_opt_choose(s);
+    assert_ptr_equal(s->chosen, o);
+    assert_string_equal(gone->excluded, "not measured: runtime 'mlx' is not installed");
+    assert_ptr_equal(hone_opt_base_of(s, o), b);
+    assert_ptr_equal(hone_opt_base_of(s, q), &s->c[0]);
+    assert_string_equal(s->memory_basis, "reported");
+
+    s->tree = q;
+    hone_opt_choose(s);
+    assert_int_equal(s->tree_verdict, HONE_OPT_OVERRULED);
+    assert_non_null(strstr(s->tree_why, "is overruled by measurement: onnx=int4 scores"));
+    s->tree = o;
+    hone_opt_choose(s);
+    assert_int_equal(s->tree_verdict, HONE_OPT_CONFIRMED);
+    s->tree = gone;
+    hone_opt_choose(s);
+    assert_int_equal(s->tree_verdict, HONE_OPT_IMPOSSIBLE);
+
+    o->brief = 64;
+    hone_opt_choose(s);
+    assert_ptr_equal(s->chosen, q);
+    assert_non_null(strstr(o->excluded, "too slow here to measure its quality"));
+    o->brief = 0;
+    b->check = json_pack("{s:s,s:{s:b,s:s}}", "runtime", "ONNX Runtime", "beyond", "differs", 1, "why", "facts:window: attention looks back 8 tokens");
+    hone_opt_choose(s);
+    assert_ptr_equal(s->chosen, q);
+    assert_non_null(strstr(o->excluded, "wrong in ONNX Runtime for texts that the target must hold (512 tokens): facts:window"));
+    json_decref(b->check);
+    b->check = json_pack("{s:s,s:{s:b,s:i}}", "runtime", "ONNX Runtime", "beyond", "differs", 0, "deployed_up_to", 8);
+    hone_opt_choose(s);
+    assert_non_null(strstr(o->excluded, "is right for texts of up to 8 tokens only"));
+    json_decref(b->check);
+    b->check = json_pack("{s:s,s:{s:b,s:i}}", "runtime", "ONNX Runtime", "beyond", "differs", 0, "deployed_up_to", 4096);
+    hone_opt_choose(s);
+    assert_ptr_equal(s->chosen, o);
+
+    /* One runtime that does not report its buffers: all are compared by what the system saw. */
+    (void)json_object_set_new(o->bench, "compute_bytes", json_null());
+    for (size_t i = 0; i < s->n; i++) (void)json_object_set_new(s->c[i].bench, "peak_rss_bytes", json_real(7000 + 1000 * (double)i));
+    hone_opt_choose(s);
+    assert_string_equal(s->memory_basis, "peak_rss");
+    assert_true(o->memory == 9000 && q->memory == 8000);
+    hone_opt_state_release(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(other_formats_win_only_on_what_was_measured),
         cmocka_unit_test(the_front_holds_what_nothing_dominates),
         cmocka_unit_test(without_tasks_the_divergence_is_the_accuracy_of_the_front),
         cmocka_unit_test(the_score_weighs_speed_accuracy_and_memory),
