@@ -32,7 +32,8 @@ struct hone_backend_model {
     bool                 pooled;     /* one row per text */
     uint32_t             n_ctx, n_batch, n_row; /* n_row: values of a row of the result */
     uint32_t             threads, past;
-    int64_t             *ids, *positions, *ones, *zeros; /* [n_batch], [n_batch], [n_ctx], [n_batch] */
+    int64_t             *ids, *positions, *ones, *zeros; /* [n_batch], [n_batch], [n_ones], [n_batch] */
+    size_t               n_ones; /* grows with what is held */
     void                *values; /* [n_batch, n_row] of the result's type */
     float               *row;    /* [n_row] when that type is not f32 */
 };
@@ -142,12 +143,10 @@ static int make_buffers(hone_backend_model *m, hone_backend_error *e)
     m->ids = calloc(m->n_batch, sizeof *m->ids);
     m->positions = calloc(m->n_batch, sizeof *m->positions);
     m->zeros = calloc(m->n_batch, sizeof *m->zeros);
-    m->ones = calloc(m->n_ctx, sizeof *m->ones);
     m->values = calloc(rows, m->n_row * size);
     m->row = calloc(m->n_row, sizeof *m->row);
-    if (!m->ids || !m->positions || !m->zeros || !m->ones || !m->values || !m->row)
+    if (!m->ids || !m->positions || !m->zeros || !m->values || !m->row)
         return hone_ort_fail(e, HONE_ERESOURCE, "out of memory for a batch of %u tokens", m->n_batch);
-    for (uint32_t i = 0; i < m->n_ctx; i++) m->ones[i] = 1;
     return hone_ort_check(m->o, m->o->CreateIoBinding(m->s.s, &m->binding), e, "a binding of '%s'", m->f.model);
 }
 
@@ -224,6 +223,20 @@ static int bind_result(hone_backend_model *m, size_t n, hone_backend_error *e)
     return rc;
 }
 
+/* A mask of n ones.  What config.json says of a context is its word: memory is taken as far as tokens come. */
+static int want_ones(hone_backend_model *m, size_t n, hone_backend_error *e)
+{
+    size_t cap = m->n_ones < BATCH_DEFAULT ? BATCH_DEFAULT : m->n_ones;
+    if (n <= m->n_ones) return HONE_OK;
+    while (cap < n) cap *= 2;
+    int64_t *more = realloc(m->ones, cap * sizeof *more);
+    if (!more) return hone_ort_fail(e, HONE_ERESOURCE, "out of memory for a mask of %zu tokens", cap);
+    for (size_t i = m->n_ones; i < cap; i++) more[i] = 1;
+    m->ones = more;
+    m->n_ones = cap;
+    return HONE_OK;
+}
+
 /* One call of the session. */
 static int evaluate(hone_backend_model *m, const int32_t *ids, size_t n, hone_backend_error *e)
 {
@@ -231,7 +244,8 @@ static int evaluate(hone_backend_model *m, const int32_t *ids, size_t n, hone_ba
         m->ids[i] = ids[i];
         m->positions[i] = (int64_t)(m->past + i);
     }
-    int rc = bind_input(m, m->f.ids, m->ids, n, e);
+    int rc = want_ones(m, m->past + n, e);
+    if (rc == HONE_OK) rc = bind_input(m, m->f.ids, m->ids, n, e);
     if (rc == HONE_OK) rc = bind_input(m, m->f.mask, m->ones, m->past + n, e);
     if (rc == HONE_OK) rc = bind_input(m, m->f.positions, m->positions, n, e);
     if (rc == HONE_OK) rc = bind_input(m, m->f.types, m->zeros, n, e);
