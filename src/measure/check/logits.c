@@ -21,6 +21,7 @@ typedef struct compare { /* what the rows add to while they come in */
     size_t                row;     /* of the reference */
     size_t                within;  /* positions of this row that come before every limit */
     float                *theirs;  /* [width] */
+    uint8_t              *want;    /* [cols] 1 for positions that the reference holds; NULL: all */
     tally                 before, behind;
     hone_err              err;     /* the first trouble inside a callback */
 } compare;
@@ -129,7 +130,7 @@ static hone_code one_row(const hone_child *child, compare *c, const hone_check_l
     }
     if (n > c->within && why) (void)snprintf(c->res->beyond.why, sizeof c->res->beyond.why, "%s", why);
     if (n == 0) return HONE_OK;
-    HONE_TRY(hone_runner_forward(child->runner, c->ref->ids + c->row * c->ref->cols, n, 0, NULL, on_row, c, NULL, err));
+    HONE_TRY(hone_runner_forward(child->runner, c->ref->ids + c->row * c->ref->cols, n, 0, c->want, on_row, c, NULL, err));
     if (c->err.code == HONE_OK) return HONE_OK;
     if (err) *err = c->err;
     return c->err.code;
@@ -139,15 +140,19 @@ static hone_code one_reference(const hone_ctx *ctx, const hone_child *child, com
 {
     const hone_reference *ref = c->ref;
     HONE_TRY(fits(child, ref, err));
-    hone_event_step(ctx, "comparing logits of %zu x %zu positions", ref->rows, ref->cols);
+    hone_event_step(ctx, "comparing logits of %zu x %zu positions", ref->rows, ref->every > 1 ? ref->cols / ref->every : ref->cols);
     c->theirs = malloc(ref->width * sizeof *c->theirs);
-    hone_code code = c->theirs ? HONE_OK : HONE_NOMEM(err, "comparing logits");
+    c->want = ref->every > 1 ? calloc(ref->cols, 1) : NULL;
+    for (size_t i = ref->every - 1; c->want && i < ref->cols; i += ref->every) c->want[i] = 1;
+    hone_code code = c->theirs && (c->want || ref->every < 2) ? HONE_OK : HONE_NOMEM(err, "comparing logits");
     for (c->row = 0; code == HONE_OK && c->row < ref->rows; c->row++) {
         code = hone_ctx_cancelled(ctx) ? HONE_INTERRUPTED(err) : one_row(child, c, limit, err);
         hone_event_progress(ctx, "rows", c->row + 1, ref->rows);
     }
     free(c->theirs);
+    free(c->want);
     c->theirs = NULL;
+    c->want = NULL;
     return code;
 }
 
@@ -226,34 +231,46 @@ hone_code hone_check_finite(const hone_child *c, hone_check_result *res, hone_er
 
 typedef struct keep {
     float *to;
-    size_t width, n;
+    size_t width, every, n;
 } keep;
 
 static void on_keep(void *user, size_t index, const float *values, size_t n)
 {
     keep *k = user;
-    if (n == k->width) memcpy(k->to + index * n, values, n * sizeof *values);
+    if (n == k->width) memcpy(k->to + index / k->every * n, values, n * sizeof *values);
     k->n += n == k->width;
 }
 
-#define SELF_ROWS 2
+#define SELF_ROWS  2
+#define SELF_BYTES ((uint64_t)256 << 20) /* of logits that are held */
+
+size_t hone_check_self_every(size_t cols, size_t width)
+{
+    uint64_t each = (uint64_t)SELF_ROWS * width * sizeof(float), most = SELF_BYTES / each;
+    if (most >= cols) return 1;
+    return most ? (cols + (size_t)most - 1) / (size_t)most : cols;
+}
 
 hone_code hone_check_self_reference(const hone_ctx *ctx, const hone_backend_open *how, size_t cols, hone_arena *a, hone_reference *out, hone_err *err)
 {
     hone_child c = { 0 };
     HONE_TRY(hone_child_open(ctx, NULL, how, &c, err));
-    hone_reference r = { .rows = SELF_ROWS, .cols = cols, .width = c.info.n_vocab };
+    size_t         every = hone_check_self_every(cols, c.info.n_vocab), held = cols / every;
+    hone_reference r = { .rows = SELF_ROWS, .cols = held * every, .width = c.info.n_vocab, .every = every };
+    uint8_t       *want = HONE_ARENA_NEW(a, uint8_t, cols);
     int32_t       *ids = HONE_ARENA_NEW(a, int32_t, SELF_ROWS * cols);
     size_t        *counts = HONE_ARENA_NEW(a, size_t, SELF_ROWS);
-    r.memory = calloc(SELF_ROWS * cols, r.width * sizeof *r.memory);
-    hone_code code = ids && counts && r.memory ? HONE_OK : HONE_NOMEM(err, "the reference artefact's logits");
+    cols = r.cols;
+    r.memory = calloc(SELF_ROWS * held, r.width * sizeof *r.memory);
+    hone_code code = ids && counts && want && r.memory ? HONE_OK : HONE_NOMEM(err, "the reference artefact's logits");
     if (code == HONE_OK) hone_check_random_ids(ids, SELF_ROWS * cols, c.info.n_vocab);
+    for (size_t i = every - 1; code == HONE_OK && i < cols; i += every) want[i] = 1;
     for (size_t i = 0; code == HONE_OK && i < SELF_ROWS; i++) {
-        keep k = { r.memory + i * cols * r.width, r.width, 0 };
+        keep k = { r.memory + i * held * r.width, r.width, every, 0 };
         counts[i] = cols;
-        code = hone_runner_forward(c.runner, ids + i * cols, cols, 0, NULL, on_keep, &k, NULL, err);
-        if (code == HONE_OK && k.n != cols)
-            code = HONE_FAIL(err, HONE_ERUNTIME, "", "the reference artefact gave %zu rows of %zu logits, needs %zu", k.n, r.width, cols);
+        code = hone_runner_forward(c.runner, ids + i * cols, cols, 0, want, on_keep, &k, NULL, err);
+        if (code == HONE_OK && k.n != held)
+            code = HONE_FAIL(err, HONE_ERUNTIME, "", "the reference artefact gave %zu rows of %zu logits, needs %zu", k.n, r.width, held);
     }
     hone_child_close(&c);
     r.ids = ids;

@@ -40,8 +40,10 @@ hone_code hone_check_logits(const hone_ctx *ctx, const hone_child *c, const hone
 hone_code hone_check_embeddings(hone_child *c, const hone_backend_open *how, const hone_reference *ref, hone_check_result *res, hone_err *err);
 /* No reference: are the logits of some random ids finite at all? */
 hone_code hone_check_finite(const hone_child *c, hone_check_result *res, hone_err *err);
-/* A reference from an unquantised artefact: rows of cols seeded random ids, logits held in memory. */
+/* A reference from an unquantised artefact: rows of cols seeded random ids (or fewer by less than every), logits held in memory. */
 hone_code hone_check_self_reference(const hone_ctx *ctx, const hone_backend_open *how, size_t cols, hone_arena *a, hone_reference *out, hone_err *err);
+/* One position of so many is held of such a reference, which makes it 256 MiB at most (two rows of logits, where that is more); 1: all are. */
+size_t hone_check_self_every(size_t cols, size_t width);
 /* The same ids each time. */
 void hone_check_random_ids(int32_t *ids, size_t n, uint32_t n_vocab);
 #endif

@@ -154,7 +154,8 @@ hone_code hone_reference_open(const char *path, hone_arena *a, hone_reference *o
 hone_code hone_reference_read(const hone_reference *r, const hone_tensor *t, size_t row, size_t col, float *out, hone_err *err)
 {
     if (!t) {
-        memcpy(out, r->memory + (row * r->cols + col) * r->width, r->width * sizeof *out);
+        size_t every = r->every > 1 ? r->every : 1;
+        memcpy(out, r->memory + (row * r->cols + col) / every * r->width, r->width * sizeof *out);
         return HONE_OK;
     }
     size_t per_row = t->n_dims == 3 ? r->cols : 1;

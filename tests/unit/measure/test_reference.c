@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "formats/scratch.h"
+#include "measure/check/parts.h"
 #include "measure/check/reference.h"
 #include <stdlib.h>
 #include <string.h>
@@ -113,11 +114,34 @@ static void a_file_that_shrinks_after_it_was_opened_is_bad_input(void **state)
     scratch_close(&s);
 }
 
+static void a_long_reference_in_memory_is_thinned_to_what_fits(void **state)
+{
+    static const struct { size_t cols, width, every; } cases[] = {
+        { 64, 32000, 1 }, { 1024, 32768, 1 }, { 1024, 32769, 2 }, { 1024, 262144, 8 }, { 1000, 262144, 8 }, { 64, 40000000, 64 }, { 64, (size_t)UINT32_MAX, 64 },
+    };
+    (void)state;
+    for (size_t i = 0; i < HONE_COUNT(cases); i++) {
+        size_t every = hone_check_self_every(cases[i].cols, cases[i].width);
+        assert_int_equal(every, cases[i].every);
+        assert_true(cases[i].cols / every >= 1);
+        if (every < cases[i].cols) assert_true((uint64_t)2 * (cases[i].cols / every) * cases[i].width * 4 <= (uint64_t)256 << 20);
+    }
+    /* The last position of each four is held. */
+    float          memory[] = { 1, 2, 3, 4 }, v = 0;
+    hone_err       err = { 0 };
+    hone_reference r = { .memory = memory, .rows = 2, .cols = 8, .width = 1, .every = 4 };
+    assert_int_equal(hone_reference_read(&r, NULL, 1, 3, &v, &err), HONE_OK);
+    assert_true(v == 3);
+    assert_int_equal(hone_reference_read(&r, NULL, 1, 7, &v, &err), HONE_OK);
+    assert_true(v == 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reference_without_what_it_needs_is_refused),
         cmocka_unit_test(a_reference_cut_at_every_length_is_refused),
+        cmocka_unit_test(a_long_reference_in_memory_is_thinned_to_what_fits),
         cmocka_unit_test(a_file_that_shrinks_after_it_was_opened_is_bad_input),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
