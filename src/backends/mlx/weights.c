@@ -100,6 +100,9 @@ static hone_code check(const loader *l, const hone_mlx_part **part)
         const hone_grouped *a = &p->grouped, *b = &(*part)->grouped;
         if (a->scheme != b->scheme || a->bits != b->bits || a->group != b->group || a->scale != b->scale)
             return HONE_FAIL(l->err, HONE_EUNSUPPORTED, AGAIN, "the parts of %s of layer %d are quantised differently", hone_role_name(w->role), (int)w->layer);
+        hone_dtype t = p->weight->dtype;
+        if (!p->scales && t != HONE_DTYPE_F32 && t != HONE_DTYPE_F16 && t != HONE_DTYPE_BF16)
+            return HONE_FAIL(l->err, HONE_EUNSUPPORTED, "", "tensor '%s' is stored as %s, MLX has kernels for f32, f16 and bf16", p->weight->name, hone_dtype_name(t));
         if (p->scales && (w->n_dims == 1 || w->slices[i].transposed))
             return HONE_FAIL(l->err, HONE_EUNSUPPORTED, AGAIN, "%s of layer %d is quantised, which it cannot be", hone_role_name(w->role), (int)w->layer);
     }

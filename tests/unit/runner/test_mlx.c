@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include "base/file.h"
 #include "flow/convert.h"
 #include "flow/variant.h"
 #include "formats/scratch.h"
@@ -205,6 +206,24 @@ static void a_text_beyond_a_dynamic_context_is_refused(void **state)
     scratch_close(&out);
 }
 
+static void a_type_without_kernels_is_refused_by_name(void **state)
+{
+    hone_bytes file, config;
+    hone_err   err = { 0 };
+    scratch    out;
+    (void)state;
+    scratch_open(&out);
+    assert_int_equal(hone_file_slurp(HONE_TEST_SOURCE_DIR "/tests/golden/tiny/llama/model.safetensors", 1u << 30, &f.a, &file, &err), HONE_OK);
+    assert_int_equal(hone_file_slurp(HONE_TEST_SOURCE_DIR "/tests/golden/tiny/llama/config.json", 1u << 20, &f.a, &config, &err), HONE_OK);
+    char *header = (char *)(uintptr_t)file.ptr + 8; /* the arena's, ours to change */
+    for (char *p = header; (p = memmem(p, hone_le64(file.ptr) - (size_t)(p - header), "\"BF16\"", 6)); p += 6) memcpy(p, "\"I16\" ", 6);
+    scratch_put(&out, "model.safetensors", file.ptr, file.len);
+    scratch_put(&out, "config.json", config.ptr, config.len);
+    assert_int_equal(hone_runner_open(r, &(hone_backend_open){ .path = out.dir, .device = "cpu" }, NULL, NULL, &err), HONE_EUNSUPPORTED);
+    if (!strstr(err.cause, "tensor 'model.embed_tokens.weight' is stored as i16, MLX has kernels for f32, f16 and bf16")) fail_msg("%s", err.cause);
+    scratch_close(&out);
+}
+
 /* Activations in the folder's type, and codes: what is measured in use.  int8's divergence is that of mlx_lm on the same folder (0.0066 and 0.0072 for
  * tale-8m): its scales are bfloat16.  Where two experts are nearly equal one token can take another way; so the bounds of tale-moe are wider. */
 static void folders_run_as_well_as_their_bits_allow(void **state)
@@ -393,6 +412,7 @@ int main(void)
         cmocka_unit_test(bfloat16_weights_give_the_logits_of_transformers),
         cmocka_unit_test(variants_give_the_logits_of_transformers),
         cmocka_unit_test(a_text_beyond_a_dynamic_context_is_refused),
+        cmocka_unit_test(a_type_without_kernels_is_refused_by_name),
         cmocka_unit_test(folders_run_as_well_as_their_bits_allow),
         cmocka_unit_test(bert_embeddings_are_those_of_transformers),
         cmocka_unit_test(mlx_lm_computes_the_same_on_the_same_folders),
