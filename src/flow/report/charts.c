@@ -340,7 +340,7 @@ void hone_chart_scores(hone_text *t, const json_t *doc)
     static const char *const name[] = { "speed", "accuracy", "memory" }, *const color[] = { "var(--accent)", "var(--accent2)", "var(--third)" };
     const json_t *prefer = json_object_get(doc, "preferences");
     scored        s[MOST];
-    double        fastest = 0, leanest = INFINITY, row = 23;
+    double        fastest = 0, leanest = INFINITY, row = 23, label = 64;
     size_t        n = 0, i;
     json_t       *c;
     json_array_foreach(json_object_get(doc, "candidates"), i, c) {
@@ -355,6 +355,7 @@ void hone_chart_scores(hone_text *t, const json_t *doc)
         double      sum = hone_doc_number(c, "score", 0);
         if (n == MOST || !q || !(sum > 0) || !(fastest > 0)) continue;
         scored *k = &s[n++];
+        label = fmax(label, 7.0 * (double)strlen(q) + 6);
         *k = (scored){ .name = q, .sum = sum, .chosen = json_is_true(json_object_get(c, "chosen")), .out = json_is_string(json_object_get(c, "excluded")) };
         k->part[0] = hone_doc_number(prefer, "speed", 0) * hone_doc_number(json_object_get(c, "bench"), "decode_tok_s", 0) / fastest;
         k->part[2] = hone_doc_number(prefer, "memory", 0) * leanest / hone_doc_number(c, "ram_bytes", INFINITY);
@@ -368,7 +369,7 @@ void hone_chart_scores(hone_text *t, const json_t *doc)
     hone_text_addf(t, ". Faded: outside the limits.</figcaption><svg viewBox=\"0 0 %.0f %.0f\" role=img aria-label=\"score of every candidate by its parts\">", W,
                    row * (double)n + 4);
     for (size_t k = 0; k < n; k++) {
-        double y = row * (double)k + 3, x = 64;
+        double y = row * (double)k + 3, x = label;
         hone_text_addf(t, "<g%s><title>", s[k].out ? " opacity=.45" : "");
         hone_page_text(t, s[k].name);
         hone_text_addf(t, ": speed %.3f, accuracy %.3f, memory %.3f</title><text class=\"lab%s\" x=0 y=%.1f>", s[k].part[0], s[k].part[1], s[k].part[2],
@@ -376,7 +377,7 @@ void hone_chart_scores(hone_text *t, const json_t *doc)
         hone_page_text(t, s[k].name);
         hone_text_add(t, "</text>");
         for (size_t p = 0; p < 3; p++) {
-            double w = s[k].part[p] * (W - 64 - 48);
+            double w = s[k].part[p] * (W - label - 48);
             hone_text_addf(t, "<rect x=%.1f y=%.1f width=%.1f height=15 fill=\"%s\"/>", x, y + 1, w, color[p]);
             x += w;
         }
