@@ -27,7 +27,7 @@ build:
 
 # "The answer is no" (exit 1: a gate failed) is an honest result of the demonstration; anything above is a failure.
 run: all
-	@$(BUILD)/hone optimize examples/models/tale-8m --target android --max-items 30 -o out/android || [ $$? -eq 1 ]
+	@$(BUILD)/hone optimize examples/models/tale-8m --target android -o out/android || [ $$? -eq 1 ]
 
 test: setup deps judges
 	@FUZZ_T=$(FUZZ_T) tools/test gcc clang asan tsan fuzz

@@ -116,7 +116,8 @@ static void print_candidates(hone_cli *c, const json_t *doc)
         cell_num(t, i, 7, s, b, "prefill_tok_s", 0, 1);
         cell_num(t, i, 8, s, b, "decode_tok_s", 0, 1);
         cell_num(t, i, 9, s, b, "latency_ms.p95", 2, 1);
-        cell_num(t, i, 10, s, e, "perplexity", hone_doc_number(e, "perplexity", 0) < 100 ? 3 : 1, 1);
+        if (hone_doc_has_num(o, "brief_tokens")) hone_table_cell(t, i, 10, HONE_DIM, "-"); /* of other text than the others' */
+        else cell_num(t, i, 10, s, e, "perplexity", hone_doc_number(e, "perplexity", 0) < 100 ? 3 : 1, 1);
         if (base) hone_table_cell(t, i, 11, HONE_DIM, "ref");
         else cell_num(t, i, 11, s, e, "kld_mean", hone_doc_number(e, "kld_mean", 0) < 0.1 ? 2 : 0, 1000);
         cell_num(t, i, 12, s, e, "accuracy", 1, 100);
