@@ -71,15 +71,21 @@ static bool is_onnx(const char *path, const char *dir)
     return (size_t)snprintf(name, sizeof name, "%s/model.onnx", dir) < sizeof name && hone_file_exists(name);
 }
 
+/* What m->source holds becomes the model; a cause does not name the folder yet. */
+static hone_code bind(hone_model *m, json_t *config, const hone_arch *arch, hone_err *err)
+{
+    if (hone_mlx_is(m->source, config)) HONE_TRY(hone_open_mlx(config, &arch->mlx, m, err));
+    HONE_TRY(hone_arch_bind(arch, config, m, err));
+    return check_dtypes(m, err);
+}
+
 static hone_code bind_checkpoint(hone_model *m, const char *path, const char *dir, json_t *config, const hone_arch *arch, hone_err *err)
 {
     /* Weights or their index were named: read those; else let the opener find single file or index. */
     const char *weights = ends_in(path, ".safetensors") || ends_in(path, ".index.json") ? path : dir;
     if (!hone_file_exists(weights)) weights = dir;
     HONE_TRY(hone_safetensors_open(weights, &m->arena, &m->source, err));
-    if (hone_mlx_is(m->source, config)) HONE_TRY(hone_open_mlx(config, &arch->mlx, m, err));
-    HONE_TRY(hone_arch_bind(arch, config, m, err));
-    return check_dtypes(m, err);
+    return bind(m, config, arch, err) == HONE_OK ? HONE_OK : hone_err_wrap(err, "'%s'", dir);
 }
 
 static hone_code open_in(hone_model *m, const char *path, json_t **config, hone_err *err)
@@ -90,8 +96,8 @@ static hone_code open_in(hone_model *m, const char *path, json_t **config, hone_
     HONE_TRY(find_folder(m, path, &dir, &name, err));
     HONE_TRY(hone_hf_config_load(dir, config, err));
     if (hone_arch_find(*config, &arch, err) != HONE_OK) return hone_err_wrap(err, "'%s/config.json'", dir);
-    hone_code code = is_onnx(path, dir) ? hone_open_onnx(dir, *config, arch, m, err) : bind_checkpoint(m, path, dir, *config, arch, err);
-    if (code != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
+    if (!is_onnx(path, dir)) HONE_TRY(bind_checkpoint(m, path, dir, *config, arch, err));
+    else if (hone_open_onnx(dir, *config, arch, m, err) != HONE_OK) return hone_err_wrap(err, "'%s'", dir);
     m->facts.name = name;
     m->path = dir;
     if (m->facts.kind == HONE_KIND_ENCODER) HONE_TRY(hone_hf_pooling_load(dir, hone_arch_pooling, &m->facts, err));
