@@ -38,7 +38,7 @@ static hone_ov_port routing(hone_ov_lowering *l, const hone_node *n, hone_ov_por
     hone_ov_port  zeros = hone_ov_op(l->ir, NULL, "Broadcast", "opset3", HONE_OV_IN(zero, shape_of(l, all)), &dense, "mode", "numpy", NULL);
     hone_ov_port  p = hone_ov_op(l->ir, NULL, "ScatterElementsUpdate", "opset12", HONE_OV_IN(zeros, chosen, weights, axis), &dense, "reduction", "none",
                                  "use_init_val", "true", NULL);
-    p = hone_ov_transpose(l, NULL, p, (const int64_t[]){ 1, 0 });
+    p = hone_ov_transpose(l, NULL, p, (const int64_t[]){ 1, 0 }, 2);
     hone_ov_port  target = hone_ov_concat(l, NULL, HONE_OV_IN(HONE_OV_VECTOR(l, m->experts), l->batch, HONE_OV_VECTOR(l, -1)), 0, &four);
     hone_ov_shape s = HONE_OV_SHAPE(HONE_OV_F32, m->experts, HONE_OV_DYN, HONE_OV_DYN);
     return hone_ov_unsqueeze(l, hone_ov_reshape(l, NULL, p, target, &s), 3);

@@ -42,7 +42,7 @@ hone_ov_port hone_ov_unary(hone_ov_lowering *l, const char *name, const char *ty
 hone_ov_port hone_ov_binary(hone_ov_lowering *l, const char *name, const char *type, hone_ov_port x, hone_ov_port y);
 hone_ov_port hone_ov_convert(hone_ov_lowering *l, const char *name, hone_ov_port x, hone_ov_type to);
 hone_ov_port hone_ov_reshape(hone_ov_lowering *l, const char *name, hone_ov_port x, hone_ov_port target, const hone_ov_shape *out); /* special_zero */
-hone_ov_port hone_ov_transpose(hone_ov_lowering *l, const char *name, hone_ov_port x, const int64_t *order);
+hone_ov_port hone_ov_transpose(hone_ov_lowering *l, const char *name, hone_ov_port x, const int64_t *order, uint32_t n); /* order: [n] */
 hone_ov_port hone_ov_concat(hone_ov_lowering *l, const char *name, const hone_ov_port *in, size_t n, int axis, const hone_ov_shape *out);
 hone_ov_port hone_ov_unsqueeze(hone_ov_lowering *l, hone_ov_port x, int64_t axis);
 hone_ov_port hone_ov_reduce(hone_ov_lowering *l, const char *type, hone_ov_port x, int64_t axis, bool keep);

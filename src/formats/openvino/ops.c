@@ -56,11 +56,12 @@ hone_ov_port hone_ov_reshape(hone_ov_lowering *l, const char *name, hone_ov_port
     return hone_ov_op(l->ir, name, "Reshape", "opset1", HONE_OV_IN(x, target), out, "special_zero", "true", NULL);
 }
 
-hone_ov_port hone_ov_transpose(hone_ov_lowering *l, const char *name, hone_ov_port x, const int64_t *order)
+hone_ov_port hone_ov_transpose(hone_ov_lowering *l, const char *name, hone_ov_port x, const int64_t *order, uint32_t n)
 {
-    hone_ov_shape in = shape_of(l, x), out = in;
-    for (uint32_t d = 0; d < in.n_dims; d++) out.dims[d] = in.dims[order[d]];
-    return hone_ov_op(l->ir, name, "Transpose", "opset1", HONE_OV_IN(x, hone_ov_i64(l->ir, order, in.n_dims)), &out, NULL);
+    hone_ov_shape in = shape_of(l, x), out = in; /* after trouble x may have another number of dimensions than order */
+    out.n_dims = n;
+    for (uint32_t d = 0; d < n; d++) out.dims[d] = in.dims[order[d]];
+    return hone_ov_op(l->ir, name, "Transpose", "opset1", HONE_OV_IN(x, hone_ov_i64(l->ir, order, n)), &out, NULL);
 }
 
 hone_ov_port hone_ov_concat(hone_ov_lowering *l, const char *name, const hone_ov_port *in, size_t n, int axis, const hone_ov_shape *out)
@@ -131,7 +132,7 @@ hone_ov_port hone_ov_flat(hone_ov_lowering *l, uint32_t node)
     hone_ov_value *v = &l->values[node];
     if (v->has_flat) return v->flat;
     if (!v->has_split) {
-        v->split = hone_ov_transpose(l, NULL, v->turned, (const int64_t[]){ 0, 2, 1, 3 });
+        v->split = hone_ov_transpose(l, NULL, v->turned, (const int64_t[]){ 0, 2, 1, 3 }, 4);
         v->has_split = true;
     }
     int64_t       width = (int64_t)v->heads * v->head_dim, target[] = { 0, 0, width };
@@ -161,7 +162,7 @@ hone_ov_port hone_ov_turned(hone_ov_lowering *l, uint32_t node, uint32_t heads, 
     hone_ov_value *v = &l->values[node];
     if (v->has_turned && v->head_dim == head_dim) return v->turned;
     hone_ov_port split = hone_ov_heads(l, node, heads, head_dim);
-    v->turned = hone_ov_transpose(l, NULL, split, (const int64_t[]){ 0, 2, 1, 3 });
+    v->turned = hone_ov_transpose(l, NULL, split, (const int64_t[]){ 0, 2, 1, 3 }, 4);
     v->has_turned = true;
     return v->turned;
 }
