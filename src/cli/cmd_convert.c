@@ -29,10 +29,10 @@ static hone_code quant_of(hone_cli *c, const hone_format *f, const char *given, 
     for (size_t i = 0; i < HONE_COUNT(f->plain) && f->plain[i].word; i++)
         if (strcmp(given, f->plain[i].word) == 0) given = f->plain[i].means;
     if (!hone_format_knows(f, given)) {
-        char        remedy[200] = "known: ", shown[64];
+        char        remedy[200] = "known:", shown[64];
         const char *name;
         for (size_t i = 0, at = strlen(remedy); (name = f->quant(i)) && at + 12 < sizeof remedy; i++)
-            at += (size_t)snprintf(remedy + at, sizeof remedy - at, "%s ", name);
+            at += (size_t)snprintf(remedy + at, sizeof remedy - at, " %s", name);
         return HONE_FAIL(err, HONE_EUSAGE, remedy, "%s has no encoding '%s'", f->name, hone_text_show(given, strlen(given), shown, sizeof shown));
     }
     *out = hone_arena_printf(&c->arena, "%s=%s", f->name, given);
@@ -73,6 +73,7 @@ static hone_code read_formats(hone_cli *c, const char **given, size_t n_given, t
     size_t       n;
     const char **to = hone_cli_list(c, "to", &n);
     if (!to) return HONE_NOMEM(err, "the command line");
+    if (n == 0 && hone_cli_text(c, "to", NULL)) return HONE_FAIL(err, HONE_EUSAGE, "as in --to gguf,onnx", "--to names no format");
     if (n == 0 && !to_from_quants(given, n_given, t)) t->to[t->n_to++] = hone_convert_format(0);
     for (size_t i = 0; i < n; i++) {
         const hone_format *f = hone_convert_format_find(to[i], strlen(to[i]));
@@ -107,6 +108,7 @@ static hone_code read_targets(hone_cli *c, targets *t, hone_err *err)
     size_t       n;
     const char **given = hone_cli_list(c, "quant", &n);
     if (!given) return HONE_NOMEM(err, "the command line");
+    if (n == 0 && hone_cli_text(c, "quant", NULL)) return HONE_FAIL(err, HONE_EUSAGE, "as in --quant int8,int4", "--quant names no encoding");
     HONE_TRY(read_formats(c, given, n, t, err));
     if (n == 0) return add_targets(c, t, NULL, "auto", err);
     for (size_t i = 0; i < n; i++) {

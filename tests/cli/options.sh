@@ -31,6 +31,8 @@ expect 2 "does not know what to do with 'y'" convert x y
 expect 2 "--threads is 'many', needs a whole number" convert x --threads many
 expect 2 "--threads is 0, needs 1..1024" convert x --threads 0
 expect 2 "--output needs a value" convert x --output
+expect 2 "--to names no format" convert x --to , -o y
+expect 2 "--quant names no encoding" convert x --quant , -o y
 expect 2 "--dry-run takes no value" convert x --dry-run=yes
 expect 2 "gguf has no encoding 'q9'" convert x --quant q9 -o y
 expect 2 "--max-ram is 'lots', needs a size" optimize x --max-ram lots
