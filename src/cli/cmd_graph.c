@@ -128,7 +128,8 @@ static void print(hone_cli *c, const json_t *doc)
     print_layers(c, doc, nodes);
     if (tail < n) hone_say_head(c, "Behind the layers");
     if (tail < n) print_nodes(c, nodes, -1, tail, n);
-    hone_say(c, HONE_PLAIN, "\n%zu operators in %.0f layers of %zu kind%s; result: %s\n", n, hone_doc_num(doc, "layers", 0),
+    double n_layers = hone_doc_num(doc, "layers", 0);
+    hone_say(c, HONE_PLAIN, "\n%zu operators in %.0f layer%s of %zu kind%s; result: %s\n", n, n_layers, n_layers == 1 ? "" : "s",
              json_array_size(json_object_get(doc, "layer_kinds")), json_array_size(json_object_get(doc, "layer_kinds")) == 1 ? "" : "s",
              hone_doc_str(doc, "pooled", hone_doc_str(doc, "output", "")));
     const char *svg = hone_doc_str(doc, "svg", NULL);

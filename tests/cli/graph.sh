@@ -31,6 +31,9 @@ for family in ("gemma3", "olmoe", "bert"):
         if n["layer"] is None or n["layer"] in [k[0] for k in doc["layer_kinds"]]:
             short = re.sub(r"^layers\.\d+\.", "", n["name"])
             if short not in drawn: print(f"FAIL: {family}: {n['name']} is not drawn"); ok = False
+    # Small text of over 30 characters is wider than its box in most fonts, unless it is told to fit.
+    for t in svg.iter("{http://www.w3.org/2000/svg}text"):
+        if t.get("class") == "soft" and len(t.text) > 30 and not t.get("textLength"): print(f"FAIL: {family}: '{t.text}' leaves its box"); ok = False
     boxes = [tuple(float(r.get(k)) for k in ("x", "y", "width", "height")) for r in svg.iter("{http://www.w3.org/2000/svg}rect")
              if r.get("class") in ("weights", "big", "norm", "plain")]
     for i, (x, y, bw, bh) in enumerate(boxes):

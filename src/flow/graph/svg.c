@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define BOX_W     200.0
+#define FITS      30 /* characters of small text in a box; longer text is drawn narrower */
 #define BOX_H     42.0
 #define THIN_W    16.0 /* where a long edge passes */
 #define GAP_X     16.0
@@ -199,7 +200,9 @@ static void draw_spot(hone_text *t, const panel *p, const spot *s)
     hone_page_text(t, detail);
     hone_text_addf(t, "</title><text x=\"%.1f\" y=\"%.1f\" class=\"name\">", x, y + 17);
     hone_page_text(t, name);
-    hone_text_addf(t, "</text><text x=\"%.1f\" y=\"%.1f\" class=\"soft\">", x, y + 32);
+    hone_text_addf(t, "</text><text x=\"%.1f\" y=\"%.1f\" class=\"soft\"", x, y + 32);
+    if (strlen(detail) > FITS) hone_text_addf(t, " textLength=\"%.0f\" lengthAdjust=\"spacingAndGlyphs\"", BOX_W - 8);
+    hone_text_add(t, ">");
     if (s->n->weight && !*detail && s->n->weight->n_dims == 2)
         hone_text_addf(t, "%llu x %llu", (unsigned long long)s->n->weight->dims[0], (unsigned long long)s->n->weight->dims[1]);
     else if (*detail) hone_page_text(t, detail);
@@ -329,7 +332,7 @@ hone_code hone_graph_svg(const hone_graph *g, hone_text *out, hone_err *err)
     panel            *layers[LAYERS_SHOWN] = { 0 };
     uint32_t          n = 0, left_out = 0;
     size_t            tail = f->n_layers ? g->layers[f->n_layers - 1] + 1 : g->n_nodes;
-    const char       *title = hone_arena_printf(&a, "%s: %u layers, %u hidden", f->name && *f->name ? f->name : f->family, f->n_layers, f->hidden);
+    const char       *title = hone_arena_printf(&a, "%s: %u layer%s, %u hidden", f->name && *f->name ? f->name : f->family, f->n_layers, f->n_layers == 1 ? "" : "s", f->hidden);
     hone_code         code = layer_panels(g, &a, layers, &n, &left_out, err);
     panel            *first = code == HONE_OK ? new_panel(&a, g, "before the layers", -1, 0, tail, false) : NULL;
     panel            *last = first ? new_panel(&a, g, f->kind == HONE_KIND_DECODER ? "to the logits" : "to the embedding", -1, tail, g->n_nodes, true) : NULL;

@@ -56,8 +56,8 @@ static void lines(hone_text *t, const json_t *rows)
     hone_text_addf(t, "<svg viewBox=\"0 0 %d %d\" role=img aria-label=\"relative error behind each layer\">", LW, LH);
     axes(t, &f);
     if (bound > 0)
-        hone_text_addf(t, "<line x1=%d x2=%d y1=%.1f y2=%.1f stroke=\"var(--bad)\" stroke-dasharray=\"5 4\" stroke-opacity=.7 /><text x=%d y=%.1f>rounding explains this</text>", LEFT,
-                       LW - RIGHT, py(&f, bound), py(&f, bound), LEFT + 4, py(&f, bound) - 4);
+        hone_text_addf(t, "<line x1=%d x2=%d y1=%.1f y2=%.1f stroke=\"var(--bad)\" stroke-dasharray=\"5 4\" stroke-opacity=.7 /><text x=%d y=%.1f text-anchor=end>rounding explains this</text>", LEFT,
+                       LW - RIGHT, py(&f, bound), py(&f, bound), LW - RIGHT, py(&f, bound) - 4);
     json_array_foreach((json_t *)(uintptr_t)rows, i, row) {
         const json_t *list = json_object_get(json_object_get(row, "layers"), "layers");
         if (!list || k == LINES) continue;
