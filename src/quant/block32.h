@@ -2,7 +2,7 @@
  * Source: ggml src/ggml-quants.c quantize_row_q?_?_ref and quantize_row_q?_?_impl. */
 #ifndef HONE_QUANT_BLOCK32_H
 #define HONE_QUANT_BLOCK32_H
-#include "quant/fit.h"
+#include "quant/fits.h"
 
 /* Nibbles: byte j holds element j in its low half, element j+16 in its high half. */
 static inline void hone_block32_pack(const uint8_t *restrict level, uint8_t *restrict qs)
@@ -62,33 +62,44 @@ HONE_FIT_INLINE void hone_block32_levels(const float *restrict x, float minus, f
     }
 }
 
-/* The two ways to fill a block, each with and without importance (that of these 32, or NULL).  They return the scale.
- * Symmetric: x = d * (level - half), levels 0 .. 2 half - 1.  Offset: x = d * level + *min, levels 0 .. top. */
-HONE_FIT_INLINE float hone_block32_symmetric(int half, const float *restrict x, const float *importance, float mean_square, uint8_t *restrict level)
+/* How many of the blocks that are left are filled at once: a lane each. */
+enum { HONE_BLOCKS32 = HONE_LANES > 4 ? HONE_LANES : 1 };
+static inline int hone_block32_count(size_t n_left)
 {
-    if (importance) {
-        float w[32];
-        hone_weigh(32, x, importance, mean_square, w);
-        return hone_fit_symmetric(32, half, x, w, level);
-    }
-    float d = hone_peak(32, x) / (float)-half;
-    hone_block32_levels(x, 0, d != 0 ? 1.0f / d : 0.0f, (float)half + 0.5f, 2 * half - 1, level);
-    return d;
+    return n_left / 32 < (size_t)HONE_BLOCKS32 ? (int)(n_left / 32) : HONE_BLOCKS32;
 }
-HONE_FIT_INLINE float hone_block32_offset(int top, const float *restrict x, const float *importance, float mean_square, uint8_t *restrict level,
-                                          float *min)
+
+/* The two ways to fill some blocks in a row, each with and without importance (that of these numbers, or NULL).
+ * Symmetric: x = d * (level - half), levels 0 .. 2 half - 1.  Offset: x = d * level + min, levels 0 .. top. */
+HONE_FIT_INLINE void hone_block32_symmetric(int half, int count, const float *restrict x, const float *importance,
+                                            float mean_square, uint8_t *restrict level, float *restrict d)
 {
-    float d, max;
     if (importance) {
-        float w[32], minus;
-        hone_weigh(32, x, importance, mean_square, w);
-        d = hone_fit_offset(32, top, x, w, level, &minus, -0.9f, 0.05f, 36, false);
-        *min = -minus;
-        return d;
+        float w[32 * HONE_BLOCKS32];
+        hone_weigh(32 * count, x, importance, mean_square, w);
+        hone_fits_symmetric(32, half, count, x, w, level, d);
+        return;
     }
-    hone_block32_range(x, min, &max);
-    d = (max - *min) / (float)top;
-    hone_block32_levels(x, *min, d != 0 ? 1.0f / d : 0.0f, 0.5f, top, level);
-    return d;
+    for (int b = 0; b < count; b++) {
+        d[b] = hone_peak(32, x + 32 * b) / (float)-half;
+        hone_block32_levels(x + 32 * b, 0, d[b] != 0 ? 1.0f / d[b] : 0.0f, (float)half + 0.5f, 2 * half - 1, level + 32 * b);
+    }
+}
+HONE_FIT_INLINE void hone_block32_offset(int top, int count, const float *restrict x, const float *importance,
+                                         float mean_square, uint8_t *restrict level, float *restrict d, float *restrict min)
+{
+    if (importance) {
+        float w[32 * HONE_BLOCKS32];
+        hone_weigh(32 * count, x, importance, mean_square, w);
+        hone_fits_offset(32, top, count, x, w, level, d, min, -0.9f, 0.05f, 36, false);
+        for (int b = 0; b < count; b++) min[b] = -min[b];
+        return;
+    }
+    for (int b = 0; b < count; b++) {
+        float max;
+        hone_block32_range(x + 32 * b, &min[b], &max);
+        d[b] = (max - min[b]) / (float)top;
+        hone_block32_levels(x + 32 * b, min[b], d[b] != 0 ? 1.0f / d[b] : 0.0f, 0.5f, top, level + 32 * b);
+    }
 }
 #endif

@@ -22,15 +22,28 @@ typedef struct hone_codec {
 
 /* NULL when hone has no code for this type at all: C64; F6_*, whose packing no specification fixes; IQ1_*, IQ2_*, IQ3_*. */
 const hone_codec *hone_codec_find(hone_dtype t);
+/* The same at a given width of lanes: 4 is the plain codec, 8 its twin for AVX2, 16 for AVX-512 (wide.def).  NULL also when there
+ * is no twin of that width in this build or this CPU cannot run it.  hone_codec_find gives the widest. */
+const hone_codec *hone_codec_find_width(hone_dtype t, int width);
 
 /* What a file of this room exports: `const hone_codec_family hone_codecs_<file>`; list.def names the files. */
 typedef struct hone_codec_family {
     const hone_codec *codecs;
     size_t            n;
 } hone_codec_family;
-#define HONE_CODEC_FAMILY(file, rows) const hone_codec_family hone_codecs_##file = { rows, sizeof(rows) / sizeof((rows)[0]) }
+#if !defined(HONE_LANES_WIDTH) || HONE_LANES_WIDTH == 4
+#define HONE_CODECS(file) hone_codecs_##file
+#elif HONE_LANES_WIDTH == 8
+#define HONE_CODECS(file) hone_codecs_##file##_x8
+#else
+#define HONE_CODECS(file) hone_codecs_##file##_x16
+#endif
+#define HONE_CODEC_FAMILY(file, rows) const hone_codec_family HONE_CODECS(file) = { rows, sizeof(rows) / sizeof((rows)[0]) }
 
 #define X(file) extern const hone_codec_family hone_codecs_##file;
 #include "quant/list.def"
+#undef X
+#define X(file) extern const hone_codec_family hone_codecs_##file##_x8, hone_codecs_##file##_x16;
+#include "quant/wide.def"
 #undef X
 #endif

@@ -10,6 +10,7 @@
 enum { HONE_FIT_MAX = 32 };      /* longest block */
 #define HONE_FIT_EPS 1e-15f      /* a block whose largest magnitude is below this is a block of zeros (GROUP_MAX_EPS) */
 
+#if HONE_LANES_WIDTH == 4 /* wider: quant/fits.h */
 /* One group of candidates of hone_fit_symmetric: the two sums of least squares.  near: hone_lanes_level_near will do. */
 HONE_FIT_INLINE void hone_fit_symmetric_sums(int n, int nmax, bool near, hone_lanes inverse, const float *restrict x,
                                              const float *restrict w, const float *restrict wx, hone_lanes *lx, hone_lanes *l2)
@@ -151,6 +152,8 @@ HONE_FIT_INLINE float hone_fit_offset(int n, int nmax, const float *restrict x, 
     *minus = -lo;
     return scale;
 }
+
+#endif
 
 /* x[i] ~ scale * level[i] for x[i] >= 0 (the scales of sub-blocks), level in 0..nmax.  Returns scale.
  * Nine scales, then up to five sweeps that move one level at a time.  (make_qp_quants)

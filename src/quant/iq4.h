@@ -20,6 +20,30 @@ static inline uint8_t hone_iq4_index(float v)
 #undef HONE_X
     return (uint8_t)n;
 }
+#if HONE_LANES_WIDTH > 4
+/* table[index], index 0..7 */
+HONE_FIT_INLINE hone_lanes hone_iq4_pick8(const float table[8], hone_ilanes index)
+{
+    __m256 eight = _mm256_loadu_ps(table);
+#if HONE_LANES_WIDTH == 16
+    return (hone_lanes)_mm512_permutexvar_ps((__m512i)index, _mm512_castps256_ps512(eight));
+#else
+    return (hone_lanes)_mm256_permutevar8x32_ps(eight, (__m256i)index);
+#endif
+}
+/* The level itself, by halving: the midpoints of each of the four steps, then the levels. */
+HONE_FIT_INLINE hone_lanes hone_iq4_level(hone_lanes v)
+{
+    static const float second[8] = { -57, 45.5f }, third[8] = { -93.5f, -28.5f, 19, 79 },
+                       fourth[8] = { -115.5f, -74, -42, -16, 7, 31.5f, 61, 101 };
+    static const float lower[8] = { -127, -104, -83, -65, -49, -35, -22, -10 }, upper[8] = { 1, 13, 25, 38, 53, 69, 89, 113 };
+    hone_ilanes high = ~(hone_ilanes)(v < -4.5f), index = -high;
+    index = index + index - ~(hone_ilanes)(v < hone_iq4_pick8(second, index));
+    index = index + index - ~(hone_ilanes)(v < hone_iq4_pick8(third, index));
+    index = (index + index - ~(hone_ilanes)(v < hone_iq4_pick8(fourth, index))) & 7;
+    return hone_lanes_pick(high, hone_iq4_pick8(upper, index), hone_iq4_pick8(lower, index));
+}
+#else
 /* The level itself.  Sums of small integers: exact. */
 static inline hone_lanes hone_iq4_level(hone_lanes v)
 {
@@ -29,8 +53,11 @@ static inline hone_lanes hone_iq4_level(hone_lanes v)
 #undef HONE_X
     return level;
 }
+#endif
 
-/* Scale of one block of 32: the peak's at first, then 15 more around peak/-127; each refined by least squares. */
+/* Scales of count blocks of 32: each the peak's at first, then 15 more around peak/-127; each refined by least squares.
+ * Four lanes: a lane is a candidate.  Wider: a block (see fits.h). */
+#if HONE_LANES_WIDTH == 4
 HONE_FIT_INLINE float hone_iq4_fit(const float *restrict x, const float *restrict w)
 {
     float peak = hone_peak(32, x);
@@ -60,6 +87,35 @@ HONE_FIT_INLINE float hone_iq4_fit(const float *restrict x, const float *restric
     }
     return scale;
 }
+HONE_FIT_INLINE void hone_iq4_fits(int count, const float *restrict x, const float *restrict w, float *restrict scale)
+{
+    for (int b = 0; b < count; b++) scale[b] = hone_iq4_fit(x + 32 * b, w + 32 * b);
+}
+#else
+HONE_FIT_INLINE void hone_iq4_fits(int count, const float *restrict x, const float *restrict weights, float *restrict scale_out)
+{
+    hone_lanes xt[32], w[32], scale = { 0 }, best = { 0 };
+    bool finite;
+    hone_lanes_turn(32, count, x, xt);
+    hone_lanes_turn(32, count, weights, w);
+    hone_lanes peak = hone_lanes_peak(32, xt, &finite);
+    for (int t = -8; t <= 7; t++) {
+        hone_lanes inverse = t == -8 ? 1 / (-peak / -127.0f) : ((float)t - 127.0f) / peak, qx = { 0 }, q2 = { 0 };
+        for (int i = 0; i < 32; i++) {
+            hone_lanes q = hone_iq4_level(inverse * xt[i]), wq = w[i] * q;
+            qx += wq * xt[i];
+            q2 += wq * q;
+        }
+        hone_lanes sc = qx / q2;
+        hone_ilanes hit = (hone_ilanes)(q2 > 0.0f);
+        if (t > -8) hit &= (hone_ilanes)(qx * qx > best * q2);
+        scale = hone_lanes_pick(hit, sc, scale);
+        /* the start without a scale: 0 times its sum, which may be infinite */
+        best = t == -8 ? scale * qx : hone_lanes_pick(hit, sc * qx, best);
+    }
+    for (int b = 0; b < count; b++) scale_out[b] = fabsf(peak[b]) < HONE_FIT_EPS ? 0 : scale[b];
+}
+#endif
 
 /* Weights of one block: importance * sqrt(mean square + x^2), or x^2. */
 static inline void hone_iq4_weigh(const float *restrict x, const float *restrict importance, float mean_square,

@@ -16,14 +16,21 @@ _Static_assert(sizeof(block) == 18, "iq4_nl block");
 static void encode(const float *x, void *out, size_t n_cols, const float *importance)
 {
     block *restrict b = out;
-    for (size_t i = 0; i < n_cols; i += 32, b++, x += 32) {
-        uint8_t level[32];
-        float w[32];
-        hone_iq4_weigh(x, importance ? importance + i : NULL, hone_iq4_spread(32, x), w);
-        float d = hone_iq4_fit(x, w), inverse = d != 0 ? 1 / d : 0;
-        for (int j = 0; j < 32; j++) level[j] = hone_iq4_index(inverse * x[j]);
-        hone_f16_store(b->d, d);
-        hone_block32_pack(level, b->qs);
+    for (size_t i = 0; i < n_cols;) {
+        float w[32 * HONE_BLOCKS32], d[HONE_BLOCKS32];
+        int count = hone_block32_count(n_cols - i);
+        for (int k = 0; k < count; k++) {
+            const float *xk = x + 32 * k;
+            hone_iq4_weigh(xk, importance ? importance + i + 32 * (size_t)k : NULL, hone_iq4_spread(32, xk), w + 32 * k);
+        }
+        hone_iq4_fits(count, x, w, d);
+        for (int k = 0; k < count; k++, i += 32, b++, x += 32) {
+            uint8_t level[32];
+            float inverse = d[k] != 0 ? 1 / d[k] : 0;
+            for (int j = 0; j < 32; j++) level[j] = hone_iq4_index(inverse * x[j]);
+            hone_f16_store(b->d, d[k]);
+            hone_block32_pack(level, b->qs);
+        }
     }
 }
 

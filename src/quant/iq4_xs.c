@@ -14,31 +14,42 @@ typedef struct block {
 } block;
 _Static_assert(sizeof(block) == 136, "iq4_xs block");
 
+/* One block from the scales of its sub-blocks. */
+static void encode_block(const float *restrict x, const float *restrict scale, block *restrict b)
+{
+    /* The indexes are chosen with d before it is rounded to binary16: ggml does. */
+    float d = -hone_peak(8, scale) / 32, inverse = d != 0 ? 1 / d : 0;
+    hone_f16_store(b->d, d);
+    uint32_t high = 0;
+    memset(b->scales_low, 0, sizeof b->scales_low);
+    for (int j = 0; j < 8; j++) {
+        int32_t s = hone_clamp(hone_nearest(inverse * scale[j]), -32, 31);
+        float dl = d * (float)s, inverse_l = dl != 0 ? 1 / dl : 0;
+        uint8_t level[32];
+        for (int l = 0; l < 32; l++) level[l] = hone_iq4_index(inverse_l * x[32 * j + l]);
+        hone_block32_pack(level, b->qs + 16 * j);
+        uint32_t stored = (uint32_t)(s + 32);
+        b->scales_low[j / 2] = (uint8_t)(b->scales_low[j / 2] | (stored & 15) << (4 * (j % 2)));
+        high |= stored >> 4 << (2 * j);
+    }
+    hone_put_le16(b->scales_high, (uint16_t)high);
+}
+
 static void encode(const float *x, void *out, size_t n_cols, const float *importance)
 {
+    enum { MOST = HONE_LANES > 8 ? HONE_LANES / 8 : 1 }; /* blocks at once */
     block *restrict b = out;
-    for (size_t i = 0; i < n_cols; i += 256, b++, x += 256) {
-        float scale[8], w[32], spread = hone_iq4_spread(256, x);
-        for (int j = 0; j < 8; j++) {
-            hone_iq4_weigh(x + 32 * j, importance ? importance + i + 32 * (size_t)j : NULL, spread, w);
-            scale[j] = hone_iq4_fit(x + 32 * j, w);
+    for (size_t i = 0; i < n_cols;) {
+        float scale[8 * MOST], w[256 * MOST];
+        int blocks = (n_cols - i) / 256 < (size_t)MOST ? (int)((n_cols - i) / 256) : MOST;
+        for (int p = 0; p < blocks; p++) {
+            const float *xp = x + 256 * p;
+            float spread = hone_iq4_spread(256, xp);
+            for (int j = 0; j < 8; j++)
+                hone_iq4_weigh(xp + 32 * j, importance ? importance + i + 256 * p + 32 * j : NULL, spread, w + 256 * p + 32 * j);
         }
-        /* The indexes are chosen with d before it is rounded to binary16: ggml does. */
-        float d = -hone_peak(8, scale) / 32, inverse = d != 0 ? 1 / d : 0;
-        hone_f16_store(b->d, d);
-        uint32_t high = 0;
-        memset(b->scales_low, 0, sizeof b->scales_low);
-        for (int j = 0; j < 8; j++) {
-            int32_t s = hone_clamp(hone_nearest(inverse * scale[j]), -32, 31);
-            float dl = d * (float)s, inverse_l = dl != 0 ? 1 / dl : 0;
-            uint8_t level[32];
-            for (int l = 0; l < 32; l++) level[l] = hone_iq4_index(inverse_l * x[32 * j + l]);
-            hone_block32_pack(level, b->qs + 16 * j);
-            uint32_t stored = (uint32_t)(s + 32);
-            b->scales_low[j / 2] = (uint8_t)(b->scales_low[j / 2] | (stored & 15) << (4 * (j % 2)));
-            high |= stored >> 4 << (2 * j);
-        }
-        hone_put_le16(b->scales_high, (uint16_t)high);
+        hone_iq4_fits(8 * blocks, x, w, scale);
+        for (int p = 0; p < blocks; p++, i += 256, b++, x += 256) encode_block(x, scale + 8 * p, b);
     }
 }
 

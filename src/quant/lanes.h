@@ -1,12 +1,17 @@
-/* lanes.h - four floats side by side.
+/* lanes.h - four floats side by side; eight or sixteen in the twins of the codecs that CMakeLists.txt builds for x86.
  * A scale search tries many scales on one block and adds up each try's error in a fixed order.  Adding in another order would
  * change the bytes, so in a search a lane is one *candidate*, never a part of a sum: each lane does the plain sequence of
  * operations.  Where elements do not meet (rounding, packing) a lane is an element.
- * GCC and clang lower these 16-byte vectors to SSE2, NEON or plain code; the result does not depend on which. */
+ * GCC and clang lower the 16-byte vectors to SSE2, NEON or plain code; the result does not depend on which, nor on the width. */
 #ifndef HONE_QUANT_LANES_H
 #define HONE_QUANT_LANES_H
 #include "quant/round.h"
-#if defined(__SSE2__)
+#ifndef HONE_LANES_WIDTH
+#define HONE_LANES_WIDTH 4
+#endif
+#if HONE_LANES_WIDTH > 4
+#include <immintrin.h>
+#elif defined(__SSE2__)
 #include <emmintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
@@ -14,11 +19,12 @@
 
 #define HONE_FIT_INLINE static inline __attribute__((always_inline))
 
-enum { HONE_LANES = 4 };
-typedef float   hone_lanes __attribute__((vector_size(16)));
-typedef int32_t hone_ilanes __attribute__((vector_size(16)));
+enum { HONE_LANES = HONE_LANES_WIDTH };
+typedef float   hone_lanes __attribute__((vector_size(4 * HONE_LANES_WIDTH)));
+typedef int32_t hone_ilanes __attribute__((vector_size(4 * HONE_LANES_WIDTH)));
+typedef uint8_t hone_blanes __attribute__((vector_size(HONE_LANES_WIDTH)));
 
-HONE_FIT_INLINE hone_lanes hone_lanes_all(float f) { return (hone_lanes){ f, f, f, f }; }
+HONE_FIT_INLINE hone_lanes hone_lanes_all(float f) { return f - (hone_lanes){ 0 }; }
 HONE_FIT_INLINE hone_lanes hone_lanes_load(const float *p)
 {
     hone_lanes v;
@@ -35,7 +41,11 @@ HONE_FIT_INLINE hone_lanes hone_lanes_pick(hone_ilanes mask, hone_lanes yes, hon
 /* a < b ? a : b and a > b ? a : b.  Zeros of two signs and NaN: b (on NEON not; callers keep them out or do not care). */
 HONE_FIT_INLINE hone_lanes hone_lanes_min(hone_lanes a, hone_lanes b)
 {
-#if defined(__SSE2__)
+#if HONE_LANES_WIDTH == 16
+    return (hone_lanes)_mm512_min_ps((__m512)a, (__m512)b);
+#elif HONE_LANES_WIDTH == 8
+    return (hone_lanes)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
     return (hone_lanes)_mm_min_ps((__m128)a, (__m128)b);
 #elif defined(__ARM_NEON)
     return (hone_lanes)vminq_f32((float32x4_t)a, (float32x4_t)b);
@@ -45,7 +55,11 @@ HONE_FIT_INLINE hone_lanes hone_lanes_min(hone_lanes a, hone_lanes b)
 }
 HONE_FIT_INLINE hone_lanes hone_lanes_max(hone_lanes a, hone_lanes b)
 {
-#if defined(__SSE2__)
+#if HONE_LANES_WIDTH == 16
+    return (hone_lanes)_mm512_max_ps((__m512)a, (__m512)b);
+#elif HONE_LANES_WIDTH == 8
+    return (hone_lanes)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__)
     return (hone_lanes)_mm_max_ps((__m128)a, (__m128)b);
 #elif defined(__ARM_NEON)
     return (hone_lanes)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
@@ -74,15 +88,31 @@ HONE_FIT_INLINE hone_lanes hone_lanes_level_near(hone_lanes v, int32_t lo, int32
     return hone_lanes_min(hone_lanes_max(whole, hone_lanes_all((float)lo)), hone_lanes_all((float)hi));
 }
 
-/* level[i] = clamp(nearest((x[i] + add) * times), lo, hi) - lo; with `divide`, / times.  n: a multiple of four. */
+/* level[i] = clamp(nearest((x[i] + add) * times), lo, hi) - lo; with `divide`, / times.  n: a multiple of HONE_LANES. */
 HONE_FIT_INLINE void hone_levels(int n, const float *restrict x, float add, float times, bool divide, int32_t lo, int32_t hi,
                                  uint8_t *restrict level)
 {
     for (int i = 0; i < n; i += HONE_LANES) {
         hone_lanes v = hone_lanes_load(x + i) + add;
         hone_ilanes l = hone_ilanes_level(divide ? v / times : v * times, lo, hi) - lo;
+#if HONE_LANES_WIDTH > 4
+        hone_blanes bytes = __builtin_convertvector(l, hone_blanes);
+        memcpy(level + i, &bytes, sizeof bytes);
+#else
         for (int k = 0; k < HONE_LANES; k++) level[i + k] = (uint8_t)l[k];
+#endif
     }
+}
+
+HONE_FIT_INLINE bool hone_lanes_any(hone_ilanes mask)
+{
+#if HONE_LANES_WIDTH == 16
+    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif HONE_LANES_WIDTH == 8
+    return _mm256_movemask_ps((__m256)mask) != 0;
+#else
+    return mask[0] | mask[1] | mask[2] | mask[3];
+#endif
 }
 
 /* False when an element is infinite or NaN. */
@@ -91,13 +121,19 @@ HONE_FIT_INLINE bool hone_all_finite(int n, const float *x)
     hone_ilanes odd = { 0 };
     for (int i = 0; i < n; i += HONE_LANES)
         odd |= ((hone_ilanes)hone_lanes_load(x + i) & 0x7f800000) == 0x7f800000;
-    return !(odd[0] | odd[1] | odd[2] | odd[3]);
+    return !hone_lanes_any(odd);
 }
 
 /* The element of largest magnitude, sign kept, the first of equals; NaN does not count.  0 when there is none. */
 HONE_FIT_INLINE float hone_peak(int n, const float *x)
 {
     hone_lanes most = { 0 }, least = { 0 };
+    if (n < HONE_LANES) {
+        float peak = 0;
+        for (int i = 0; i < n; i++)
+            if (fabsf(x[i]) > fabsf(peak)) peak = x[i];
+        return peak;
+    }
     for (int i = 0; i < n; i += HONE_LANES) {
         hone_lanes v = hone_lanes_load(x + i);
         v = hone_lanes_pick((hone_ilanes)(v == v), v, hone_lanes_all(0));

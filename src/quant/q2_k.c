@@ -29,22 +29,19 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
     block *restrict b = out;
     for (size_t i = 0; i < n_cols; i += HONE_SUPER, b++, x += HONE_SUPER) {
         uint8_t level[HONE_SUPER], s[16], m[16];
-        float scale[16], minus[16], sum_w[16], w[16], mean_square = 0;
+        float scale[16], minus[16], sum_w[16], w[HONE_SUPER], mean_square = 0;
         if (importance) {
             for (int l = 0; l < HONE_SUPER; l++) mean_square += x[l] * x[l];
             mean_square /= HONE_SUPER;
-        }
-        for (int j = 0; j < 16; j++) {
-            const float *xj = x + 16 * j;
-            if (importance) {
-                hone_weigh(16, xj, importance + i + 16 * (size_t)j, mean_square, w);
+            hone_weigh(HONE_SUPER, x, importance + i, mean_square, w);
+            for (int j = 0; j < 16; j++) {
                 sum_w[j] = 0;
-                for (int l = 0; l < 16; l++) sum_w[j] += w[l];
-                scale[j] = hone_fit_offset(16, 3, xj, w, level + 16 * j, &minus[j], -0.9f, 0.05f, 36, false);
-            } else {
-                for (int l = 0; l < 16; l++) w[l] = fabsf(xj[l]);
-                scale[j] = hone_fit_offset(16, 3, xj, w, level + 16 * j, &minus[j], -0.5f, 0.1f, 15, true);
+                for (int l = 0; l < 16; l++) sum_w[j] += w[16 * j + l];
             }
+            hone_fits_offset(16, 3, 16, x, w, level, scale, minus, -0.9f, 0.05f, 36, false);
+        } else {
+            for (int l = 0; l < HONE_SUPER; l++) w[l] = fabsf(x[l]);
+            hone_fits_offset(16, 3, 16, x, w, level, scale, minus, -0.5f, 0.1f, 15, true);
         }
         if (importance) {
             hone_f16_store(b->d, hone_fit_positive(16, 15, scale, s, sum_w));

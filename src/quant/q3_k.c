@@ -76,16 +76,18 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
         uint8_t level[HONE_SUPER], s[16];
         float scale[16];
         if (importance) {
-            float w[16], sum_w[16], mean_square = 0;
+            float w[HONE_SUPER], sum_w[16], mean_square = 0;
             for (int l = 0; l < HONE_SUPER; l++) mean_square += x[l] * x[l];
             mean_square = 2 * mean_square / HONE_SUPER;
+            hone_weigh(HONE_SUPER, x, importance + i, mean_square, w);
             for (int j = 0; j < 16; j++) {
-                hone_weigh(16, x + 16 * j, importance + i + 16 * (size_t)j, mean_square, w);
                 sum_w[j] = 0;
-                for (int l = 0; l < 16; l++) sum_w[j] += w[l];
-                scale[j] = hone_fit_symmetric(16, 4, x + 16 * j, w, level + 16 * j);
+                for (int l = 0; l < 16; l++) sum_w[j] += w[16 * j + l];
             }
-            hone_f16_store(b->d, hone_fit_symmetric(16, 32, scale, sum_w, s));
+            hone_fits_symmetric(16, 4, 16, x, w, level, scale);
+            float d;
+            hone_fits_symmetric(16, 32, 1, scale, sum_w, s, &d);
+            hone_f16_store(b->d, d);
             scales_pack(s, b->scales);
         } else {
             for (int j = 0; j < 16; j++) scale[j] = fit(x + 16 * j, level + 16 * j);

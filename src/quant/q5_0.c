@@ -17,12 +17,16 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
 {
     block *restrict b = out;
     float mean_square = importance ? hone_row_mean_square(x, n_cols) : 0;
-    for (size_t i = 0; i < n_cols; i += 32, b++, x += 32) {
-        uint8_t level[32];
-        float d = hone_block32_symmetric(16, x, importance ? importance + i : NULL, mean_square, level);
-        hone_f16_store(b->d, d);
-        hone_block32_pack(level, b->qs);
-        hone_block32_pack_high(level, b->qh);
+    for (size_t i = 0; i < n_cols;) {
+        uint8_t level[32 * HONE_BLOCKS32];
+        float d[HONE_BLOCKS32];
+        int count = hone_block32_count(n_cols - i);
+        hone_block32_symmetric(16, count, x, importance ? importance + i : NULL, mean_square, level, d);
+        for (int k = 0; k < count; k++, i += 32, b++, x += 32) {
+            hone_f16_store(b->d, d[k]);
+            hone_block32_pack(level + 32 * k, b->qs);
+            hone_block32_pack_high(level + 32 * k, b->qh);
+        }
     }
 }
 

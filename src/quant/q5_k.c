@@ -17,13 +17,17 @@ _Static_assert(sizeof(block) == 176, "q5_k block");
 static void encode(const float *x, void *out, size_t n_cols, const float *importance)
 {
     block *restrict b = out;
-    for (size_t i = 0; i < n_cols; i += HONE_SUPER, b++, x += HONE_SUPER) {
-        uint8_t level[HONE_SUPER];
-        hone_super_offset_encode(x, importance ? importance + i : NULL, 31, -0.5f, 0.1f, 15, b->d, b->dmin, b->scales, level);
-        memset(b->high, 0, sizeof b->high);
-        for (int j = 0; j < 8; j++)
-            for (int l = 0; l < 32; l++) b->high[l] = (uint8_t)(b->high[l] | (level[32 * j + l] >> 4) << j);
-        hone_super_pack4(level, b->qs);
+    for (size_t i = 0; i < n_cols;) {
+        hone_super_fit fit;
+        hone_super_offset_search(n_cols - i, x, importance ? importance + i : NULL, 31, -0.5f, 0.1f, 15, &fit);
+        for (int p = 0; p < fit.supers; p++, i += HONE_SUPER, b++, x += HONE_SUPER) {
+            const uint8_t *level = fit.level + HONE_SUPER * p;
+            hone_super_offset_encode(&fit, p, x, 31, b->d, b->dmin, b->scales);
+            memset(b->high, 0, sizeof b->high);
+            for (int j = 0; j < 8; j++)
+                for (int l = 0; l < 32; l++) b->high[l] = (uint8_t)(b->high[l] | (level[32 * j + l] >> 4) << j);
+            hone_super_pack4(level, b->qs);
+        }
     }
 }
 

@@ -21,11 +21,8 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
     for (size_t i = 0; i < n_cols; i += HONE_SUPER, b++, x += HONE_SUPER) {
         uint8_t level[HONE_SUPER];
         float scale[16];
-        for (int j = 0; j < 16; j++) {
-            const float *xj = x + 16 * j;
-            scale[j] = importance ? hone_fit_symmetric(16, 32, xj, importance + i + 16 * (size_t)j, level + 16 * j)
-                                  : hone_fit_symmetric(16, 32, xj, NULL, level + 16 * j);
-        }
+        if (importance) hone_fits_symmetric(16, 32, 16, x, importance + i, level, scale);
+        else hone_fits_symmetric(16, 32, 16, x, NULL, level, scale);
         float peak = hone_peak(16, scale);
         if (fabsf(peak) < HONE_FIT_EPS) {
             memset(b, 0, sizeof *b);

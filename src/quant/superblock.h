@@ -57,37 +57,57 @@ HONE_FIT_INLINE void hone_super_levels(int n, const float *restrict x, float d, 
     if (d != 0) hone_levels(n, x, m, d, true, lo, hi, level);
 }
 
-/* The search that q4_k and q5_k share: 8 sub-blocks of 32, x = d*S[j]*q - dmin*M[j], q in 0..nmax.
- * first, delta, n_steps: of hone_fit_offset, without importance (with it they are the same for both). */
-HONE_FIT_INLINE void hone_super_offset_encode(const float *restrict x, const float *restrict importance, int nmax, float first,
-                                              float delta, int n_steps, uint8_t *restrict d, uint8_t *restrict dmin,
-                                              uint8_t *restrict scales, uint8_t *restrict level)
+/* The search that q4_k and q5_k share: 8 sub-blocks of 32, x = d*S[j]*q - dmin*M[j], q in 0..nmax.  As many blocks at once as
+ * fill the lanes; their sub-blocks follow one another. */
+enum { HONE_SUPERS = HONE_LANES > 8 ? HONE_LANES / 8 : 1 };
+typedef struct hone_super_fit {
+    int     supers;  /* 1..HONE_SUPERS */
+    bool    weighed; /* by importance */
+    float   scale[8 * HONE_SUPERS], minus[8 * HONE_SUPERS], sum_w[8 * HONE_SUPERS];
+    uint8_t level[HONE_SUPER * HONE_SUPERS];
+} hone_super_fit;
+
+/* Fits the first of the n_left numbers at x.  first, delta, n_steps: of hone_fit_offset, without importance (with it they are
+ * the same for both). */
+HONE_FIT_INLINE void hone_super_offset_search(size_t n_left, const float *restrict x, const float *restrict importance, int nmax,
+                                              float first, float delta, int n_steps, hone_super_fit *restrict fit)
 {
-    float sub_scale[8], sub_minus[8], sum_w[8], mean_square = 0;
-    if (importance) {
-        for (int l = 0; l < HONE_SUPER; l++) mean_square += x[l] * x[l];
+    float w[HONE_SUPER * HONE_SUPERS];
+    int supers = n_left / HONE_SUPER < (size_t)HONE_SUPERS ? (int)(n_left / HONE_SUPER) : HONE_SUPERS;
+    fit->supers = supers;
+    fit->weighed = importance;
+    for (int p = 0; p < supers && importance; p++) {
+        float mean_square = 0;
+        for (int l = 0; l < HONE_SUPER; l++) mean_square += x[HONE_SUPER * p + l] * x[HONE_SUPER * p + l];
         mean_square = 2 * mean_square / HONE_SUPER;
+        hone_weigh(HONE_SUPER, x + HONE_SUPER * p, importance + HONE_SUPER * p, mean_square, w + HONE_SUPER * p);
     }
-    for (int j = 0; j < 8; j++) {
+    for (int j = 0; j < 8 * supers; j++) {
         const float *xj = x + 32 * j;
-        float w[32];
+        float sum = 0;
         if (importance) {
-            hone_weigh(32, xj, importance + 32 * j, mean_square, w);
-            sum_w[j] = 0;
-            for (int l = 0; l < 32; l++) sum_w[j] += w[l];
-            sub_scale[j] = hone_fit_offset(32, nmax, xj, w, level + 32 * j, &sub_minus[j], -0.9f, 0.05f, 36, false);
+            for (int l = 0; l < 32; l++) sum += w[32 * j + l];
         } else {
-            float sum = 0;
             for (int l = 0; l < 32; l++) sum += xj[l] * xj[l];
             float typical = sqrtf(sum / 32);
-            for (int l = 0; l < 32; l++) w[l] = typical + fabsf(xj[l]);
-            sub_scale[j] = hone_fit_offset(32, nmax, xj, w, level + 32 * j, &sub_minus[j], first, delta, n_steps, false);
+            for (int l = 0; l < 32; l++) w[32 * j + l] = typical + fabsf(xj[l]);
         }
+        fit->sum_w[j] = sum;
     }
+    if (importance) hone_fits_offset(32, nmax, 8 * supers, x, w, fit->level, fit->scale, fit->minus, -0.9f, 0.05f, 36, false);
+    else hone_fits_offset(32, nmax, 8 * supers, x, w, fit->level, fit->scale, fit->minus, first, delta, n_steps, false);
+}
+
+/* Scales and final levels of block p of a fit; x: that block's. */
+HONE_FIT_INLINE void hone_super_offset_encode(hone_super_fit *restrict fit, int p, const float *restrict x, int nmax,
+                                              uint8_t *restrict d, uint8_t *restrict dmin, uint8_t *restrict scales)
+{
+    const float *sub_scale = fit->scale + 8 * p, *sub_minus = fit->minus + 8 * p;
+    uint8_t *level = fit->level + HONE_SUPER * p;
     uint8_t s[8], m[8];
-    if (importance) {
-        hone_f16_store(d, hone_fit_positive(8, 63, sub_scale, s, sum_w));
-        hone_f16_store(dmin, hone_fit_positive(8, 63, sub_minus, m, sum_w));
+    if (fit->weighed) {
+        hone_f16_store(d, hone_fit_positive(8, 63, sub_scale, s, fit->sum_w + 8 * p));
+        hone_f16_store(dmin, hone_fit_positive(8, 63, sub_minus, m, fit->sum_w + 8 * p));
     } else {
         float max_scale = 0, max_minus = 0;
         for (int j = 0; j < 8; j++) {
@@ -106,7 +126,7 @@ HONE_FIT_INLINE void hone_super_offset_encode(const float *restrict x, const flo
     }
     /* With importance ggml clamps to 63 for q5_K only; hone_fit_positive never exceeds it for the scales that
      * hone_fit_offset returns, but a wrapped negative would, and must be packed as there. */
-    for (int j = 0; j < 8 && importance && nmax == 31; j++) {
+    for (int j = 0; j < 8 && fit->weighed && nmax == 31; j++) {
         if (s[j] > 63) s[j] = 63;
         if (m[j] > 63) m[j] = 63;
     }

@@ -49,27 +49,35 @@ static void types_without_a_codec_are_these(void **state)
 static void bytes_are_the_golden_ones(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < QUANT_GOLDEN_COUNT; i++) {
-        hone_dtype t;
-        assert_true(hone_dtype_from_name(quant_goldens[i].name, &t));
-        hone_codec c = *hone_codec_find(t);
-        assert_true(rows_hash(encode_by_us, &c, false, ROW_NORMAL, ROW_LAST_USUAL) == quant_goldens[i].without);
-        assert_true(rows_hash(encode_by_us, &c, true, ROW_NORMAL, ROW_LAST_USUAL) == quant_goldens[i].with_importance);
-    }
+    for (size_t i = 0; i < QUANT_GOLDEN_COUNT; i++)
+        for (int width = 4; width <= 16; width *= 2) {
+            hone_dtype t;
+            assert_true(hone_dtype_from_name(quant_goldens[i].name, &t));
+            const hone_codec *found = hone_codec_find_width(t, width);
+            if (width == 4) assert_non_null(found);
+            if (!found) continue;
+            hone_codec c = *found;
+            assert_true(rows_hash(encode_by_us, &c, false, ROW_NORMAL, ROW_LAST_USUAL) == quant_goldens[i].without);
+            assert_true(rows_hash(encode_by_us, &c, true, ROW_NORMAL, ROW_LAST_USUAL) == quant_goldens[i].with_importance);
+        }
 }
 
 static void odd_rows_give_the_same_bytes_everywhere(void **state)
 {
     (void)state;
-    uint64_t all = 0;
-    for (size_t i = 0; i < QUANT_GOLDEN_COUNT; i++) {
-        hone_dtype t;
-        assert_true(hone_dtype_from_name(quant_goldens[i].name, &t));
-        hone_codec c = *hone_codec_find(t);
-        for (int with = 0; with < 2; with++)
-            all = (all << 7 | all >> 57) ^ rows_hash(encode_by_us, &c, with, ROW_LAST_USUAL + 1, ROW_COUNT - 1);
+    for (int width = 4; width <= 16; width *= 2) {
+        uint64_t all = 0;
+        for (size_t i = 0; i < QUANT_GOLDEN_COUNT; i++) {
+            hone_dtype t;
+            assert_true(hone_dtype_from_name(quant_goldens[i].name, &t));
+            const hone_codec *found = hone_codec_find_width(t, width);
+            hone_codec c = *(found ? found : hone_codec_find_width(t, 4));
+            for (int with = 0; with < 2; with++)
+                all = (all << 7 | all >> 57) ^ rows_hash(encode_by_us, &c, with, ROW_LAST_USUAL + 1, ROW_COUNT - 1);
+        }
+        if (all != quant_golden_odd)
+            fail_msg("%d lanes: 0x%016llx, golden is 0x%016llx", width, (unsigned long long)all, (unsigned long long)quant_golden_odd);
     }
-    if (all != quant_golden_odd) fail_msg("0x%016llx, golden is 0x%016llx", (unsigned long long)all, (unsigned long long)quant_golden_odd);
 }
 
 /* Root of the mean (weighted) square error over that of the numbers themselves, over a few rows. */
@@ -191,6 +199,65 @@ static void rows_of_nan_and_infinity_give_the_same_bytes_each_time(void **state)
                 c->decode_row(once, back, COLS);
             }
     }
+}
+
+/* Every width that this CPU runs, on every kind of row, in widths that leave lanes without a block of their own. */
+static void every_width_of_lanes_gives_the_plain_bytes(void **state)
+{
+    (void)state;
+    static const size_t cols[] = { 32, 96, 256, 512, 768, 1280, COLS };
+    static float x[COLS], w[COLS], back[COLS], back_plain[COLS];
+    static uint8_t plain[4 * COLS], wide[4 * COLS];
+    for (int t = 0; t < HONE_DTYPE_COUNT; t++) {
+        const hone_codec *c = hone_codec_find_width((hone_dtype)t, 4);
+        for (int width = 8; width <= 16; width *= 2) {
+            const hone_codec *twin = hone_codec_find_width((hone_dtype)t, width);
+            if (!twin) continue;
+            assert_int_equal(twin->dtype, t);
+            assert_true(twin->wants_importance == c->wants_importance && twin->encode_row != c->encode_row);
+            for (int round = 0; round < ROW_COUNT * 6 * 4; round++) {
+                row_kind kind = (row_kind)(round % ROW_COUNT);
+                uint64_t seed = (uint64_t)(round / ROW_COUNT % 6);
+                int with = round / ROW_COUNT / 6; /* none, usual, no importance at all, and zeros */
+                size_t n = cols[(size_t)round % HONE_COUNT(cols)], block = hone_dtype_get(c->dtype)->block_elems;
+                n = n / block * block;
+                size_t bytes = row_bytes(c->dtype, n);
+                rows_fill(kind, seed + 100, x, n);
+                rows_importance(seed, w, n);
+                if (with == 2) rows_fill((row_kind)(seed * 3 % ROW_COUNT), seed, w, n);
+                if (with == 3) memset(w, 0, sizeof w);
+                memset(plain, 0xa5, bytes);
+                memset(wide, 0x5a, bytes);
+                c->encode_row(x, plain, n, with ? w : NULL);
+                twin->encode_row(x, wide, n, with ? w : NULL);
+                if (memcmp(plain, wide, bytes) != 0)
+                    fail_msg("%s by %d lanes, %zu columns, %s, importance %d, seed %d", hone_dtype_name(c->dtype), width, n,
+                             row_kind_text(kind), with, (int)seed);
+                c->decode_row(plain, back_plain, n);
+                twin->decode_row(plain, back, n);
+                for (size_t i = 0; i < n; i++)
+                    assert_true(hone_f32_bits(back[i]) == hone_f32_bits(back_plain[i]) || (isnan(back[i]) && isnan(back_plain[i])));
+            }
+        }
+    }
+}
+
+/* The widest that there is; a width that does not exist is none. */
+static void the_widest_codec_is_found(void **state)
+{
+    (void)state;
+    for (int t = 0; t < HONE_DTYPE_COUNT; t++) {
+        const hone_codec *widest = hone_codec_find_width((hone_dtype)t, 16);
+        if (!widest) widest = hone_codec_find_width((hone_dtype)t, 8);
+        if (!widest) widest = hone_codec_find_width((hone_dtype)t, 4);
+        assert_ptr_equal(hone_codec_find((hone_dtype)t), widest);
+        assert_null(hone_codec_find_width((hone_dtype)t, 5));
+    }
+#if defined(__x86_64__)
+    assert_true((hone_codec_find_width(HONE_DTYPE_Q4_K, 8) != NULL) == (__builtin_cpu_supports("avx2") != 0));
+#else
+    assert_null(hone_codec_find_width(HONE_DTYPE_Q4_K, 8));
+#endif
 }
 
 static void a_row_is_encoded_block_by_block(void **state)
@@ -318,6 +385,8 @@ int main(void)
         cmocka_unit_test(zero_and_constant_rows_stay_what_they_are),
         cmocka_unit_test(a_nan_scale_has_no_sign),
         cmocka_unit_test(rows_of_nan_and_infinity_give_the_same_bytes_each_time),
+        cmocka_unit_test(every_width_of_lanes_gives_the_plain_bytes),
+        cmocka_unit_test(the_widest_codec_is_found),
         cmocka_unit_test(a_row_is_encoded_block_by_block),
         cmocka_unit_test(small_floats_decode_to_their_table),
         cmocka_unit_test(integers_decode_to_the_nearest_float),
