@@ -24,7 +24,7 @@ static hone_code find_folder(hone_model *m, const char *path, const char **dir, 
     while (n > 1 && d[n - 1] == '/') d[--n] = '\0';
     if (!hone_dir_exists(d)) {
         if (!hone_file_exists(d)) return HONE_FAIL(err, HONE_EINPUT, NOT_A_MODEL, "there is no '%s'", path);
-        if (!ends_in(d, ".safetensors") && !ends_in(d, ".json") && !ends_in(d, ".onnx"))
+        if (!ends_in(d, ".safetensors") && !ends_in(d, ".json") && !ends_in(d, ".onnx") && !ends_in(d, "openvino_model.xml"))
             return HONE_FAIL(err, HONE_EUNSUPPORTED, NOT_A_MODEL, "'%s' is no checkpoint folder, no .safetensors and no .gguf file", path);
         char *slash = strrchr(d, '/');
         if (slash) slash[slash == d] = '\0'; /* "/x" lies in "/" */
@@ -60,15 +60,25 @@ static hone_code check_dtypes(const hone_model *m, hone_err *err)
     return HONE_OK;
 }
 
-/* A folder of ours for ONNX Runtime: it has the checkpoint's config.json, and no weights but model.onnx's. */
-static bool is_onnx(const char *path, const char *dir)
+/* The folder holds `file`, and none of a checkpoint's weights. */
+static bool holds_only(const char *dir, const char *file)
 {
     static const char *const weights[] = { "model.safetensors", "model.safetensors.index.json" };
     char                     name[4200];
-    if (ends_in(path, ".onnx")) return true;
     for (size_t i = 0; i < HONE_COUNT(weights); i++)
         if ((size_t)snprintf(name, sizeof name, "%s/%s", dir, weights[i]) >= sizeof name || hone_file_exists(name)) return false;
-    return (size_t)snprintf(name, sizeof name, "%s/model.onnx", dir) < sizeof name && hone_file_exists(name);
+    return (size_t)snprintf(name, sizeof name, "%s/%s", dir, file) < sizeof name && hone_file_exists(name);
+}
+
+/* A folder of ours for ONNX Runtime: it has the checkpoint's config.json, and no weights but model.onnx's. */
+static bool is_onnx(const char *path, const char *dir) { return ends_in(path, ".onnx") || holds_only(dir, "model.onnx"); }
+
+/* OpenVINO's files are told apart so that the refusal names the reason, not a file that such a folder never has. */
+static hone_code refuse_openvino(const char *dir, hone_err *err)
+{
+    if (!holds_only(dir, "openvino_model.xml")) return HONE_OK;
+    return HONE_FAIL(err, HONE_EUNSUPPORTED, "convert the checkpoint that it was made from, or a GGUF, MLX or ONNX artefact of it",
+                     "'%s' is a folder for OpenVINO, which hone writes but does not read back", dir);
 }
 
 /* What m->source holds becomes the model; a cause does not name the folder yet. */
@@ -94,6 +104,7 @@ static hone_code open_in(hone_model *m, const char *path, json_t **config, hone_
     const hone_arch *arch;
     if (ends_in(path, ".gguf") && hone_file_exists(path)) return hone_open_gguf(path, m, err);
     HONE_TRY(find_folder(m, path, &dir, &name, err));
+    HONE_TRY(refuse_openvino(dir, err));
     HONE_TRY(hone_hf_config_load(dir, config, err));
     if (hone_arch_find(*config, &arch, err) != HONE_OK) return hone_err_wrap(err, "'%s/config.json'", dir);
     if (!is_onnx(path, dir)) HONE_TRY(bind_checkpoint(m, path, dir, *config, arch, err));

@@ -102,6 +102,8 @@ refuse() { # CODE TEXT SOURCE
     grep -qF -- "$2" "$tmp/err" || fail "convert $3: stderr lacks '$2': $(cat "$tmp/err")"
 }
 small=$tmp/a/llama-f32.gguf
+refuse 4 "is a folder for OpenVINO, which hone writes but does not read back" "$tmp/a/llama-f32-openvino"
+refuse 4 "is a folder for OpenVINO, which hone writes but does not read back" "$tmp/a/llama-f32-openvino/openvino_model.xml"
 LC_ALL=C sed 's/llama\./lmama./g; 0,/\(general.architecture............\)llama/s//\1lmama/' "$small" >"$tmp/unknown.gguf"
 refuse 4 'the architecture "lmama" of GGUF is no family that hone knows' "$tmp/unknown.gguf"
 LC_ALL=C sed 's/llama\.block_count/llama.block_cound/' "$small" >"$tmp/nokey.gguf"
