@@ -23,7 +23,7 @@ typedef struct hone_check_options {
 
 typedef enum hone_verdict { HONE_VERDICT_NOT_MEASURED = 0, HONE_VERDICT_PASS, HONE_VERDICT_FAIL } hone_verdict;
 
-typedef struct hone_check_note { char consumer[32], condition[48], consequence[400], cause[200]; } hone_check_note; /* a row of data/limits.json */
+typedef struct hone_check_note { char consumer[32], condition[48], consequence[400], cause[400]; } hone_check_note; /* a row of data/limits.json */
 
 typedef struct hone_check_beyond { /* positions behind a limit that the runtime is known to have: a sliding window, a switch of rope factors */
     uint64_t    positions, decided, wrong; /* compared; lead over min_gap; of those, another best token */
