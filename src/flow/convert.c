@@ -432,9 +432,14 @@ static hone_code plan_output(job *j, const hone_convert_options *opt, hone_err *
             return HONE_FAIL(err, HONE_EUSAGE, "name it once", "encoding '%s' is asked for twice", opt->quants[j->n_outputs]);
     }
     o->ctx = j->ctx;
-    HONE_TRY(o->format->plan(j->m, opt, quant, like, &j->arena, o, err));
-    j->n_outputs++;
-    return HONE_OK;
+    hone_code code = o->format->plan(j->m, opt, quant, like, &j->arena, o, err);
+    if (code == HONE_EUNSUPPORTED && opt->n_quants > 1 && err) { /* nothing is written: fewer formats than asked for are not what was asked for */
+        char remedy[128];
+        (void)snprintf(remedy, sizeof remedy, "leave %s out of --to to get the other formats; nothing was written", o->format->name);
+        hone_err_set_remedy(err, remedy);
+    }
+    j->n_outputs += code == HONE_OK;
+    return code;
 }
 
 static hone_code describe(const job *j, size_t k, hone_convert_output *r, hone_err *err)

@@ -20,6 +20,7 @@ bool hone_facts_need(const hone_facts *f, const char *feature, bool *known)
     if (strcmp(feature, "mlx_longrope") == 0) return f->rope.scaling == HONE_ROPE_SCALE_LONGROPE;
     if (strcmp(feature, "mlx_gelu") == 0) return (f->act == HONE_ACT_GELU || f->act == HONE_ACT_GELU_TANH) && f->mlx && f->mlx->act != (unsigned)f->act;
     if (strcmp(feature, "mlx_experts") == 0) return f->n_experts > 0;
+    if (strcmp(feature, "encoder") == 0) return f->kind == HONE_KIND_ENCODER;
     if (strcmp(feature, "attn_softcap") == 0) return f->attn_softcap > 0;
     *known = false;
     return false;

@@ -31,6 +31,7 @@ hone_code hone_limits_of(const json_t *doc, const char *consumer, const hone_fac
  * "mlx_window"   sliding-window layers, and mlx_lm's module has none or cannot be told of them
  * "mlx_longrope" as "longrope"     "mlx_gelu"  the other GELU is built into mlx_lm's module     "mlx_experts"  a mixture of experts
  * "attn_softcap"  scores of attention are soft-capped
+ * "encoder"   the model generates nothing
  * *known is false for other words. */
 bool hone_facts_need(const hone_facts *f, const char *feature, bool *known);
 #endif

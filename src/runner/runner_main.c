@@ -535,13 +535,14 @@ static void send_stat(void *user, const char *name, const float *sum_sq, size_t 
     finish_frame(h);
 }
 
-static void do_capture(host *h, hone_unpacker *u)
+/* What do_capture and do_layers have in common: ids in, frames on the way, an empty answer at the end. */
+static void do_observe(host *h, hone_unpacker *u, bool can, const char *cannot, int (*observe)(host *, const int32_t *, size_t, hone_backend_error *))
 {
     hone_bytes raw = hone_unpack_ids(u);
     if (!hone_unpack_done(u)) leave(HONE_EBUG);
     if (!need_model(h, true)) return;
-    if (!h->b->capture) {
-        fail(h, HONE_EUNSUPPORTED, "this runtime shows no activations");
+    if (!can) {
+        fail(h, HONE_EUNSUPPORTED, cannot);
         return;
     }
     size_t   n;
@@ -549,7 +550,7 @@ static void do_capture(host *h, hone_unpacker *u)
     if (!ids) return;
     if (check_ids(h, ids, n)) {
         hone_backend_error e = { "" };
-        int                rc = h->b->capture(h->m, ids, n, send_stat, h, &e);
+        int                rc = observe(h, ids, n, &e);
         if (rc)
             fail_with(h, rc, &e);
         else if (h->err.code)
@@ -559,6 +560,10 @@ static void do_capture(host *h, hone_unpacker *u)
     }
     free(ids);
 }
+
+static int observe_inputs(host *h, const int32_t *ids, size_t n, hone_backend_error *e) { return h->b->capture(h->m, ids, n, send_stat, h, e); }
+
+static void do_capture(host *h, hone_unpacker *u) { do_observe(h, u, h->b->capture != NULL, "this runtime shows no activations", observe_inputs); }
 
 /* A layer in as many frames as it takes. */
 static void send_layer(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd)
@@ -577,29 +582,11 @@ static void send_layer(void *user, uint32_t layer, const float *values, size_t n
     }
 }
 
+static int observe_layers(host *h, const int32_t *ids, size_t n, hone_backend_error *e) { return h->b->layers(h->m, ids, n, send_layer, h, e); }
+
 static void do_layers(host *h, hone_unpacker *u)
 {
-    hone_bytes raw = hone_unpack_ids(u);
-    if (!hone_unpack_done(u)) leave(HONE_EBUG);
-    if (!need_model(h, true)) return;
-    if (!h->b->layers) {
-        fail(h, HONE_EUNSUPPORTED, "this runtime does not show what is behind each layer");
-        return;
-    }
-    size_t   n;
-    int32_t *ids = copy_ids(h, raw, &n);
-    if (!ids) return;
-    if (check_ids(h, ids, n)) {
-        hone_backend_error e = { "" };
-        int                rc = h->b->layers(h->m, ids, n, send_layer, h, &e);
-        if (rc)
-            fail_with(h, rc, &e);
-        else if (h->err.code)
-            fail(h, (int)h->err.code, h->err.cause);
-        else
-            answer_empty(h);
-    }
-    free(ids);
+    do_observe(h, u, h->b->layers != NULL, "this runtime does not show what is behind each layer", observe_layers);
 }
 
 static void do_usage(host *h)

@@ -113,6 +113,7 @@ expect 2 "--keep 'blk.*' matches no tensor" "$model" --to mlx --keep 'blk.*=f16'
 expect 2 "--split-bytes says nothing about mlx" "$model" --to mlx --split-bytes 2G -o "$tmp/no"
 expect 4 "hone cannot write 'tflite' files" "$model" --to tflite -o "$tmp/no"
 expect 4 "mlx_lm does not know the family bert" "$tiny/bert" --to mlx -o "$tmp/no"
+expect 4 "leave mlx out of --to to get the other formats" "$tiny/bert" --to gguf,onnx,openvino,mlx --quant f32 -o "$tmp/no"
 [ -e "$tmp/no" ] && fail "a refused conversion left $(find "$tmp/no")"
 "$HONE" convert "$tiny/mistral" --to mlx -o "$tmp/limit" --quiet >/dev/null 2>"$tmp/err" || fail "mistral exits $?"
 grep -q "in mlx_lm: attention looks back 8 tokens" "$tmp/err" || fail "the sliding window is not told: $(cat "$tmp/err")"

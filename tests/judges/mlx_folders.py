@@ -16,6 +16,7 @@ Every bit width and group is compared with mx.quantize on the first model, and -
 Exit 0 when all holds."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -274,6 +275,15 @@ def experts_in_bf16(program, source, tmp):
     fail("experts in bf16 run on this processor: the row facts:mlx_experts of data/limits.json can go")
 
 
+def refused(program, source, tmp):
+    """An encoder: hone writes no folder of it for as long as mlx_lm has no module that could load one."""
+    code, _ = hone(program, source, "--to", "mlx", "--quant", "f32", "-o", tmp / "refused")
+    if code != 4:
+        fail(f"{source.name}: hone convert --to mlx is exit {code}, needs 4")
+    if importlib.util.find_spec("mlx_lm.models.bert"):
+        fail(f"{source.name}: mlx_lm has models/bert.py now; the row facts:encoder of data/limits.json can go")
+
+
 def main():
     arguments = sys.argv[1:]
     write = "--write" in arguments
@@ -281,7 +291,10 @@ def main():
     sources = [Path(p) for p in sources]
     print(f"mlx {mx.__version__}, mlx_lm {mlx_lm.__version__}")
     with tempfile.TemporaryDirectory() as tmp:
-        sources = [s for s in sources if json.loads((s / "config.json").read_text())["model_type"] != "bert"]
+        encoders = [s for s in sources if json.loads((s / "config.json").read_text())["model_type"] == "bert"]
+        sources = [s for s in sources if s not in encoders]
+        for source in encoders:
+            refused(program, source, Path(tmp))
         for source in sources:
             one_model(program, source, Path(tmp))
         other_configs(program, sources, Path(tmp))

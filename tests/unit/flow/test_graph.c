@@ -4,36 +4,13 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "flow/convert.h"
+#include "flow/tiny_graph.h"
 #include "ir/graph.h"
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-typedef struct fixture {
-    hone_model m;
-    hone_arena a;
-    hone_graph g;
-} fixture;
-
-static void setup(fixture *f, const char *family)
-{
-    char     path[1024];
-    hone_err err = { 0 };
-    hone_ctx ctx = { .data_dir = HONE_TEST_SOURCE_DIR };
-    *f = (fixture){ 0 };
-    snprintf(path, sizeof path, "%s/tests/golden/tiny/%s", HONE_TEST_SOURCE_DIR, family);
-    if (hone_model_open(&ctx, path, &f->m, &err) != HONE_OK) fail_msg("%s: %s", family, err.cause);
-    if (hone_graph_build(&f->m, &f->a, &f->g, &err) != HONE_OK) fail_msg("%s: %s", family, err.cause);
-}
-
-static void teardown(fixture *f)
-{
-    hone_model_close(&f->m);
-    hone_arena_release(&f->a);
-}
 
 static const hone_node *find(const hone_graph *g, const char *name)
 {
@@ -82,7 +59,7 @@ static void node_is_sound(const hone_graph *g, const hone_node *n)
 }
 
 /* Every weight of the model is in the graph: nothing is computed without it. */
-static void every_weight_is_used(const fixture *f, const char *family)
+static void every_weight_is_used(const tiny_graph *f, const char *family)
 {
     for (size_t i = 0; i < f->m.n_weights; i++) {
         const hone_weight *w = &f->m.weights[i];
@@ -104,8 +81,8 @@ static void every_familys_graph_is_whole(void **state)
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));) {
         if (e->d_name[0] == '.' || strchr(e->d_name, '.')) continue;
-        fixture f;
-        setup(&f, e->d_name);
+        tiny_graph f;
+        tiny_graph_open(&f, e->d_name);
         const hone_facts *facts = &f.m.facts;
         for (size_t i = 0; i < f.g.n_nodes; i++) {
             node_is_sound(&f.g, &f.g.nodes[i]);
@@ -115,7 +92,7 @@ static void every_familys_graph_is_whole(void **state)
         for (uint32_t i = 0; i < facts->n_layers; i++) assert_int_equal(f.g.nodes[f.g.layers[i]].layer, (int)i);
         assert_int_equal(width(&f.g.nodes[f.g.output]), facts->kind == HONE_KIND_DECODER ? facts->vocab : facts->hidden);
         assert_int_equal(f.g.n_caches, facts->kind == HONE_KIND_DECODER ? facts->n_layers : 0);
-        teardown(&f);
+        tiny_graph_close(&f);
         seen++;
     }
     closedir(d);
@@ -125,8 +102,8 @@ static void every_familys_graph_is_whole(void **state)
 static void special_ways_of_families_are_in_it(void **state)
 {
     (void)state;
-    fixture f;
-    setup(&f, "gemma3"); /* two ropes, one with another base; local layers have the window */
+    tiny_graph f;
+    tiny_graph_open(&f, "gemma3"); /* two ropes, one with another base; local layers have the window */
     assert_int_equal(f.g.n_ropes, 2);
     const hone_node *local = find(&f.g, "layers.0.attn.q_rope"), *global = find(&f.g, "layers.5.attn.q_rope");
     assert_int_not_equal(local->u.rope.id, global->u.rope.id);
@@ -134,21 +111,21 @@ static void special_ways_of_families_are_in_it(void **state)
     assert_int_equal(find(&f.g, "layers.5.attn.core")->u.attn.window, 0);
     assert_true(find(&f.g, "layers.0.attn.q_norm")->u.norm.plus_one);
     assert_int_equal(f.g.nodes[find(&f.g, "layers.0.attn.q_rope")->in[0]].op, HONE_OP_NORM);
-    teardown(&f);
-    setup(&f, "phi3"); /* two tables in one */
+    tiny_graph_close(&f);
+    tiny_graph_open(&f, "phi3"); /* two tables in one */
     const hone_graph_rope *r = &find(&f.g, "layers.0.attn.q_rope")->u.rope;
     assert_non_null(r->inv_freq_long);
     assert_int_equal(r->long_from, f.m.facts.rope.original_context);
     assert_true(r->scale > 1);
-    teardown(&f);
-    setup(&f, "smollm3"); /* every fourth layer is not rotated */
+    tiny_graph_close(&f);
+    tiny_graph_open(&f, "smollm3"); /* every fourth layer is not rotated */
     assert_non_null(find(&f.g, "layers.0.attn.q_rope"));
     assert_null(find(&f.g, "layers.3.attn.q_rope"));
-    teardown(&f);
-    setup(&f, "gpt_neox"); /* side by side, part of each head */
+    tiny_graph_close(&f);
+    tiny_graph_open(&f, "gpt_neox"); /* side by side, part of each head */
     assert_non_null(find(&f.g, "layers.0.halves"));
     assert_true(find(&f.g, "layers.0.attn.q_rope")->u.rope.dim < f.m.facts.head_dim);
-    teardown(&f);
+    tiny_graph_close(&f);
 }
 
 /* The formulas of modeling_rope_utils.py at Llama 3.1's and at a YaRN setting, spelled once more for single pairs. */

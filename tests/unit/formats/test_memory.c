@@ -6,8 +6,8 @@
 #include "formats/openvino/tokenizer.h"
 #include "formats/safetensors.h"
 #include "formats/scratch.h"
+#include "failing_memory.h"
 #include <dirent.h>
-#include <errno.h>
 #include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,39 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
-
-static bool     armed;
-static unsigned count, fail_at; /* the allocation number fail_at fails */
-
-static bool fails(void)
-{
-    if (!armed || ++count != fail_at) return false;
-    errno = ENOMEM;
-    return true;
-}
-
-#define WRAP(ret, name, params, args)                                                                                  \
-    ret __real_##name params;                                                                                          \
-    ret __wrap_##name params;                                                                                          \
-    ret __wrap_##name params { return fails() ? NULL : __real_##name args; }
-WRAP(void *, malloc, (size_t n), (n))
-WRAP(void *, calloc, (size_t n, size_t size), (n, size))
-WRAP(void *, realloc, (void *p, size_t n), (p, n))
-WRAP(void *, hone_arena_alloc, (hone_arena *a, size_t n), (a, n))
-WRAP(void *, hone_arena_calloc, (hone_arena *a, size_t n, size_t size), (a, n, size))
-WRAP(char *, hone_arena_strdup, (hone_arena *a, const char *s), (a, s))
-WRAP(char *, hone_arena_strndup, (hone_arena *a, const char *s, size_t n), (a, s, n))
-
-char *__wrap_hone_arena_printf(hone_arena *a, const char *fmt, ...) HONE_PRINTF(2, 3);
-char *__wrap_hone_arena_printf(hone_arena *a, const char *fmt, ...)
-{
-    char    buf[1024];
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(buf, sizeof buf, fmt, ap);
-    va_end(ap);
-    return fails() ? NULL : __real_hone_arena_strdup(a, buf);
-}
 
 /* jansson lives in a library of its own, where --wrap does not reach. */
 static void *json_malloc(size_t n) { return fails() ? NULL : __real_malloc(n); }

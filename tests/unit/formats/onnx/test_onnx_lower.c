@@ -5,33 +5,10 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "flow/convert.h"
+#include "flow/tiny_graph.h"
 #include "formats/onnx.h"
 #include <stdio.h>
 #include <stdlib.h>
-
-typedef struct fixture {
-    hone_model m;
-    hone_arena a;
-    hone_graph g;
-} fixture;
-
-static void setup(fixture *f, const char *family)
-{
-    char     path[512];
-    hone_err err = { 0 };
-    hone_ctx ctx = { .data_dir = HONE_TEST_SOURCE_DIR };
-    *f = (fixture){ 0 };
-    snprintf(path, sizeof path, "%s/tests/golden/tiny/%s", HONE_TEST_SOURCE_DIR, family);
-    if (hone_model_open(&ctx, path, &f->m, &err) != HONE_OK) fail_msg("%s: %s", family, err.cause);
-    if (hone_graph_build(&f->m, &f->a, &f->g, &err) != HONE_OK) fail_msg("%s: %s", family, err.cause);
-}
-
-static void teardown(fixture *f)
-{
-    hone_model_close(&f->m);
-    hone_arena_release(&f->a);
-}
 
 typedef struct range { uint64_t begin, end; } range;
 
@@ -59,7 +36,7 @@ static void places_are_apart(const hone_onnx_model *m)
     free(r);
 }
 
-static hone_onnx_model lower(fixture *f, const char *quant, bool standard, bool sym, hone_onnx_file *read)
+static hone_onnx_model lower(tiny_graph *f, const char *quant, bool standard, bool sym, hone_onnx_file *read)
 {
     hone_err          err = { 0 };
     hone_onnx_model   m;
@@ -69,7 +46,7 @@ static hone_onnx_model lower(fixture *f, const char *quant, bool standard, bool 
     return m;
 }
 
-static void one_model(fixture *f, const char *quant, bool standard, size_t *n_stored)
+static void one_model(tiny_graph *f, const char *quant, bool standard, size_t *n_stored)
 {
     hone_onnx_file  read;
     hone_onnx_model m = lower(f, quant, standard, false, &read), again = lower(f, quant, standard, false, &read);
@@ -101,20 +78,20 @@ static void every_family_is_whole_in_both_sets_of_operators(void **state)
     (void)state;
     for (size_t i = 0; i < HONE_COUNT(families); i++)
         for (int standard = 0; standard < 2; standard++) {
-            fixture f;
+            tiny_graph f;
             size_t  n = 0;
-            setup(&f, families[i]);
+            tiny_graph_open(&f, families[i]);
             for (size_t q = 0; q < hone_onnx_quant_count; q++) one_model(&f, hone_onnx_quants[q].name, standard, &n);
-            teardown(&f);
+            tiny_graph_close(&f);
         }
 }
 
 static void a_tied_head_shares_the_bytes_of_the_embedding(void **state)
 {
-    fixture         f;
+    tiny_graph         f;
     hone_onnx_file  read;
     (void)state;
-    setup(&f, "qwen2");
+    tiny_graph_open(&f, "qwen2");
     hone_onnx_model m = lower(&f, "int4", false, true, &read);
     size_t          n = 0;
     uint64_t        at[2] = { 1, 2 };
@@ -126,28 +103,28 @@ static void a_tied_head_shares_the_bytes_of_the_embedding(void **state)
     assert_int_equal(at[0], at[1]);
     assert_int_equal(m.stored[0].grouped.bits, 8);
     assert_int_equal(m.fallbacks, 0);
-    teardown(&f);
+    tiny_graph_close(&f);
 }
 
 static void rows_that_are_no_multiple_of_the_group_stay_floats(void **state)
 {
-    fixture           f;
+    tiny_graph           f;
     hone_err          err = { 0 };
     hone_onnx_model   m;
     hone_onnx_options o = { .quant = hone_onnx_quant_find("int4"), .group = 256 };
     (void)state;
-    setup(&f, "qwen3"); /* attention gives 4 heads of 96 */
+    tiny_graph_open(&f, "qwen3"); /* attention gives 4 heads of 96 */
     assert_int_equal(hone_onnx_lower(&f.g, &o, &f.a, &m, &err), HONE_OK);
     assert_int_equal(m.fallbacks, f.m.facts.n_layers);
-    teardown(&f);
+    tiny_graph_close(&f);
 }
 
 /* The embedding grows to 2^33 elements: only numbers are made, nothing is read. */
 static void places_go_on_behind_two_and_four_gigabytes(void **state)
 {
-    fixture f;
+    tiny_graph f;
     (void)state;
-    setup(&f, "llama");
+    tiny_graph_open(&f, "llama");
     f.m.facts.vocab = 1u << 25;
     for (size_t i = 0; i < f.m.n_weights; i++)
         if (f.m.weights[i].role == HONE_R_TOK_EMBD || f.m.weights[i].role == HONE_R_OUTPUT) f.m.weights[i].dims[0] = 1u << 25;
@@ -166,7 +143,7 @@ static void places_go_on_behind_two_and_four_gigabytes(void **state)
             assert_true(last > 1ull << 33);
             assert_true(m.topology.len < 100000);
         }
-    teardown(&f);
+    tiny_graph_close(&f);
 }
 
 int main(void)
