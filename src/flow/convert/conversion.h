@@ -1,0 +1,54 @@
+/* conversion.h - one run of `hone convert`: what convert.c plans, tiles.c computes and files.c writes. */
+#ifndef HONE_FLOW_CONVERT_CONVERSION_H
+#define HONE_FLOW_CONVERT_CONVERSION_H
+#include "base/folder.h"
+#include "flow/convert/output.h"
+#include <stdatomic.h>
+
+/* What one output does with a row that was read: row r of the item becomes row to[r] (NULL: r) of weight `weight` of output `output`. */
+typedef struct hone_use {
+    uint32_t         output, weight;
+    const uint32_t  *to;
+    struct hone_use *next;
+} hone_use;
+
+/* Rows that are read once, in the order in which they are stored, for all outputs that want them in whatever order and scale. */
+typedef struct hone_item {
+    hone_weight w; /* plain */
+    hone_use   *uses;
+    uint64_t    first, step; /* its first tile among all, and rows in a full tile */
+} hone_item;
+
+typedef struct hone_conversion {
+    const hone_ctx    *ctx;
+    const hone_model  *m;
+    hone_arena         arena;
+    hone_output        outputs[HONE_MAX_OUTPUTS];
+    hone_folder        folders[HONE_MAX_OUTPUTS]; /* of outputs that are folders */
+    size_t             n_outputs;
+    hone_item         *items;
+    size_t             n_items;
+    size_t             n_tiles; /* of all items */
+    unsigned           threads; /* no more than there are tiles */
+    uint8_t           *scratch; /* [threads][scratch_each]: floats as read, floats as an output wants them, bytes read, order of rows, bytes to write */
+    size_t             scratch_each, floats_bytes, form_bytes, read_bytes, order_bytes;
+    uint64_t           source_bytes;
+    _Atomic uint64_t   done;
+} hone_conversion;
+
+/* ---- tiles.c ---- */
+/* Bytes of n_rows rows in all streams. */
+uint64_t  hone_planned_bytes(const hone_planned *p, uint64_t n_rows);
+/* items from outputs, then tiles, threads and sizes of scratch from items. */
+hone_code hone_conversion_tiles(hone_conversion *j, hone_err *err);
+/* Reads tile `index` and puts its rows where every output wants them: a job of base/pool.h. */
+hone_code hone_conversion_run_tile(void *job, size_t index, unsigned worker, hone_err *err);
+/* What --dry-run says about time: one tile of every encoding in use is read and encoded here and now, the rest is arithmetic. */
+hone_code hone_conversion_estimate(hone_conversion *j, double *seconds, hone_err *err);
+
+/* ---- files.c ---- */
+/* Checks disk and memory, runs all tiles, and gives every file its name; res->outputs get their digests. */
+hone_code hone_conversion_write(hone_conversion *j, const hone_convert_options *opt, hone_convert_result *res, hone_err *err);
+/* What a failed run leaves: nothing under a temporary name. */
+void      hone_conversion_discard(hone_conversion *j);
+#endif

@@ -1,0 +1,127 @@
+/* files.c - the files of a conversion: all under temporary names until every row of all of them is written and read back. */
+#include "base/text.h"
+#include "base/pool.h"
+#include "flow/convert/conversion.h"
+#include "hw/hw.h"
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define COPY_BYTES (1u << 20)
+
+/* Tiles are all we hold, so this fails only where there is hardly any memory, or with very many threads. */
+static hone_code check_memory(const hone_conversion *j, uint64_t needed, const char *folder, hone_err *err)
+{
+    json_t *memory = NULL;
+    HONE_TRY(hone_hw_memory(&(hone_hw_query){ .ctx = j->ctx, .roots = &hone_hw_machine, .folder = folder }, &memory, err));
+    const json_t *v = json_object_get(memory, "available_bytes");
+    uint64_t      have = json_is_integer(v) ? (uint64_t)json_integer_value(v) : 0;
+    json_decref(memory);
+    if (have && needed > have)
+        return HONE_FAIL(err, HONE_ERESOURCE, "use fewer --threads, or free memory", "the conversion needs %" PRIu64 " bytes of memory, %" PRIu64
+                         " are available", needed, have);
+    return HONE_OK;
+}
+
+/* Opens one file of output k, takes its bytes on disk, and writes what is not rows of weights. */
+static hone_code begin_file(hone_conversion *j, size_t k, hone_planned_file *f, hone_err *err)
+{
+    const hone_output *o = &j->outputs[k];
+    const char        *path = f->name ? hone_arena_printf(&j->arena, "%s/%s", j->folders[k].tmp, f->name) : o->path;
+    if (!path) return HONE_NOMEM(err, "a path");
+    HONE_TRY(hone_out_open(path, f->total, &f->out, err));
+    HONE_TRY(hone_out_write(&f->out, 0, f->head.ptr, f->head.len, err));
+    if (!f->copy) return HONE_OK;
+    hone_file in = HONE_FILE_CLOSED;
+    HONE_TRY(hone_file_open(f->copy, &in, err));
+    uint8_t  *buf = malloc(COPY_BYTES);
+    hone_code code = buf ? HONE_OK : HONE_NOMEM(err, "a copy");
+    for (uint64_t at = 0; code == HONE_OK && at < f->total; at += COPY_BYTES) {
+        size_t n = f->total - at < COPY_BYTES ? (size_t)(f->total - at) : COPY_BYTES;
+        code = hone_file_read(&in, at, buf, n, err);
+        if (code == HONE_OK) code = hone_out_write(&f->out, at, buf, n, err);
+    }
+    free(buf);
+    hone_file_close(&in);
+    return code;
+}
+
+static hone_code begin_output(hone_conversion *j, size_t k, hone_err *err)
+{
+    hone_output *o = &j->outputs[k];
+    if (o->folder) HONE_TRY(hone_folder_open(o->path, o->format->owns, &j->folders[k], err));
+    for (size_t i = 0; i < o->n_files; i++) HONE_TRY(begin_file(j, k, &o->files[i], err));
+    return HONE_OK;
+}
+
+/* The reader shares no code with the writer: what it finds under the temporary name must be what was planned. */
+static hone_code reread(void *user, const char *tmp, hone_err *err)
+{
+    const hone_output *o = user;
+    if (o->format->reread(o, tmp, err) == HONE_OK) return HONE_OK;
+    hone_err_wrap(err, "the file just written cannot be read back");
+    if (err) err->code = HONE_EBUG;
+    return HONE_EBUG;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const hone_planned_file *)a)->name, ((const hone_planned_file *)b)->name);
+}
+
+/* A folder's digest is that of its list of digests: `sha256sum * | sha256sum` in the folder, names in byte order. */
+static hone_code digest_folder(hone_output *o, char hex[65], hone_err *err)
+{
+    hone_text list = { 0 };
+    hone_code code = HONE_OK;
+    qsort(o->files, o->n_files, sizeof *o->files, by_name);
+    for (size_t i = 0; code == HONE_OK && i < o->n_files; i++) {
+        char      one[65];
+        hone_text path = { 0 };
+        hone_text_addf(&path, "%s/%s", o->path, o->files[i].name);
+        code = path.failed ? HONE_NOMEM(err, "a path") : hone_sha256_file(path.ptr, one, err);
+        if (code == HONE_OK) hone_text_addf(&list, "%s  %s\n", one, o->files[i].name);
+        hone_text_release(&path);
+    }
+    if (code == HONE_OK && list.failed) code = HONE_NOMEM(err, "a digest");
+    if (code == HONE_OK) code = hone_sha256((hone_bytes){ (const uint8_t *)list.ptr, list.len }, hex, err);
+    hone_text_release(&list);
+    return code;
+}
+
+static hone_code finish_output(hone_conversion *j, size_t k, char hex[65], hone_err *err)
+{
+    hone_output *o = &j->outputs[k];
+    if (!o->folder) {
+        HONE_TRY(hone_out_commit(&o->files->out, reread, o, err));
+        return hone_sha256_file(o->path, hex, err);
+    }
+    for (size_t i = 0; i < o->n_files; i++) HONE_TRY(hone_out_commit(&o->files[i].out, NULL, NULL, err));
+    HONE_TRY(reread(o, j->folders[k].tmp, err));
+    HONE_TRY(hone_folder_commit(&j->folders[k], err));
+    return digest_folder(o, hex, err);
+}
+
+hone_code hone_conversion_write(hone_conversion *j, const hone_convert_options *opt, hone_convert_result *res, hone_err *err)
+{
+    uint64_t have;
+    HONE_TRY(check_memory(j, res->ram_needed, opt->out_dir, err));
+    HONE_TRY(hone_dir_make(opt->out_dir, err));
+    HONE_TRY(hone_disk_free(opt->out_dir, &have, err));
+    if (have < res->disk_needed)
+        return HONE_FAIL(err, HONE_ERESOURCE, "free disk space, choose another folder or fewer encodings",
+                         "the output needs %" PRIu64 " bytes, '%s' has %" PRIu64 " free", res->disk_needed, opt->out_dir, have);
+    j->scratch = aligned_alloc(64, j->threads * j->scratch_each);
+    if (!j->scratch) return HONE_NOMEM(err, "tiles");
+    for (size_t k = 0; k < j->n_outputs; k++) HONE_TRY(begin_output(j, k, err));
+    HONE_TRY(hone_pool_run(j->ctx, j->n_tiles, hone_conversion_run_tile, j, err));
+    for (size_t k = 0; k < j->n_outputs; k++) HONE_TRY(finish_output(j, k, res->outputs[k].sha256, err));
+    return HONE_OK;
+}
+
+void hone_conversion_discard(hone_conversion *j)
+{
+    for (size_t k = 0; k < HONE_MAX_OUTPUTS; k++) {
+        for (size_t i = 0; i < j->outputs[k].n_files; i++) hone_out_discard(&j->outputs[k].files[i].out);
+        hone_folder_discard(&j->folders[k]);
+    }
+}

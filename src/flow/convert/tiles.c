@@ -1,0 +1,331 @@
+/* tiles.c - reads a tile of rows once, encodes it for every output, and writes each row at its place.
+ * Memory is tiles x threads: no tensor is ever held whole, so peak RSS does not grow with the model. */
+#include "base/clock.h"
+#include "flow/convert/conversion.h"
+#include "quant/codec.h"
+#include "quant/weight.h"
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Floats in a tile.  1 MiB of source at two bytes a weight: large enough to keep system calls rare, small enough that two
+ * tiles for each thread stay in the outer caches.  Measured flat between 256 Ki and 2 Mi floats. */
+#define TILE_ELEMS (512u * 1024u)
+
+typedef struct tile { const hone_item *it; uint64_t row0, n_rows; } tile;
+
+/* ---- rows in streams ---- */
+
+/* Bytes that n_rows rows take in a stream. */
+static size_t stream_bytes(const hone_planned *p, uint32_t stream, uint64_t n_rows) { return (size_t)((n_rows * p->at[stream].row_bits + 7) / 8); }
+
+uint64_t hone_planned_bytes(const hone_planned *p, uint64_t n_rows)
+{
+    uint64_t n = 0;
+    for (uint32_t s = 0; s < p->n_streams; s++) n += stream_bytes(p, s, n_rows);
+    return n;
+}
+
+/* Runs of rows begin at multiples of this: at a whole byte in every stream.  Rows are whole nibbles or larger. */
+static uint64_t align_of(const hone_planned *p)
+{
+    for (uint32_t s = 0; s < p->n_streams; s++)
+        if (p->at[s].row_bits % 8) return 2;
+    return 1;
+}
+
+/* ---- what is read once ---- */
+
+static bool same_slices(const hone_weight *a, const hone_weight *b)
+{
+    if (a->values || b->values || a->n_slices != b->n_slices || a->n_dims != b->n_dims) return false;
+    for (uint32_t d = 0; d < a->n_dims; d++)
+        if (a->dims[d] != b->dims[d]) return false;
+    for (size_t i = 0; i < a->n_slices; i++) {
+        const hone_slice *x = &a->slices[i], *y = &b->slices[i];
+        if (x->tensor != y->tensor || x->row0 != y->row0 || x->n_rows != y->n_rows || x->transposed != y->transposed || x->row_map != y->row_map)
+            return false;
+    }
+    return true;
+}
+
+/* A weight whose rows are stored in another order is read in the stored one; to[stored row] is where the row belongs.
+ * Rows that are left out or repeated cannot be told that way: then w stays as it is. */
+static hone_code stored_order(hone_weight *w, const uint32_t **to, hone_arena *a, hone_err *err)
+{
+    const hone_slice *s = w->slices;
+    *to = NULL;
+    if (w->n_dims < 2 || w->n_slices != 1 || s->transposed || !s->row_map || s->n_rows != hone_weight_rows(w)) return HONE_OK;
+    uint32_t *inverse = HONE_ARENA_NEW(a, uint32_t, s->n_rows);
+    if (!inverse) return HONE_NOMEM(err, "a row order");
+    memset(inverse, 0xff, s->n_rows * sizeof *inverse);
+    for (uint64_t i = 0; i < s->n_rows; i++) {
+        uint32_t from = s->row_map[i];
+        if (from >= s->n_rows || inverse[from] != UINT32_MAX) return HONE_OK;
+        inverse[from] = (uint32_t)i;
+    }
+    hone_slice *plain = HONE_ARENA_NEW(a, hone_slice, 1);
+    if (!plain) return HONE_NOMEM(err, "a row order");
+    *plain = *s;
+    plain->row_map = NULL;
+    w->slices = plain;
+    *to = inverse;
+    return HONE_OK;
+}
+
+static hone_code add_use(hone_conversion *j, uint32_t output, uint32_t weight, hone_err *err)
+{
+    hone_weight w = j->outputs[output].weights[weight];
+    hone_use        *u = HONE_ARENA_NEW(&j->arena, hone_use, 1);
+    size_t      i = 0;
+    if (!u) return HONE_NOMEM(err, "the plan");
+    *u = (hone_use){ .output = output, .weight = weight };
+    w.scale = 1;
+    w.add = 0;
+    /* Rows that share a byte with their neighbours are read in the order in which they are wanted. */
+    if (align_of(&j->outputs[output].plan[weight]) == 1) HONE_TRY(stored_order(&w, &u->to, &j->arena, err));
+    while (i < j->n_items && !same_slices(&j->items[i].w, &w)) i++;
+    if (i == j->n_items) j->items[j->n_items++].w = w;
+    hone_use **end = &j->items[i].uses;
+    while (*end) end = &(*end)->next;
+    *end = u;
+    return HONE_OK;
+}
+
+static hone_code plan_items(hone_conversion *j, hone_err *err)
+{
+    size_t most = 0;
+    for (size_t k = 0; k < j->n_outputs; k++) most += j->outputs[k].n_weights;
+    j->items = HONE_ARENA_NEW(&j->arena, hone_item, most + 1);
+    if (!j->items) return HONE_NOMEM(err, "the plan");
+    for (uint32_t k = 0; k < j->n_outputs; k++)
+        for (uint32_t i = 0; i < j->outputs[k].n_weights; i++) HONE_TRY(add_use(j, k, i, err));
+    return HONE_OK;
+}
+
+/* ---- tiles ---- */
+
+static const hone_planned *planned(const hone_conversion *j, const hone_use *u) { return &j->outputs[u->output].plan[u->weight]; }
+static const hone_weight  *wanted(const hone_conversion *j, const hone_use *u) { return &j->outputs[u->output].weights[u->weight]; }
+
+static size_t whole_lines(uint64_t n) { return (size_t)((n + 63) & ~(uint64_t)63); }
+static void   at_least(size_t *n, size_t v) { *n = *n < v ? v : *n; }
+
+/* Nothing here wraps: check_size has seen to it. */
+static void plan_tiles(hone_conversion *j)
+{
+    size_t out = 0;
+    for (size_t i = 0; i < j->n_items; i++) {
+        hone_item    *it = &j->items[i];
+        uint64_t rows = hone_weight_rows(&it->w), cols = hone_weight_cols(&it->w), step = cols && cols < TILE_ELEMS ? TILE_ELEMS / cols : 1;
+        if (cols == 0) rows = 0;
+        for (const hone_use *u = it->uses; u; u = u->next)
+            if (align_of(planned(j, u)) > 1) step = (step + 1) / 2 * 2;
+        if (step > rows) step = rows ? rows : 1;
+        it->first = j->n_tiles;
+        it->step = step;
+        j->n_tiles += (size_t)((rows + step - 1) / step);
+        if (rows == 0) continue;
+        at_least(&j->floats_bytes, whole_lines(step * cols * sizeof(float)));
+        at_least(&j->read_bytes, whole_lines(hone_weight_scratch(&it->w, step)));
+        for (const hone_use *u = it->uses; u; u = u->next) {
+            if (!hone_weight_is_plain(wanted(j, u))) at_least(&j->form_bytes, whole_lines(step * cols * sizeof(float)));
+            if (u->to) at_least(&j->order_bytes, whole_lines(step * sizeof(uint64_t)));
+            at_least(&out, whole_lines(hone_planned_bytes(planned(j, u), step) + 64 * HONE_STREAMS));
+        }
+    }
+    j->scratch_each = j->floats_bytes + j->form_bytes + j->read_bytes + j->order_bytes + out;
+    j->threads = hone_ctx_threads(j->ctx);
+    if (j->threads > j->n_tiles) j->threads = j->n_tiles ? (unsigned)j->n_tiles : 1;
+}
+
+hone_code hone_conversion_tiles(hone_conversion *j, hone_err *err)
+{
+    HONE_TRY(plan_items(j, err));
+    plan_tiles(j);
+    return HONE_OK;
+}
+
+/* The item that a tile belongs to is the last one that begins at or before it (empty ones begin where the next does). */
+static tile tile_at(const hone_conversion *j, uint64_t index)
+{
+    size_t lo = 0, hi = j->n_items;
+    while (hi - lo > 1) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (j->items[mid].first <= index) lo = mid;
+        else hi = mid;
+    }
+    const hone_item *it = &j->items[lo];
+    uint64_t    row0 = (index - it->first) * it->step, left = hone_weight_rows(&it->w) - row0;
+    return (tile){ it, row0, left < it->step ? left : it->step };
+}
+
+typedef struct desk { /* one worker's part of the scratch */
+    float    *x, *y;
+    uint8_t  *raw, *enc;
+    uint64_t *order;
+} desk;
+
+static desk desk_of(const hone_conversion *j, unsigned worker)
+{
+    uint8_t *p = j->scratch + worker * j->scratch_each;
+    uint8_t *raw = p + j->floats_bytes + j->form_bytes, *order = raw + j->read_bytes;
+    return (desk){ (float *)(void *)p, (float *)(void *)(p + j->floats_bytes), raw, order + j->order_bytes, (uint64_t *)(void *)order };
+}
+
+/* Rows that follow each other in x and in every stream. */
+static void encode_rows(const hone_planned *p, const float *x, uint64_t rows, size_t cols, uint8_t *const out[HONE_STREAMS])
+{
+    if (p->grouped.scheme != HONE_SCHEME_NONE) {
+        hone_grouped_encode(&p->grouped, x, rows, cols, out);
+        return;
+    }
+    const hone_codec *codec = hone_codec_find(p->dtype);
+    for (uint64_t r = 0; r < rows; r++) codec->encode_row(x + r * cols, out[0] + r * (p->at[0].row_bits / 8), cols, NULL);
+}
+
+/* n encoded rows of a stream, the first of them row `first` of the weight. */
+static hone_code write_rows(hone_output *o, const hone_planned *p, uint32_t stream, uint64_t first, uint64_t n, const uint8_t *rows, hone_err *err)
+{
+    const hone_place *at = &p->at[stream];
+    hone_out         *out = &o->files[at->file].out;
+    size_t            one = (size_t)(at->row_bits / 8);
+    if (p->step < 2) return hone_out_write(out, at->offset + first * at->row_bits / 8, rows, stream_bytes(p, stream, n), err);
+    for (uint64_t r = 0; r < n; r++) HONE_TRY(hone_out_write(out, at->offset + (first + r) * p->step * one, rows + r * one, one, err));
+    return HONE_OK;
+}
+
+/* A quantised source's rows that are wanted in the type they have are taken as they are: encoding them again would change them. */
+static bool is_copy(const hone_conversion *j, const hone_use *u, const hone_weight *stored)
+{
+    const hone_planned *p = planned(j, u);
+    return stored->n_slices == 1 && !stored->values && !stored->slices->transposed && !stored->slices->row_map && stored->n_dims > 1 &&
+           hone_weight_is_plain(wanted(j, u)) && p->grouped.scheme == HONE_SCHEME_NONE && p->dtype == stored->slices->tensor->dtype &&
+           hone_dtype_get(p->dtype)->block_elems > 1;
+}
+
+/* The tile's rows as they are stored. */
+static hone_code read_stored(const hone_conversion *j, const hone_weight *w, const tile *t, uint64_t row_bytes, uint8_t *out, hone_err *err)
+{
+    const hone_slice *s = w->slices;
+    return j->m->source->read(j->m->source, s->tensor, (s->row0 + t->row0) * row_bytes, out, (size_t)(t->n_rows * row_bytes), err);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Rows of the tile that follow each other in the output are encoded side by side and written in one go.  stored: rows to copy instead, or NULL. */
+static hone_code put_rows(hone_conversion *j, const hone_use *u, const tile *t, const desk *d, const float *x, const uint8_t *stored, size_t cols, hone_err *err)
+{
+    hone_output        *o = &j->outputs[u->output];
+    const hone_planned *p = planned(j, u);
+    uint8_t            *base[HONE_STREAMS] = { 0 }, *enc = d->enc;
+    for (uint32_t s = 0; s < p->n_streams; s++) {
+        base[s] = enc;
+        enc += whole_lines(stream_bytes(p, s, t->n_rows));
+    }
+    /* place in the upper half, row of the tile in the lower */
+    for (uint64_t r = 0; u->to && r < t->n_rows; r++) d->order[r] = (uint64_t)u->to[t->row0 + r] << 32 | r;
+    if (u->to) qsort(d->order, (size_t)t->n_rows, sizeof *d->order, by_place);
+    for (uint64_t begin = 0; begin < t->n_rows;) {
+        uint64_t first = u->to ? d->order[begin] >> 32 : t->row0, n = u->to ? 0 : t->n_rows;
+        while (u->to && begin + n < t->n_rows && d->order[begin + n] >> 32 == first + n) n++;
+        for (uint64_t r = 0; u->to && r < n; r++) {
+            uint8_t *out[HONE_STREAMS] = { 0 };
+            for (uint32_t s = 0; s < p->n_streams; s++) out[s] = base[s] + r * (p->at[s].row_bits / 8);
+            uint64_t row = d->order[begin + r] & UINT32_MAX;
+            if (stored) memcpy(out[0], stored + row * (p->at[0].row_bits / 8), (size_t)(p->at[0].row_bits / 8));
+            else encode_rows(p, x + row * cols, 1, cols, out);
+        }
+        if (!u->to && stored) memcpy(base[0], stored, stream_bytes(p, 0, n));
+        else if (!u->to) encode_rows(p, x, n, cols, base);
+        for (uint32_t s = 0; s < p->n_streams; s++) HONE_TRY(write_rows(o, p, s, first, n, base[s], err));
+        begin += n;
+    }
+    return HONE_OK;
+}
+
+hone_code hone_conversion_run_tile(void *user, size_t index, unsigned worker, hone_err *err)
+{
+    hone_conversion               *j = user;
+    tile               t = tile_at(j, index);
+    const hone_weight *w = &t.it->w;
+    desk               d = desk_of(j, worker);
+    uint64_t           cols = hone_weight_cols(w);
+    /* Rows that will be copied as they are stored are read as numbers too: this is where NaN and Inf are refused. */
+    HONE_TRY(hone_weight_read(j->m->source, w, t.row0, t.n_rows, d.x, d.raw, err));
+    for (const hone_use *u = t.it->uses; u; u = u->next) {
+        if (is_copy(j, u, w)) {
+            HONE_TRY(read_stored(j, w, &t, planned(j, u)->at[0].row_bits / 8, d.raw, err));
+            HONE_TRY(put_rows(j, u, &t, &d, NULL, d.raw, (size_t)cols, err));
+            continue;
+        }
+        const hone_weight *form = wanted(j, u);
+        const float       *x = d.x;
+        if (!hone_weight_is_plain(form)) {
+            hone_weight_finish(form, d.x, d.y, (size_t)(t.n_rows * cols));
+            x = d.y;
+        }
+        HONE_TRY(put_rows(j, u, &t, &d, x, NULL, (size_t)cols, err));
+    }
+    uint64_t done = atomic_fetch_add(&j->done, t.n_rows * cols) + t.n_rows * cols;
+    /* Source bytes, near enough for a bar: computed weights (rope factors) are a few hundred bytes. */
+    uint64_t esize = hone_dtype_get(w->dtype)->block_bytes / hone_dtype_get(w->dtype)->block_elems;
+    hone_event_progress(j->ctx, "bytes", done * (esize ? esize : 1) < j->source_bytes ? done * (esize ? esize : 1) : j->source_bytes,
+                        j->source_bytes);
+    return HONE_OK;
+}
+
+/* ---- time ---- */
+
+
+/* An encoding's cost is that of its codec, whatever the format. */
+#define N_KINDS (HONE_DTYPE_COUNT + 8 * 9)
+static size_t kind_of(const hone_planned *p)
+{
+    return p->grouped.scheme == HONE_SCHEME_NONE ? p->dtype : (size_t)HONE_DTYPE_COUNT + 9 * ((size_t)p->grouped.scheme - 1) + p->grouped.bits;
+}
+
+static double time_rows(const hone_planned *p, const desk *d, uint64_t rows, uint64_t cols)
+{
+    uint8_t *out[HONE_STREAMS] = { d->enc };
+    for (uint32_t s = 1; s < p->n_streams; s++) out[s] = out[s - 1] + whole_lines(stream_bytes(p, s - 1, rows));
+    double t0 = hone_now_s();
+    encode_rows(p, d->x, rows, (size_t)cols, out);
+    return hone_now_s() - t0;
+}
+
+hone_code hone_conversion_estimate(hone_conversion *j, double *seconds, hone_err *err)
+{
+    double per_elem[N_KINDS] = { 0 }, read_s = 0, read_elems = 0, total = 0;
+    *seconds = 0;
+    if (j->n_tiles == 0) return HONE_OK;
+    j->scratch = aligned_alloc(64, j->scratch_each);
+    if (!j->scratch) return HONE_NOMEM(err, "a tile");
+    desk d = desk_of(j, 0);
+    for (size_t i = 0; i < j->n_items; i++) {
+        const hone_weight *w = &j->items[i].w;
+        uint64_t           cols = hone_weight_cols(w), rows = j->items[i].step; /* its first tile */
+        bool               have = false;
+        for (const hone_use *u = j->items[i].uses; u && hone_weight_elems(w); u = u->next) {
+            double *cost = &per_elem[kind_of(planned(j, u))];
+            if (*cost > 0) continue;
+            double t0 = hone_now_s();
+            if (!have) HONE_TRY(hone_weight_read(j->m->source, w, 0, rows, d.x, d.raw, err));
+            if (!have) read_elems += (double)(rows * cols);
+            if (!have) read_s += hone_now_s() - t0;
+            have = true;
+            *cost = time_rows(planned(j, u), &d, rows, cols) / (double)(rows * cols);
+        }
+    }
+    for (size_t i = 0; i < j->n_items; i++) {
+        double n = (double)hone_weight_elems(&j->items[i].w);
+        total += read_elems > 0 ? n * read_s / read_elems : 0;
+        for (const hone_use *u = j->items[i].uses; u; u = u->next) total += n * per_elem[kind_of(planned(j, u))];
+    }
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    *seconds = total / (cores > 0 && (unsigned long)cores < j->threads ? (double)cores : (double)j->threads);
+    return HONE_OK;
+}
