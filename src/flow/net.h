@@ -1,0 +1,61 @@
+/* net.h - models that are no language models, as ONNX files: assess, convert.  A .onnx that hone wrote of a language model goes the way of flow/open. */
+#ifndef HONE_FLOW_NET_H
+#define HONE_FLOW_NET_H
+#include "base/ctx.h"
+#include "base/json.h"
+#include "ir/net.h"
+
+/* True when path is (or is a folder that holds nothing but) an ONNX model that is not one of hone's language models. */
+bool hone_net_is(const char *path);
+/* The .onnx file that path means ("m.onnx", "folder/"), in the arena. */
+hone_code hone_net_path(const char *path, hone_arena *a, const char **out, hone_err *err);
+/* Opens it and infers its shapes.  hone_net_close(out) after. */
+hone_code hone_net_load(const hone_ctx *ctx, const char *path, hone_net *out, hone_err *err);
+
+typedef enum hone_net_quant {
+    HONE_NETQ_F32,          /* as it is, folded */
+    HONE_NETQ_F16,
+    HONE_NETQ_INT8,         /* static: weights and activations, by calibration */
+    HONE_NETQ_INT8_DYNAMIC, /* activations are quantised as they come */
+    HONE_NETQ_INT8_WEIGHTS,
+    HONE_NETQ_INT4_WEIGHTS,
+    HONE_NETQ_COUNT
+} hone_net_quant;
+const char *hone_net_quant_name(hone_net_quant q); /* f32 f16 int8 int8-dynamic int8-weights int4-weights */
+bool        hone_net_quant_find(const char *name, hone_net_quant *out);
+
+typedef struct hone_net_target { const char *format /* "onnx", "openvino" */; hone_net_quant quant; } hone_net_target;
+#define HONE_NET_MAX_TARGETS 16
+
+typedef struct hone_net_convert_options {
+    const hone_net_target *targets; size_t n_targets;
+    const char        *out_dir, *name; /* name: stem of the folders' names; NULL: the file's, or its folder's when that is model.onnx */
+    bool               keep_io;       /* f16: inputs and outputs become f16 too, without Casts */
+    bool               standard;      /* --onnx-ops standard: operators of ai.onnx only */
+    bool               no_fold;       /* no folding of BatchNormalization, no removal of Identity and Dropout */
+    uint32_t           group;         /* int4-weights: rows of a column that share a scale; 0: 32 */
+    bool               dry_run;
+    const char *const *keep; size_t n_keep; /* globs of node names whose weights and activations stay as they are (--exclude) */
+    /* static int8 (flow/net/static*.c) */
+    const char        *calibration;   /* .npy, .npz, .safetensors, a folder of images */
+    const char        *range;         /* "minmax", "percentile", "entropy", "mse"; NULL: minmax */
+    bool               no_bias_correction;
+    double             max_drop;      /* accuracy-aware: how much accuracy may fall; 0: not accuracy-aware */
+    const char        *labels;        /* of the calibration data, for max_drop: a file, or NULL: `labels` inside calibration */
+} hone_net_convert_options;
+
+typedef struct hone_net_output { const char *format, *quant; char path[1024], sha256[65]; uint64_t bytes; } hone_net_output;
+typedef struct hone_net_convert_result {
+    hone_net_output outputs[HONE_NET_MAX_TARGETS]; size_t n_outputs;
+    double   seconds; uint64_t peak_rss_bytes;
+    json_t  *passes;   /* array of {output, pass, changed, left[{node, why}]}; owned */
+    json_t  *warnings; /* array of strings; owned */
+} hone_net_convert_result;
+/* Writes one folder per target into out_dir: NAME-onnx-QUANT/model.onnx, NAME-openvino-QUANT/openvino_model.xml. */
+hone_code hone_net_convert(const hone_ctx *ctx, const char *path, const hone_net_convert_options *opt, hone_net_convert_result *res, hone_err *err);
+void      hone_net_convert_result_release(hone_net_convert_result *r);
+
+/* *out (owned): see docs/schema/assess.json, kind "net". */
+typedef struct hone_net_assess_options { const char *target; uint64_t max_ram; bool offline; /* no runtime is asked */ } hone_net_assess_options;
+hone_code hone_net_assess(const hone_ctx *ctx, const char *path, const hone_net_assess_options *opt, json_t **out, hone_err *err);
+#endif
