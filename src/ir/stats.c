@@ -22,3 +22,22 @@ const hone_input_stats *hone_stats_find(const hone_stats *s, hone_role role, int
     }
     return like;
 }
+
+bool hone_role_shares_input(hone_role a, hone_role b) { return a == b || (input_of(a) && input_of(a) == input_of(b)); }
+
+void hone_stats_mean_sq(const hone_input_stats *in, uint32_t mat, float *out)
+{
+    const size_t n = in->n_cols;
+    if (in->counts[mat]) {
+        for (size_t i = 0; i < n; i++) out[i] = in->sum_sq[mat * n + i] / (float)in->counts[mat];
+        return;
+    }
+    uint64_t rows = 0;
+    for (uint32_t k = 0; k < in->n_mats; k++) rows += in->counts[k];
+    for (size_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (uint32_t k = 0; k < in->n_mats; k++)
+            if (in->counts[k]) sum += (double)in->sum_sq[k * n + i];
+        out[i] = rows ? (float)(sum / (double)rows) : 1.0f;
+    }
+}

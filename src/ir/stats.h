@@ -4,6 +4,7 @@
 #define HONE_IR_STATS_H
 #include "base/err.h"
 #include "ir/role.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,4 +32,9 @@ typedef struct hone_stats {
 /* Statistics of the input of a weight; NULL when there are none.  Weights that multiply the same input stand in for each other: Q, K, V and QKV;
  * GATE, UP and GATE_UP; the same of experts. */
 const hone_input_stats *hone_stats_find(const hone_stats *s, hone_role role, int32_t layer);
+/* Whether the weights of two roles in one layer multiply the same input. */
+bool hone_role_shares_input(hone_role a, hone_role b);
+/* out: [n_cols] mean squares of one matrix's input, sum_sq / counts.  A cold expert gets those of all rows that the layer's other experts saw, and 1
+ * everywhere when nobody saw any. */
+void hone_stats_mean_sq(const hone_input_stats *in, uint32_t mat, float *out);
 #endif

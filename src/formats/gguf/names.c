@@ -1,5 +1,6 @@
 #include "formats/gguf/names.h"
 #include <stdio.h>
+#include <string.h>
 
 /* NULL: GGUF has no place for it.  llama.cpp reads no BERT pooler in embedding models (conversion/bert.py drops it); its
  * "cls" tensors are the heads of rankers. */
@@ -45,4 +46,37 @@ hone_code hone_gguf_tensor_name(hone_role role, hone_part part, int32_t layer, c
     int n = layer >= 0 ? snprintf(out, cap, "blk.%d.%s.%s", (int)layer, base, tail) : snprintf(out, cap, "%s.%s", base, tail);
     if (n < 0 || (size_t)n >= cap) return HONE_FAIL(err, HONE_EBUG, "", "the name of role %s needs %d bytes, %zu are there", hone_role_name(role), n + 1, cap);
     return HONE_OK;
+}
+
+/* A layer's number as it is written: no sign, no leading zero. */
+static const char *layer_digits(const char *s, int32_t *out)
+{
+    int32_t v = 0;
+    size_t  n = 0;
+    for (; s[n] >= '0' && s[n] <= '9' && n < 6; n++) v = v * 10 + (s[n] - '0');
+    if (n == 0 || (n > 1 && s[0] == '0')) return NULL;
+    *out = v;
+    return s + n;
+}
+
+bool hone_gguf_tensor_role(const char *name, hone_role *role, hone_part *part, int32_t *layer)
+{
+    const char *base = name;
+    int32_t     at = -1;
+    if (strncmp(name, "blk.", 4) == 0) {
+        base = layer_digits(name + 4, &at);
+        if (!base || *base++ != '.') return false;
+    }
+    const char *tail = strchr(base, '.');
+    if (!tail || (strcmp(tail, ".weight") != 0 && strcmp(tail, ".bias") != 0)) return false;
+    size_t n = (size_t)(tail - base);
+    for (int r = 0; r < HONE_R_COUNT; r++) {
+        if (r == HONE_R_FFN_GATE_UP || !names[r] || strlen(names[r]) != n || memcmp(names[r], base, n) != 0) continue;
+        if (hone_role_per_layer((hone_role)r) != (at >= 0)) return false;
+        *role = (hone_role)r;
+        *part = strcmp(tail, ".bias") == 0 ? HONE_PART_BIAS : HONE_PART_WEIGHT;
+        *layer = at;
+        return true;
+    }
+    return false;
 }
