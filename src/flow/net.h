@@ -51,7 +51,7 @@ typedef struct hone_net_convert_result {
     json_t  *passes;   /* array of {output, pass, changed, left[{node, why}]}; owned */
     json_t  *warnings; /* array of strings; owned */
 } hone_net_convert_result;
-/* Writes one folder per target into out_dir: NAME-onnx-QUANT/model.onnx, NAME-openvino-QUANT/openvino_model.xml. */
+/* Writes one folder per target into out_dir: NAME-QUANT-onnx/model.onnx, NAME-QUANT-openvino/openvino_model.xml. */
 hone_code hone_net_convert(const hone_ctx *ctx, const char *path, const hone_net_convert_options *opt, hone_net_convert_result *res, hone_err *err);
 void      hone_net_convert_result_release(hone_net_convert_result *r);
 

@@ -73,6 +73,7 @@ struct hone_net_value { /* one per name */
     hone_net_use    *uses;   /* [n_uses], in no order that means anything */
     size_t           n_uses, cap_uses, n_captures /* how many of them have slot HONE_NET_CAPTURE */;
     bool             input, output; /* of the graph */
+    bool             sparse; /* an initializer among hone_net.graph_kept */
     bool             inner;  /* a name from inside a subgraph: taken, but no value of this graph */
     int32_t          type;   /* elements; 0: unknown */
     int32_t          n_dims; /* -1: unknown rank */
