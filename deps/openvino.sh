@@ -5,9 +5,9 @@
 #   deps/openvino.sh --prefix   prints the folder and unpacks nothing
 #
 #   <prefix>/include   openvino/*.hpp (C++17) and openvino/c/*.h
-#   <prefix>/lib       libopenvino.so.*, the plug-ins for CPU, GPU and NPU (all look beside themselves for the rest), the reader
-#                      of IR, libopenvino_tokenizers.so (operators of openvino_tokenizer.xml)
-# Left out: the readers of other formats, Python, the tools, and libhwloc, which is the one that hone itself is linked with.
+#   <prefix>/lib       libopenvino.so.*, the plug-ins for CPU, GPU and NPU (all look beside themselves for the rest), the readers
+#                      of IR and ONNX, libopenvino_tokenizers.so (operators of openvino_tokenizer.xml)
+# Left out: the readers of formats other than IR and ONNX, Python, the tools, and libhwloc, which is the one that hone itself is linked with.
 . "$(dirname "$0")/wheel.sh"
 name=openvino version=2026.4.1
 # The libraries are the same in the packages for every Python; one is named so that the hash is one.
@@ -25,7 +25,7 @@ finish() {
     mkdir "$1/lib" || return 1
     mv "$1/openvino/include" "$1/include" || return 1
     for keep in libopenvino.so.2641 libopenvino_intel_cpu_plugin.so libopenvino_intel_gpu_plugin.so libopenvino_intel_npu_plugin.so \
-        libopenvino_ir_frontend.so.2641 libtbb.so.12 libtbbmalloc.so.2 libtbbbind_2_5.so.3 cache.json; do
+        libopenvino_ir_frontend.so.2641 libopenvino_onnx_frontend.so.2641 libtbb.so.12 libtbbmalloc.so.2 libtbbbind_2_5.so.3 cache.json; do
         mv "$1/openvino/libs/$keep" "$1/lib/" || return 1
     done
     mv "$1/openvino_tokenizers/lib/libopenvino_tokenizers.so" "$1/lib/" || return 1

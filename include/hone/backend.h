@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-#define HONE_BACKEND_ABI 2 /* raised by any change below that an old plug-in would not survive */
+#define HONE_BACKEND_ABI 3 /* raised by any change below that an old plug-in would not survive */
 
 /* 0 ok; else the numbers of hone_code (1 the answer is no, 3 bad input, 4 unsupported, 5 runtime failed, 6 resources).
  * why: caller's buffer, filled on failure: a cause as in base/err.h (what happened to which object, no full stop). */
@@ -27,7 +27,58 @@ typedef struct hone_backend_open {
                              * model says, not normalised), or one per token where the model does not pool */
     bool        hidden;     /* with embeddings: no pooling, the last hidden state of every token */
     bool        exact;      /* for parity with a reference: f32 KV cache, no flash attention, no weight repacking */
+    bool        graph;      /* any network, by the names of its inputs and outputs: signature and infer work, nothing of a language model does */
+    const char *const *outputs; /* with graph: [n_outputs] values inside the network that infer shows too, behind its outputs, in this order */
+    size_t             n_outputs;
 } hone_backend_open;
+
+/* Types of elements: the numbers of TensorProto.DataType (onnx/onnx.proto). */
+typedef enum hone_backend_type {
+    HONE_BACKEND_F32 = 1, HONE_BACKEND_U8 = 2, HONE_BACKEND_I8 = 3, HONE_BACKEND_U16 = 4, HONE_BACKEND_I16 = 5, HONE_BACKEND_I32 = 6,
+    HONE_BACKEND_I64 = 7, HONE_BACKEND_BOOL = 9, HONE_BACKEND_F16 = 10, HONE_BACKEND_F64 = 11, HONE_BACKEND_U32 = 12, HONE_BACKEND_U64 = 13,
+    HONE_BACKEND_BF16 = 16
+} hone_backend_type;
+
+enum { HONE_BACKEND_RANK_MAX = 8 };
+
+/* Bytes of an element; 0 for other numbers. */
+static inline size_t hone_backend_type_size(int type)
+{
+    switch (type) {
+    case HONE_BACKEND_U8:
+    case HONE_BACKEND_I8:
+    case HONE_BACKEND_BOOL: return 1;
+    case HONE_BACKEND_U16:
+    case HONE_BACKEND_I16:
+    case HONE_BACKEND_F16:
+    case HONE_BACKEND_BF16: return 2;
+    case HONE_BACKEND_F32:
+    case HONE_BACKEND_I32:
+    case HONE_BACKEND_U32: return 4;
+    case HONE_BACKEND_I64:
+    case HONE_BACKEND_F64:
+    case HONE_BACKEND_U64: return 8;
+    default: return 0;
+    }
+}
+
+/* An input or output of a network. */
+typedef struct hone_backend_port {
+    const char *name;
+    int         type; /* hone_backend_type, or another number of TensorProto.DataType that infer refuses */
+    uint32_t    rank;
+    int64_t     dims[HONE_BACKEND_RANK_MAX];     /* outermost first; -1: any */
+    const char *symbols[HONE_BACKEND_RANK_MAX];  /* what the model calls that dimension ("batch"); "" where it has no name */
+} hone_backend_port;
+
+typedef struct hone_backend_value { /* a tensor: outermost dimension first, without gaps, little-endian */
+    const char *name;
+    int         type;
+    uint32_t    rank;
+    int64_t     dims[HONE_BACKEND_RANK_MAX];
+    const void *data; /* aligned for its type */
+    size_t      bytes;
+} hone_backend_value;
 
 typedef struct hone_backend_info { /* filled by open; bytes as the runtime itself reports them, 0 when it does not say */
     uint32_t n_vocab, n_ctx, n_embd, n_ctx_train;
@@ -76,6 +127,23 @@ typedef struct hone_backend {
      * order, values [n, n_embd].  4 when this artefact does not let one see it. */
     int (*layers)(hone_backend_model *m, const int32_t *ids, size_t n,
                   void (*sink)(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd), void *user, hone_backend_error *e);
+    /* (The next three may be NULL) What a network opened with `graph` takes and gives; the arrays live until close.  Outputs come before the values that
+     * open asked for. */
+    int (*signature)(hone_backend_model *m, const hone_backend_port **in, size_t *n_in, const hone_backend_port **out, size_t *n_out,
+                     hone_backend_error *e);
+    /* Runs the network once.  in: every input once, in any order.  sink: once per output, in the signature's order; the value is borrowed for the call. */
+    int (*infer)(hone_backend_model *m, const hone_backend_value *in, size_t n_in, void (*sink)(void *user, const hone_backend_value *value),
+                 void *user, hone_backend_error *e);
+    /* Reads a model of another format with the runtime's own reader and writes it in the runtime's own (OpenVINO: .onnx to .xml and .bin).
+     * f16: weights of f32 are stored as f16.  Needs no open model. */
+    int (*translate)(const char *from, const char *to, bool f16, hone_backend_error *e);
+    /* (may be NULL) The rows themselves that weight matrices are multiplied with while ids run, at position 0 with an empty cache (which it leaves empty).
+     * names: [n_names] as capture gives them.  sink: while the model computes, for names[name] a run of rows [n_rows, n_cols], each name's in the order of
+     * ids; mats: [n_rows] which of n_mats matrices (experts) a row is multiplied with, in the order of ids and, for one id, as the router chose them;
+     * NULL: the only one.  3 when a name is none that is multiplied. */
+    int (*inputs)(hone_backend_model *m, const int32_t *ids, size_t n, const char *const *names, size_t n_names,
+                  void (*sink)(void *user, size_t name, const float *rows, size_t n_rows, size_t n_cols, size_t n_mats, const uint32_t *mats), void *user,
+                  hone_backend_error *e);
 } hone_backend;
 
 /* The one symbol a plug-in exports. */

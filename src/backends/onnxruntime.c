@@ -9,6 +9,7 @@
 #include "backends/onnxruntime/api.h"
 #include "backends/onnxruntime/cache.h"
 #include "backends/onnxruntime/folder.h"
+#include "backends/onnxruntime/network.h"
 #include "backends/onnxruntime/session.h"
 #include "base/file.h"
 #include "formats/onnx.h"
@@ -36,6 +37,7 @@ struct hone_backend_model {
     size_t               n_ones; /* grows with what is held */
     void                *values; /* [n_batch, n_row] of the result's type */
     float               *row;    /* [n_row] when that type is not f32 */
+    hone_ort_network    *net;    /* opened as a network: nothing of the above */
 };
 
 static int probe(char *version, size_t version_cap, char *devices, size_t devices_cap, hone_backend_error *e)
@@ -51,6 +53,7 @@ static int probe(char *version, size_t version_cap, char *devices, size_t device
 static void close_model(hone_backend_model *m)
 {
     if (!m) return;
+    hone_ort_network_close(m->net);
     if (m->binding) m->o->ReleaseIoBinding(m->binding);
     hone_ort_cache_close(&m->cache);
     hone_ort_session_close(&m->s);
@@ -190,12 +193,12 @@ static int open_model(const hone_backend_open *how, hone_backend_model **out, ho
     hone_backend_model *m = calloc(1, sizeof *m);
     if (!m) return hone_ort_fail(e, HONE_ERESOURCE, "out of memory");
     m->threads = how->threads;
-    int rc = open_all(m, how, info, e);
+    int rc = how->graph ? hone_ort_network_open(how, &m->net, info, e) : open_all(m, how, info, e);
     if (rc != HONE_OK) {
         close_model(m);
         return rc;
     }
-    fill_info(m, info);
+    if (!how->graph) fill_info(m, info);
     *out = m;
     return HONE_OK;
 }
@@ -440,6 +443,22 @@ static int layers(hone_backend_model *m, const int32_t *ids, size_t n,
     return rc;
 }
 
+/* --- networks without tokens ------------------------------------------------------------------------------------------------ */
+static int signature(hone_backend_model *m, const hone_backend_port **in, size_t *n_in, const hone_backend_port **out, size_t *n_out,
+                     hone_backend_error *e)
+{
+    if (!m->net) return hone_ort_fail(e, HONE_EBUG, "the model is open as a language model");
+    hone_ort_network_signature(m->net, in, n_in, out, n_out);
+    return HONE_OK;
+}
+
+static int infer(hone_backend_model *m, const hone_backend_value *in, size_t n_in, void (*sink)(void *user, const hone_backend_value *value),
+                 void *user, hone_backend_error *e)
+{
+    if (!m->net) return hone_ort_fail(e, HONE_EBUG, "the model is open as a language model");
+    return hone_ort_network_infer(m->net, in, n_in, sink, user, e);
+}
+
 __attribute__((visibility("default"))) const hone_backend *hone_backend_entry(void)
 {
     static const hone_backend table = {
@@ -451,6 +470,8 @@ __attribute__((visibility("default"))) const hone_backend *hone_backend_entry(vo
         .forward = forward,
         .rewind = rewind_to,
         .layers = layers,
+        .signature = signature,
+        .infer = infer,
     };
     return &table;
 }

@@ -33,6 +33,7 @@ struct hone_backend_model {
     int32_t         *past;  /* [n_ctx] the tokens that are remembered, for states that cannot be cut */
     int64_t         *rows;  /* [n_batch] */
     float           *sum;   /* [width] of pooling */
+    hone_ovrt_net   *net;   /* opened as a network: nothing of the above */
 };
 
 typedef struct folder { /* of one artefact */
@@ -249,6 +250,7 @@ static int open_text(hone_backend_model *m, const folder *f, hone_backend_info *
 static void close_model(hone_backend_model *m)
 {
     if (!m) return;
+    hone_ovrt_net_free(m->net);
     hone_ovrt_free(m->model);
     hone_ovrt_text_free(m->text);
     free(m->template);
@@ -333,7 +335,12 @@ static int open_model(const hone_backend_open *how, hone_backend_model **out, ho
     if (!known) return fail(e, UNSUPPORTED, "OpenVINO has no device '%s'", how->device);
     hone_backend_model *m = calloc(1, sizeof *m);
     if (!m) return fail(e, RESOURCE, "out of memory");
-    int rc = folder_open(&f, how->path, e);
+    int rc = how->graph ? hone_ovrt_net_open(how, &m->net, info, e) : folder_open(&f, how->path, e);
+    if (rc == OK && how->graph) {
+        (void)snprintf(info->runtime, sizeof info->runtime, "OpenVINO");
+        *out = m;
+        return OK;
+    }
     if (rc == OK) rc = load(m, how, &f, info, e);
     if (rc == OK) rc = open_text(m, &f, info, e);
     if (rc == OK && how->vocab_only && !info->text) rc = fail(e, UNSUPPORTED, "there is no openvino_tokenizer.xml beside '%s'", how->path);
@@ -468,6 +475,22 @@ static int layers(hone_backend_model *m, const int32_t *ids, size_t n,
     return hone_ovrt_layers(m->model, ids, n, sink, user, e);
 }
 
+/* --- networks without tokens ----------------------------------------------------------------------------------------------------- */
+static int signature(hone_backend_model *m, const hone_backend_port **in, size_t *n_in, const hone_backend_port **out, size_t *n_out,
+                     hone_backend_error *e)
+{
+    if (!m->net) return fail(e, BUG, "the model is open as a language model");
+    hone_ovrt_net_signature(m->net, in, n_in, out, n_out);
+    return OK;
+}
+
+static int infer(hone_backend_model *m, const hone_backend_value *in, size_t n_in, void (*sink)(void *user, const hone_backend_value *value),
+                 void *user, hone_backend_error *e)
+{
+    if (!m->net) return fail(e, BUG, "the model is open as a language model");
+    return hone_ovrt_net_infer(m->net, in, n_in, sink, user, e);
+}
+
 __attribute__((visibility("default"))) const hone_backend *hone_backend_entry(void)
 {
     static const hone_backend table = {
@@ -482,6 +505,9 @@ __attribute__((visibility("default"))) const hone_backend *hone_backend_entry(vo
         .rewind = rewind_to,
         .render = render,
         .layers = layers,
+        .signature = signature,
+        .infer = infer,
+        .translate = hone_ovrt_translate,
     };
     return &table;
 }

@@ -71,6 +71,12 @@ void hone_pack_bytes(hone_packer *p, const void *ptr, size_t n)
     if (b && n) memcpy(b, ptr, n);
 }
 
+void hone_pack_raw(hone_packer *p, const void *ptr, size_t n)
+{
+    uint8_t *b = grow(p, n);
+    if (b && n) memcpy(b, ptr, n);
+}
+
 static void pack_words(hone_packer *p, const void *v, size_t n)
 {
     uint64_t size;
@@ -107,7 +113,7 @@ hone_code hone_pack_end(hone_packer *p, hone_err *err)
     size_t n = p->len - p->frame - HONE_FRAME_HEAD;
     if (n > HONE_FRAME_MAX) {
         p->len = p->frame;
-        return HONE_FAIL(err, HONE_ERESOURCE, "use a shorter text", "a message of %zu bytes to or from the runtime, at most %u fit", n,
+        return HONE_FAIL(err, HONE_ERESOURCE, "use a shorter text, or fewer samples at a time", "a message of %zu bytes to or from the runtime, at most %u fit", n,
                          HONE_FRAME_MAX);
     }
     hone_put_le32(p->ptr + p->frame, (uint32_t)n);

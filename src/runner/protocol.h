@@ -6,7 +6,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-#define HONE_PROTOCOL_VERSION 2u
+#define HONE_PROTOCOL_VERSION 3u
 #define HONE_FRAME_HEAD       16u
 #define HONE_FRAME_MAX        (64u << 20) /* bytes of payload: a row of 16 M floats, a prompt of 64 MiB */
 
@@ -24,6 +24,10 @@ typedef enum hone_msg {
     HONE_MSG_CAPTURE = 10,   /* ids */
     HONE_MSG_USAGE = 11,     /* - */
     HONE_MSG_LAYERS = 12,    /* ids */
+    HONE_MSG_INPUTS = 13,    /* ids, u32 count, then names: bytes */
+    HONE_MSG_SIGNATURE = 20, /* - */
+    HONE_MSG_INFER = 21,     /* u32 count, then values: bytes name, u32 type, u32 rank, u64[rank] dims, bytes data */
+    HONE_MSG_TRANSLATE = 22, /* bytes from, bytes to, u8 f16 */
 
     /* Events. */
     HONE_MSG_ROW = 64,   /* u64 index, f32... to the end */
@@ -31,6 +35,9 @@ typedef enum hone_msg {
     HONE_MSG_STAT = 66,  /* bytes name, u64 n_mats, u64 n_cols, f32[n_mats*n_cols], u64[n_mats] */
     HONE_MSG_BEAT = 67,  /* -: still working */
     HONE_MSG_LAYER = 68, /* u32 layer, u64 first row, u64 n_embd, f32... to the end: rows of one layer, in order */
+    HONE_MSG_ROWS = 69,  /* u32 name, u64 n_rows, u64 n_cols, u64 n_mats, u32[n_rows] matrices (n_mats > 1 only), f32[n_rows*n_cols] */
+    HONE_MSG_VALUE = 72, /* bytes name, u32 type, u32 rank, u64[rank] dims, u64 bytes: a value begins */
+    HONE_MSG_CHUNK = 73, /* u64 offset, bytes to the end of the frame: more of the value that began */
 
     /* Answers. */
     HONE_MSG_HELLO = 128, /* u32 HONE_PROTOCOL_VERSION, bytes name of the plug-in: the first frame, id 0 (or FAIL) */
@@ -52,6 +59,7 @@ void hone_pack_u32(hone_packer *p, uint32_t v);
 void hone_pack_u64(hone_packer *p, uint64_t v);
 void hone_pack_f64(hone_packer *p, double v);
 void hone_pack_bytes(hone_packer *p, const void *ptr, size_t n); /* u64 length, bytes */
+void hone_pack_raw(hone_packer *p, const void *ptr, size_t n);   /* without a length */
 void hone_pack_f32s(hone_packer *p, const float *v, size_t n);   /* without a length */
 void hone_pack_ids(hone_packer *p, const int32_t *ids, size_t n); /* u64 count, u32... */
 /* Closes the frame.  HONE_ERESOURCE when memory ran out or the payload is larger than HONE_FRAME_MAX: the frame is then dropped,

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define HONE_VALUE_MAX (1ull << 30) /* bytes of one value of a network */
+
 static hone_code broken(hone_err *err, const char *what)
 {
     return HONE_FAIL(err, HONE_ERUNTIME, "", "the runtime's process does not keep the protocol: %s", what);
@@ -105,6 +107,125 @@ static hone_code take_layer(hone_reply *r, hone_unpacker *u, hone_err *err)
     return HONE_OK;
 }
 
+bool hone_backend_value_bytes(int type, const int64_t *dims, uint32_t rank, uint64_t *bytes)
+{
+    uint64_t n = hone_backend_type_size(type);
+    if (n == 0 || rank > HONE_BACKEND_RANK_MAX) return false;
+    for (uint32_t i = 0; i < rank; i++)
+        if (dims[i] < 0 || !hone_size_mul(n, (uint64_t)dims[i], &n)) return false;
+    *bytes = n;
+    return true;
+}
+
+/* Name, type, rank and dimensions, as VALUE and SIGNATURE have them. */
+static bool unpack_name(hone_unpacker *u, char *out, size_t cap)
+{
+    hone_bytes name = hone_unpack_bytes(u);
+    if (u->bad || name.len >= cap || (name.len && memchr(name.ptr, 0, name.len)) || !hone_utf8_valid((const char *)name.ptr, name.len)) return false;
+    if (name.len) memcpy(out, name.ptr, name.len);
+    out[name.len] = '\0';
+    return true;
+}
+
+/* The value is whole: its reader sees it. */
+static void value_whole(hone_reply *r)
+{
+    r->now.data = r->scratch;
+    if (r->value) r->value(r->user, &r->now);
+    r->now = (hone_backend_value){ 0 };
+}
+
+static hone_code take_value(hone_reply *r, hone_unpacker *u, hone_err *err)
+{
+    uint64_t bytes = 0;
+    if (r->op != HONE_MSG_INFER || r->now.name) return broken(err, "a value nobody asked for");
+    if (!unpack_name(u, r->now_name, sizeof r->now_name)) return broken(err, "a value without a name");
+    hone_backend_value v = { .name = r->now_name, .type = (int)hone_unpack_u32(u), .rank = hone_unpack_u32(u) };
+    if (v.rank > HONE_BACKEND_RANK_MAX) return broken(err, "a value of too many dimensions");
+    for (uint32_t i = 0; i < v.rank; i++) {
+        uint64_t d = hone_unpack_u64(u);
+        if (d > INT64_MAX) return broken(err, "a value of an impossible shape");
+        v.dims[i] = (int64_t)d;
+    }
+    uint64_t said = hone_unpack_u64(u);
+    if (!hone_unpack_done(u) || !hone_backend_value_bytes(v.type, v.dims, v.rank, &bytes) || bytes != said || bytes > SIZE_MAX - 8)
+        return broken(err, "a value of an impossible shape");
+    /* A float is not aligned for 8-byte elements, malloc's memory is. */
+    if (bytes > HONE_VALUE_MAX) return HONE_FAIL(err, HONE_ERESOURCE, "send fewer samples at a time", "a value of the network has %" PRIu64 " bytes", bytes);
+    if (!scratch(r, (size_t)bytes / sizeof(float) + 2)) return HONE_NOMEM(err, "a value of a network");
+    v.bytes = (size_t)bytes;
+    r->now = v;
+    r->now_have = 0;
+    if (bytes == 0) value_whole(r);
+    return HONE_OK;
+}
+
+static hone_code take_chunk(hone_reply *r, hone_unpacker *u, hone_err *err)
+{
+    uint64_t at = hone_unpack_u64(u);
+    if (r->op != HONE_MSG_INFER || u->bad || !r->now.name || at != r->now_have || u->left == 0 || u->left > r->now.bytes - r->now_have)
+        return broken(err, "a piece of a value nobody asked for");
+    hone_bytes part = hone_unpack_array(u, u->left, 1);
+    memcpy((uint8_t *)r->scratch + r->now_have, part.ptr, part.len);
+    r->now_have += part.len;
+    if (r->now_have == r->now.bytes) value_whole(r);
+    return HONE_OK;
+}
+
+static hone_code take_ports(hone_reply *r, hone_unpacker *u, const hone_backend_port **out, size_t *n_out, hone_err *err)
+{
+    char     name[HONE_VALUE_NAME_MAX];
+    uint32_t n = hone_unpack_u32(u);
+    if (u->bad || n > u->left / 16) return broken(err, "a signature that does not fit its frame"); /* the least that a port takes */
+    hone_backend_port *p = HONE_ARENA_NEW(r->arena, hone_backend_port, n);
+    if (!p) return HONE_NOMEM(err, "a signature");
+    for (uint32_t i = 0; i < n; i++) {
+        if (!unpack_name(u, name, sizeof name)) return broken(err, "an input or output without a name");
+        if (!(p[i].name = hone_arena_strdup(r->arena, name))) return HONE_NOMEM(err, "a signature");
+        p[i].type = (int)(hone_unpack_u32(u) & 0xffff);
+        p[i].rank = hone_unpack_u32(u);
+        if (p[i].rank > HONE_BACKEND_RANK_MAX) return broken(err, "an input or output of too many dimensions");
+        for (uint32_t k = 0; k < p[i].rank; k++) {
+            uint64_t d = hone_unpack_u64(u);
+            p[i].dims[k] = d > INT64_MAX ? -1 : (int64_t)d;
+            if (!unpack_name(u, name, sizeof name)) return broken(err, "a dimension with a bad name");
+            if (!(p[i].symbols[k] = hone_arena_strdup(r->arena, name))) return HONE_NOMEM(err, "a signature");
+        }
+    }
+    *out = p;
+    *n_out = n;
+    return HONE_OK;
+}
+
+static hone_code take_signature(hone_reply *r, hone_unpacker *u, hone_err *err)
+{
+    HONE_TRY(take_ports(r, u, &r->signature.in, &r->signature.n_in, err));
+    HONE_TRY(take_ports(r, u, &r->signature.out, &r->signature.n_out, err));
+    return hone_unpack_done(u) ? HONE_OK : broken(err, "a signature that does not fit its frame");
+}
+
+/* A run of rows of one input; which experts they went to stands in front of them, as in their memory here. */
+static hone_code take_rows(hone_reply *r, hone_unpacker *u, hone_err *err)
+{
+    uint32_t name = hone_unpack_u32(u);
+    uint64_t n_rows = hone_unpack_u64(u), n_cols = hone_unpack_u64(u), n_mats = hone_unpack_u64(u), n, total;
+    if (r->op != HONE_MSG_INPUTS || u->bad || name >= r->n_names) return broken(err, "rows nobody asked for");
+    if (n_rows == 0 || n_cols == 0 || n_mats == 0 || n_mats > UINT32_MAX || !hone_size_mul(n_rows, n_cols, &n) || n > HONE_FRAME_MAX ||
+        !hone_size_add(n, n_rows, &total))
+        return broken(err, "rows of an impossible shape");
+    hone_bytes mats = hone_unpack_array(u, n_mats > 1 ? n_rows : 0, 4), values = hone_unpack_array(u, n, 4);
+    if (!hone_unpack_done(u)) return broken(err, "rows that do not fit their frame");
+    float *v = scratch(r, (size_t)total);
+    if (!v) return HONE_NOMEM(err, "the inputs of a weight matrix");
+    uint32_t *m = (uint32_t *)(void *)(v + n); /* each part of the memory is used as one type only */
+    hone_get_f32s(values, v);
+    hone_get_u32s(mats, m);
+    for (size_t i = 0; i < mats.len / 4; i++)
+        if (m[i] >= n_mats) return broken(err, "a row of an expert that does not exist");
+    if (r->rows) r->rows(r->user, name, v, (size_t)n_rows, (size_t)n_cols, (size_t)n_mats, n_mats > 1 ? m : NULL);
+    return HONE_OK;
+}
+
 static hone_code take_info(hone_reply *r, hone_unpacker *u, hone_err *err)
 {
     hone_backend_info i = { 0 };
@@ -171,6 +292,10 @@ static hone_code take_done(hone_reply *r, hone_unpacker *u, hone_err *err)
         return HONE_OK;
     }
     case HONE_MSG_OPEN: return take_info(r, u, err);
+    case HONE_MSG_SIGNATURE: return take_signature(r, u, err);
+    case HONE_MSG_INFER:
+        if (r->now.name) return broken(err, "a value that is not whole");
+        /* fallthrough */
     case HONE_MSG_TOKENIZE: return take_ids(r, u, err);
     case HONE_MSG_DETOKENIZE:
     case HONE_MSG_RENDER: return take_text(r, u, err);
@@ -204,7 +329,9 @@ static hone_code take_done(hone_reply *r, hone_unpacker *u, hone_err *err)
     }
     case HONE_MSG_LAYERS:
         return hone_unpack_done(u) && r->next_row == 0 && r->next_layer > 0 ? HONE_OK : broken(err, "layers that are not whole");
+    case HONE_MSG_TRANSLATE:
     case HONE_MSG_REWIND:
+    case HONE_MSG_INPUTS:
     case HONE_MSG_CAPTURE: return hone_unpack_done(u) ? HONE_OK : broken(err, "an answer that is too long");
     default: return broken(err, "an answer nobody asked for");
     }
@@ -239,6 +366,9 @@ hone_code hone_reply_take(hone_reply *r, const hone_frame *f, hone_err *err)
     case HONE_MSG_TOKEN: return take_token(r, &u, err);
     case HONE_MSG_STAT: return take_stat(r, &u, err);
     case HONE_MSG_LAYER: return take_layer(r, &u, err);
+    case HONE_MSG_ROWS: return take_rows(r, &u, err);
+    case HONE_MSG_VALUE: return take_value(r, &u, err);
+    case HONE_MSG_CHUNK: return take_chunk(r, &u, err);
     case HONE_MSG_BEAT: return hone_unpack_done(&u) ? HONE_OK : broken(err, "a sign of life with a load");
     case HONE_MSG_FAIL: return take_fail(r, &u, err);
     case HONE_MSG_HELLO: {

@@ -14,7 +14,10 @@ typedef struct hone_reply { /* what one request expects; the fields its op needs
     void (*row)(void *user, size_t index, const float *values, size_t n_values);
     void (*sink)(void *user, const char *name, const float *sum_sq, size_t n_mats, size_t n_cols, const uint64_t *counts);
     void (*layer)(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd);
-    void          *user;  /* of row, sink and layer */
+    void (*rows)(void *user, size_t name, const float *rows, size_t n_rows, size_t n_cols, size_t n_mats, const uint32_t *mats); /* INPUTS */
+    size_t n_names; /* INPUTS */
+    void (*value)(void *user, const hone_backend_value *value); /* INFER */
+    void          *user;  /* of row, sink, layer, rows and value */
     hone_generate *gen;   /* GENERATE */
     float         *nll;   /* NLL: [n-1] */
     char          *version, *devices; /* PROBE */
@@ -32,6 +35,10 @@ typedef struct hone_reply { /* what one request expects; the fields its op needs
     double            user_s, sys_s; /* USAGE */
     size_t            next_row;      /* FORWARD, LAYERS: rows come in order */
     uint32_t          next_layer;    /* LAYERS: so do they */
+    hone_backend_value now;          /* INFER: the value that comes; .bytes 0 and .name NULL: none */
+    char              now_name[HONE_VALUE_NAME_MAX];
+    size_t            now_have;      /* bytes of it that are here */
+    hone_signature    signature;     /* SIGNATURE: in the arena */
     float            *scratch;       /* owned: hone_reply_release */
     size_t            scratch_len;
 } hone_reply;

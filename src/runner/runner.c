@@ -64,6 +64,10 @@ static const char *op_name(hone_msg op)
     case HONE_MSG_CAPTURE: return "capture";
     case HONE_MSG_USAGE: return "usage";
     case HONE_MSG_LAYERS: return "layers";
+    case HONE_MSG_INPUTS: return "inputs";
+    case HONE_MSG_SIGNATURE: return "signature";
+    case HONE_MSG_INFER: return "infer";
+    case HONE_MSG_TRANSLATE: return "translate";
     default: return "start";
     }
 }
@@ -502,7 +506,10 @@ static void pack_how(hone_packer *p, const hone_backend_open *how)
     hone_pack_u32(p, how->threads ? how->threads : 1);
     hone_pack_u32(p, how->context);
     hone_pack_u32(p, how->batch);
-    hone_pack_u32(p, (how->vocab_only ? 1u : 0) | (how->embeddings ? 2u : 0) | (how->hidden ? 4u : 0) | (how->exact ? 8u : 0));
+    hone_pack_u32(p, (how->vocab_only ? 1u : 0) | (how->embeddings ? 2u : 0) | (how->hidden ? 4u : 0) | (how->exact ? 8u : 0) |
+                         (how->graph ? 16u : 0));
+    hone_pack_u32(p, (uint32_t)how->n_outputs);
+    for (size_t i = 0; i < how->n_outputs; i++) hone_pack_bytes(p, how->outputs[i], strlen(how->outputs[i]));
 }
 
 hone_code hone_runner_open(hone_runner *r, const hone_backend_open *how, hone_backend_info *info, double *load_ms, hone_err *err)
@@ -618,6 +625,58 @@ hone_code hone_runner_layers(hone_runner *r, const int32_t *ids, size_t n,
     hone_reply reply = { .n = n, .layer = layer, .user = user };
     HONE_TRY(begin(r, HONE_MSG_LAYERS, &reply, err));
     hone_pack_ids(&r->pack, ids, n);
+    hone_code code = ask(r, &reply, err);
+    hone_reply_release(&reply);
+    return code;
+}
+
+hone_code hone_runner_signature(hone_runner *r, hone_arena *a, hone_signature *out, hone_err *err)
+{
+    hone_reply reply = { .arena = a };
+    HONE_TRY(begin(r, HONE_MSG_SIGNATURE, &reply, err));
+    HONE_TRY(ask(r, &reply, err));
+    *out = reply.signature;
+    return HONE_OK;
+}
+
+hone_code hone_runner_infer(hone_runner *r, const hone_backend_value *in, size_t n_in, void (*value)(void *user, const hone_backend_value *value),
+                            void *user, double *ms, hone_err *err)
+{
+    hone_reply reply = { .value = value, .user = user };
+    HONE_TRY(begin(r, HONE_MSG_INFER, &reply, err));
+    hone_pack_u32(&r->pack, (uint32_t)n_in);
+    for (size_t i = 0; i < n_in; i++) {
+        hone_pack_bytes(&r->pack, in[i].name, strlen(in[i].name));
+        hone_pack_u32(&r->pack, (uint32_t)in[i].type);
+        hone_pack_u32(&r->pack, in[i].rank);
+        for (uint32_t k = 0; k < in[i].rank; k++) hone_pack_u64(&r->pack, (uint64_t)in[i].dims[k]);
+        hone_pack_bytes(&r->pack, in[i].data, in[i].bytes);
+    }
+    hone_code code = ask(r, &reply, err);
+    hone_reply_release(&reply);
+    if (code == HONE_OK && ms) *ms = reply.ms;
+    return code;
+}
+
+hone_code hone_runner_translate(hone_runner *r, const char *from, const char *to, bool f16, hone_err *err)
+{
+    hone_reply reply = { 0 };
+    HONE_TRY(begin(r, HONE_MSG_TRANSLATE, &reply, err));
+    hone_pack_bytes(&r->pack, from, strlen(from));
+    hone_pack_bytes(&r->pack, to, strlen(to));
+    hone_pack_u8(&r->pack, f16);
+    return ask(r, &reply, err);
+}
+
+hone_code hone_runner_inputs(hone_runner *r, const int32_t *ids, size_t n, const char *const *names, size_t n_names,
+                             void (*rows)(void *user, size_t name, const float *rows, size_t n_rows, size_t n_cols, size_t n_mats, const uint32_t *mats),
+                             void *user, hone_err *err)
+{
+    hone_reply reply = { .n = n, .n_names = n_names, .rows = rows, .user = user };
+    HONE_TRY(begin(r, HONE_MSG_INPUTS, &reply, err));
+    hone_pack_ids(&r->pack, ids, n);
+    hone_pack_u32(&r->pack, (uint32_t)n_names);
+    for (size_t i = 0; i < n_names; i++) hone_pack_bytes(&r->pack, names[i], strlen(names[i]));
     hone_code code = ask(r, &reply, err);
     hone_reply_release(&reply);
     return code;

@@ -70,6 +70,28 @@ hone_code hone_runner_capture(hone_runner *r, const int32_t *ids, size_t n,
 /* The residual stream behind every layer (backend.h): layer is called once per layer, in order, values [n, n_embd]. */
 hone_code hone_runner_layers(hone_runner *r, const int32_t *ids, size_t n,
                              void (*layer)(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd), void *user, hone_err *err);
+/* The rows that the named weight matrices (as capture names them) are multiplied with (backend.h): rows is called while the child computes. */
+hone_code hone_runner_inputs(hone_runner *r, const int32_t *ids, size_t n, const char *const *names, size_t n_names,
+                             void (*rows)(void *user, size_t name, const float *rows, size_t n_rows, size_t n_cols, size_t n_mats, const uint32_t *mats),
+                             void *user, hone_err *err);
+/* --- networks that are no language models: opened with how.graph ---------------------------------------------------------------- */
+enum { HONE_VALUE_NAME_MAX = 1024 /* with its NUL */ };
+
+typedef struct hone_signature { /* in the arena it was asked with */
+    const hone_backend_port *in, *out;
+    size_t                   n_in, n_out;
+} hone_signature;
+
+hone_code hone_runner_signature(hone_runner *r, hone_arena *a, hone_signature *out, hone_err *err);
+/* Runs the network once on in (every input, any order; together at most 64 MiB: send fewer samples at a time).  value is called once per output in the
+ * signature's order, its data borrowed for the call.  ms (or NULL): the time of the run in the child. */
+hone_code hone_runner_infer(hone_runner *r, const hone_backend_value *in, size_t n_in, void (*value)(void *user, const hone_backend_value *value),
+                            void *user, double *ms, hone_err *err);
+/* The runtime's own reader and writer turn one file into another (backend.h); no open model is needed. */
+hone_code hone_runner_translate(hone_runner *r, const char *from, const char *to, bool f16, hone_err *err);
+/* Bytes of a value of that type and shape; false when a dimension is negative or the product does not fit. */
+bool      hone_backend_value_bytes(int type, const int64_t *dims, uint32_t rank, uint64_t *bytes);
+
 hone_code hone_runner_usage_get(hone_runner *r, hone_runner_usage *out, hone_err *err);
 long      hone_runner_pid(const hone_runner *r);
 #endif

@@ -25,7 +25,7 @@ typedef struct host {
     const char         *name;
     const hone_backend *b;
     hone_backend_model *m;    /* NULL: nothing is open */
-    bool                vocab_only;
+    bool                vocab_only, graph;
     hone_backend_info   info;
     hone_packer         out;
     uint64_t            id;   /* of the request being answered */
@@ -130,6 +130,8 @@ static bool need_model(host *h, bool weights)
 {
     if (!h->m)
         fail(h, HONE_EBUG, "no model is open");
+    else if (weights && h->graph)
+        fail(h, HONE_EUNSUPPORTED, "the model is open as a network without tokens");
     else if (weights && h->vocab_only)
         fail(h, HONE_EBUG, "the model is open for its vocabulary only");
     else
@@ -177,6 +179,30 @@ static char *copy_text(hone_bytes b)
     return s;
 }
 
+/* The names behind the flags of open; *out is owned with its strings (free_names).  False when memory is gone. */
+static bool unpack_names(hone_unpacker *u, char ***out, size_t *n)
+{
+    uint32_t count = hone_unpack_u32(u);
+    *n = 0;
+    *out = NULL;
+    if (count > u->left / 8) leave(HONE_EBUG);
+    if (count == 0) return true;
+    *out = calloc(count, sizeof **out);
+    for (uint32_t i = 0; *out && i < count; i++) {
+        hone_bytes name = hone_unpack_bytes(u);
+        (*out)[i] = copy_text(name);
+        if (!(*out)[i]) return false;
+        (*n)++;
+    }
+    return *out != NULL;
+}
+
+static void free_names(char **names, size_t n)
+{
+    for (size_t i = 0; names && i < n; i++) free(names[i]);
+    free(names);
+}
+
 static void do_open(host *h, hone_unpacker *u)
 {
     char              *path = copy_text(hone_unpack_bytes(u));
@@ -191,14 +217,23 @@ static void do_open(host *h, hone_unpacker *u)
     how.embeddings = flags & 2;
     how.hidden = flags & 4;
     how.exact = flags & 8;
-    if (!hone_unpack_done(u)) leave(HONE_EBUG);
+    how.graph = flags & 16;
+    char **names = NULL;
+    bool   room = unpack_names(u, &names, &how.n_outputs);
+    how.outputs = (const char *const *)names;
+    if (room && !hone_unpack_done(u)) leave(HONE_EBUG);
     close_model(h);
     memset(&h->info, 0, sizeof h->info);
     h->info.bos = h->info.eos = h->info.eot = -1;
     double from = now_ms();
     int    rc = HONE_ERESOURCE;
-    if (path && device) rc = h->b->open(&how, &h->m, &h->info, &e);
-    if (rc == 0 && !how.vocab_only) {
+    if (how.graph && !h->b->infer) {
+        rc = HONE_EUNSUPPORTED;
+        (void)snprintf(e.why, sizeof e.why, "this runtime takes language models only");
+    } else if (path && device && room) {
+        rc = h->b->open(&how, &h->m, &h->info, &e);
+    }
+    if (rc == 0 && !how.vocab_only && !how.graph) {
         /* The first evaluation builds graphs and reads the weights: it is part of what loading costs. */
         int32_t first = h->info.bos >= 0 ? h->info.bos : 0;
         rc = h->b->forward(h->m, &first, 1, 0, NULL, ignore_row, NULL, &e);
@@ -207,12 +242,14 @@ static void do_open(host *h, hone_unpacker *u)
     double ms = now_ms() - from;
     free(path);
     free(device);
+    free_names(names, how.n_outputs);
     if (rc) {
         close_model(h);
         fail_with(h, rc, &e);
         return;
     }
     h->vocab_only = how.vocab_only;
+    h->graph = how.graph;
     const hone_backend_info *i = &h->info;
     hone_pack_begin(&h->out, HONE_MSG_DONE, h->id);
     hone_pack_f64(&h->out, ms);
@@ -589,6 +626,214 @@ static void do_layers(host *h, hone_unpacker *u)
     do_observe(h, u, h->b->layers != NULL, "this runtime does not show what is behind each layer", observe_layers);
 }
 
+/* --- networks without tokens -------------------------------------------------------------------------------------- */
+static bool need_graph(host *h)
+{
+    if (h->m && h->graph) return true;
+    fail(h, HONE_EBUG, "no network is open");
+    return false;
+}
+
+static void pack_ports(hone_packer *p, const hone_backend_port *ports, size_t n)
+{
+    hone_pack_u32(p, (uint32_t)n);
+    for (size_t i = 0; i < n; i++) {
+        hone_pack_bytes(p, ports[i].name, strlen(ports[i].name));
+        hone_pack_u32(p, (uint32_t)ports[i].type);
+        hone_pack_u32(p, ports[i].rank);
+        for (uint32_t k = 0; k < ports[i].rank; k++) {
+            const char *symbol = ports[i].symbols[k] ? ports[i].symbols[k] : "";
+            hone_pack_u64(p, (uint64_t)ports[i].dims[k]);
+            hone_pack_bytes(p, symbol, strlen(symbol));
+        }
+    }
+}
+
+static void do_signature(host *h)
+{
+    const hone_backend_port *in = NULL, *out = NULL;
+    size_t                   n_in = 0, n_out = 0;
+    hone_backend_error       e = { "" };
+    if (!need_graph(h)) return;
+    int rc = h->b->signature ? h->b->signature(h->m, &in, &n_in, &out, &n_out, &e) : HONE_EUNSUPPORTED;
+    if (rc) {
+        fail_with(h, rc, &e);
+        return;
+    }
+    hone_pack_begin(&h->out, HONE_MSG_DONE, h->id);
+    pack_ports(&h->out, in, n_in);
+    pack_ports(&h->out, out, n_out);
+    done(h);
+}
+
+static void send_value(void *user, const hone_backend_value *v)
+{
+    host  *h = user;
+    double from = now_ms();
+    hone_pack_begin(&h->out, HONE_MSG_VALUE, h->id);
+    hone_pack_bytes(&h->out, v->name, strlen(v->name));
+    hone_pack_u32(&h->out, (uint32_t)v->type);
+    hone_pack_u32(&h->out, v->rank);
+    for (uint32_t k = 0; k < v->rank; k++) hone_pack_u64(&h->out, (uint64_t)v->dims[k]);
+    hone_pack_u64(&h->out, v->bytes);
+    finish_frame(h);
+    for (size_t at = 0; at < v->bytes;) {
+        size_t n = v->bytes - at < LAYER_BYTES ? v->bytes - at : LAYER_BYTES;
+        hone_pack_begin(&h->out, HONE_MSG_CHUNK, h->id);
+        hone_pack_u64(&h->out, at);
+        hone_pack_raw(&h->out, (const uint8_t *)v->data + at, n);
+        finish_frame(h);
+        at += n;
+    }
+    h->away_ms += now_ms() - from;
+}
+
+/* The values of a request, their data copied so that it is aligned: *room is one block, owned.  False: memory is gone. */
+static bool unpack_values(hone_unpacker *u, hone_backend_value **out, size_t *n, uint8_t **room)
+{
+    uint32_t count = hone_unpack_u32(u);
+    if (count > u->left / 24) leave(HONE_EBUG);
+    hone_backend_value *v = calloc(count ? count : 1, sizeof *v);
+    size_t              used = 0, name_used = 0, data_cap = u->left + 64u * ((size_t)count + 1); /* data, each at 64 bytes; then names */
+    *room = malloc(data_cap + u->left + count + 1);
+    if (!v || !*room) {
+        free(v);
+        return false;
+    }
+    char *text = (char *)*room + data_cap;
+    for (uint32_t i = 0; i < count; i++) {
+        hone_bytes name = hone_unpack_bytes(u);
+        v[i].type = (int)hone_unpack_u32(u);
+        v[i].rank = hone_unpack_u32(u);
+        if (v[i].rank > HONE_BACKEND_RANK_MAX) leave(HONE_EBUG);
+        for (uint32_t k = 0; k < v[i].rank; k++) v[i].dims[k] = (int64_t)hone_unpack_u64(u);
+        hone_bytes data = hone_unpack_bytes(u);
+        if (name.len) memcpy(text + name_used, name.ptr, name.len);
+        text[name_used + name.len] = '\0';
+        v[i].name = text + name_used;
+        name_used += name.len + 1;
+        if (data.len) memcpy(*room + used, data.ptr, data.len);
+        v[i].data = *room + used;
+        v[i].bytes = data.len;
+        used += (data.len + 63) / 64 * 64;
+    }
+    *out = v;
+    *n = count;
+    return true;
+}
+
+static void do_infer(host *h, hone_unpacker *u)
+{
+    hone_backend_value *in = NULL;
+    uint8_t            *room = NULL;
+    size_t              n = 0;
+    hone_backend_error  e = { "" };
+    if (!need_graph(h)) return;
+    if (!unpack_values(u, &in, &n, &room)) {
+        fail(h, HONE_ERESOURCE, "out of memory for the inputs of a network");
+        return;
+    }
+    if (!hone_unpack_done(u)) leave(HONE_EBUG);
+    double from = now_ms();
+    int    rc = h->b->infer(h->m, in, n, send_value, h, &e);
+    double ms = now_ms() - from - h->away_ms;
+    if (rc) {
+        fail_with(h, rc, &e);
+    } else if (h->err.code) {
+        fail(h, (int)h->err.code, h->err.cause);
+    } else {
+        hone_pack_begin(&h->out, HONE_MSG_DONE, h->id);
+        hone_pack_f64(&h->out, ms);
+        done(h);
+    }
+    free(in);
+    free(room);
+}
+
+static void do_translate(host *h, hone_unpacker *u)
+{
+    hone_bytes a = hone_unpack_bytes(u), b = hone_unpack_bytes(u);
+    bool       f16 = hone_unpack_u8(u);
+    if (!hone_unpack_done(u)) leave(HONE_EBUG);
+    if (!h->b->translate) {
+        fail(h, HONE_EUNSUPPORTED, "this runtime reads no other formats");
+        return;
+    }
+    char              *from = copy_text(a), *to = copy_text(b);
+    hone_backend_error e = { "" };
+    int                rc = from && to ? h->b->translate(from, to, f16, &e) : HONE_ERESOURCE;
+    free(from);
+    free(to);
+    if (rc)
+        fail_with(h, rc, &e);
+    else
+        answer_empty(h);
+}
+
+/* Rows in as many frames as it takes. */
+static void send_rows(void *user, size_t name, const float *rows, size_t n_rows, size_t n_cols, size_t n_mats, const uint32_t *mats)
+{
+    host  *h = user;
+    size_t k = LAYER_BYTES / sizeof *rows / n_cols;
+    if (k == 0) k = 1;
+    for (size_t at = 0; at < n_rows; at += k) {
+        if (k > n_rows - at) k = n_rows - at;
+        hone_pack_begin(&h->out, HONE_MSG_ROWS, h->id);
+        hone_pack_u32(&h->out, (uint32_t)name);
+        hone_pack_u64(&h->out, k);
+        hone_pack_u64(&h->out, n_cols);
+        hone_pack_u64(&h->out, n_mats);
+        for (size_t i = 0; n_mats > 1 && i < k; i++) hone_pack_u32(&h->out, mats[at + i]);
+        hone_pack_f32s(&h->out, rows + at * n_cols, k * n_cols);
+        finish_frame(h);
+    }
+}
+
+/* The names of a request, in one piece to be freed; NULL when memory is gone. */
+static char **copy_names(hone_unpacker *u, uint32_t n, size_t room)
+{
+    char **names = malloc((size_t)n * sizeof *names + room + n + 1);
+    char  *at = (char *)(names + n);
+    for (uint32_t i = 0; names && i < n; i++) {
+        hone_bytes b = hone_unpack_bytes(u);
+        if (b.len > room) leave(HONE_EBUG);
+        names[i] = at;
+        if (b.len) memcpy(at, b.ptr, b.len);
+        at[b.len] = '\0';
+        at += b.len + 1;
+        room -= b.len;
+    }
+    return names;
+}
+
+static void do_inputs(host *h, hone_unpacker *u)
+{
+    hone_bytes raw = hone_unpack_ids(u);
+    uint32_t   n_names = hone_unpack_u32(u);
+    if (u->bad || n_names > u->left / 8) leave(HONE_EBUG);
+    char **names = copy_names(u, n_names, u->left);
+    size_t n;
+    if (!names) {
+        fail(h, HONE_ERESOURCE, "out of memory for names");
+        return;
+    }
+    if (!hone_unpack_done(u)) leave(HONE_EBUG);
+    int32_t *ids = NULL;
+    if (need_model(h, true)) {
+        if (!h->b->inputs) fail(h, HONE_EUNSUPPORTED, "this runtime does not show the inputs of weight matrices");
+        else ids = copy_ids(h, raw, &n);
+    }
+    if (ids && check_ids(h, ids, n)) {
+        hone_backend_error e = { "" };
+        int                rc = h->b->inputs(h->m, ids, n, (const char *const *)names, n_names, send_rows, h, &e);
+        if (rc) fail_with(h, rc, &e);
+        else if (h->err.code) fail(h, (int)h->err.code, h->err.cause);
+        else answer_empty(h);
+    }
+    free(ids);
+    free(names);
+}
+
 static void do_usage(host *h)
 {
     struct rusage r = { 0 };
@@ -619,6 +864,10 @@ static void answer(host *h, const hone_frame *f)
     case HONE_MSG_CAPTURE: do_capture(h, &u); break;
     case HONE_MSG_USAGE: do_usage(h); break;
     case HONE_MSG_LAYERS: do_layers(h, &u); break;
+    case HONE_MSG_INPUTS: do_inputs(h, &u); break;
+    case HONE_MSG_SIGNATURE: do_signature(h); break;
+    case HONE_MSG_INFER: do_infer(h, &u); break;
+    case HONE_MSG_TRANSLATE: do_translate(h, &u); break;
     default: leave(HONE_EBUG);
     }
 }

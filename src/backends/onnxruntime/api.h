@@ -57,6 +57,7 @@ enum { ORT_LOG_ERROR = 3, ORT_OPTIMIZE_ALL = 99, ORT_ALLOCATOR_DEVICE = 0, ORT_A
     X(60, OrtStatus *, GetTensorElementType, (const OrtTensorTypeAndShapeInfo *, int *))                                                \
     X(61, OrtStatus *, GetDimensionsCount, (const OrtTensorTypeAndShapeInfo *, size_t *))                                               \
     X(62, OrtStatus *, GetDimensions, (const OrtTensorTypeAndShapeInfo *, int64_t *, size_t rank))                                      \
+    X(63, OrtStatus *, GetSymbolicDimensions, (const OrtTensorTypeAndShapeInfo *, const char **, size_t rank))                         \
     X(65, OrtStatus *, GetTensorTypeAndShape, (const OrtValue *, OrtTensorTypeAndShapeInfo **))                                         \
     X(68, OrtStatus *, CreateMemoryInfo, (const char *name, int allocator, int id, int mem_type, OrtMemoryInfo **))                     \
     X(69, OrtStatus *, CreateCpuMemoryInfo, (int allocator, int mem_type, OrtMemoryInfo **))                                            \

@@ -120,6 +120,10 @@ static int describe_one(const hone_ort_session *s, bool output, size_t i, hone_a
     if (rc == HONE_OK && p->rank > ORT_RANK_MAX)
         rc = hone_ort_fail(e, HONE_EUNSUPPORTED, "'%s' has %zu dimensions, at most %d are known", name, p->rank, ORT_RANK_MAX);
     if (rc == HONE_OK) rc = hone_ort_check(o, o->GetDimensions(shape, p->dims, p->rank), e, what);
+    const char *symbols[ORT_RANK_MAX] = { NULL };
+    if (rc == HONE_OK) rc = hone_ort_check(o, o->GetSymbolicDimensions(shape, symbols, p->rank), e, what);
+    for (size_t k = 0; rc == HONE_OK && k < p->rank; k++)
+        if (!(p->symbols[k] = hone_arena_strdup(a, symbols[k] ? symbols[k] : ""))) rc = hone_ort_fail(e, HONE_ERESOURCE, "out of memory for names");
     if (rc == HONE_OK && !(p->name = hone_arena_strdup(a, name))) rc = hone_ort_fail(e, HONE_ERESOURCE, "out of memory for names");
     if (info) o->ReleaseTypeInfo(info);
     if (name) {

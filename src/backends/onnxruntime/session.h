@@ -11,6 +11,7 @@ typedef struct hone_ort_port {
     int         type; /* ORT_F32, ... */
     size_t      rank;
     int64_t     dims[ORT_RANK_MAX]; /* -1: any */
+    const char *symbols[ORT_RANK_MAX]; /* "" where a dimension has no name */
 } hone_ort_port;
 
 typedef struct hone_ort_session {

@@ -54,6 +54,19 @@ int  hone_ovrt_trim(hone_ovrt_model *m, size_t pos, size_t past, hone_backend_er
 int  hone_ovrt_layers(hone_ovrt_model *m, const int32_t *ids, size_t n,
                       void (*sink)(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd), void *user, hone_backend_error *e);
 
+/* --- any network, by the names of its inputs and outputs ---------------------------------------------------------------- */
+typedef struct hone_ovrt_net hone_ovrt_net;
+
+/* how->path: an .xml or .onnx file, or a folder with openvino_model.xml, model.xml or model.onnx.  Compiled for how->device, for the processor where that fails. */
+int  hone_ovrt_net_open(const hone_backend_open *how, hone_ovrt_net **out, hone_backend_info *info, hone_backend_error *e);
+void hone_ovrt_net_free(hone_ovrt_net *n); /* NULL is fine */
+/* The arrays live until free. */
+void hone_ovrt_net_signature(const hone_ovrt_net *n, const hone_backend_port **in, size_t *n_in, const hone_backend_port **out, size_t *n_out);
+int  hone_ovrt_net_infer(hone_ovrt_net *n, const hone_backend_value *in, size_t n_in, void (*sink)(void *user, const hone_backend_value *value),
+                         void *user, hone_backend_error *e);
+/* hone_backend.translate */
+int  hone_ovrt_translate(const char *from, const char *to, bool f16, hone_backend_error *e);
+
 /* --- text: openvino_tokenizer.xml and openvino_detokenizer.xml, whose operators come from libopenvino_tokenizers.so --------- */
 typedef struct hone_ovrt_text hone_ovrt_text;
 

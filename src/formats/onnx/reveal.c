@@ -28,15 +28,20 @@ static uint8_t *put_head(uint8_t *p, unsigned field, size_t n)
 }
 static size_t sized(size_t n) { return 1 + varint_size(n) + n; }
 
-/* ValueInfoProto { name, type { tensor_type { elem_type } } }: without a shape, which the runtime infers. */
-static size_t info_size(const char *name, int32_t type) { return sized(strlen(name)) + sized(sized(1 + varint_size((uint32_t)type))); }
+/* ValueInfoProto { name, type { tensor_type { elem_type } } }: without a shape, which the runtime infers; type 0: without a type too. */
+static size_t info_size(const char *name, int32_t type)
+{
+    return sized(strlen(name)) + (type ? sized(sized(1 + varint_size((uint32_t)type))) : 0);
+}
 
 static uint8_t *put_info(uint8_t *p, const char *name, int32_t type)
 {
     size_t n = strlen(name), elem = 1 + varint_size((uint32_t)type);
     p = put_head(p, VALUE_NAME, n);
     memcpy(p, name, n);
-    p = put_head(p + n, VALUE_TYPE, sized(elem));
+    p += n;
+    if (type == 0) return p;
+    p = put_head(p, VALUE_TYPE, sized(elem));
     p = put_head(p, TYPE_TENSOR, elem);
     *p++ = TENSOR_ELEM << 3 | VARINT;
     return put_varint(p, (uint32_t)type);
