@@ -217,9 +217,62 @@ hone_code hone_out_open(const char *path, uint64_t size, hone_out *out, hone_err
     return HONE_OK;
 }
 
+hone_code hone_out_compare(const char *path, const hone_out_judge *judge, hone_out *out, hone_err *err)
+{
+    size_t    n = strlen(path);
+    char     *p = malloc(n + 1);
+    hone_file f = HONE_FILE_CLOSED;
+    if (!p) return HONE_NOMEM(err, "a path");
+    memcpy(p, path, n + 1);
+    if (hone_file_exists(path)) {
+        hone_code code = hone_file_open(path, &f, err);
+        if (code != HONE_OK) {
+            free(p);
+            return code;
+        }
+    }
+    *out = (hone_out){ .fd = f.fd, .path = p, .judge = judge };
+    return HONE_OK;
+}
+
+/* What there is of n bytes at off. */
+static hone_code read_some(const hone_out *o, uint64_t off, uint8_t *buf, size_t n, size_t *got, hone_err *err)
+{
+    for (*got = 0; *got < n && o->fd >= 0;) {
+        ssize_t k = pread(o->fd, buf + *got, n - *got, (off_t)(off + *got));
+        if (k < 0 && errno == EINTR) continue;
+        if (k < 0)
+            return HONE_FAIL(err, HONE_ERESOURCE, "check the disk", "cannot read '%s' at byte %" PRIu64 ": %s", o->path, off + *got, strerror(errno));
+        if (k == 0) break;
+        *got += (size_t)k;
+    }
+    return HONE_OK;
+}
+
+/* Most of the time all is equal, and no memory is needed: the judge gets a write whole, so only one that differs is read whole. */
+static hone_code compare(const hone_out *o, uint64_t off, const uint8_t *want, size_t n, hone_err *err)
+{
+    uint8_t chunk[32768];
+    size_t  at = 0, got;
+    while (at < n) {
+        size_t part = n - at < sizeof chunk ? n - at : sizeof chunk;
+        HONE_TRY(read_some(o, off + at, chunk, part, &got, err));
+        if (got < part || memcmp(chunk, want + at, part) != 0) break;
+        at += part;
+    }
+    if (at == n) return HONE_OK;
+    uint8_t *found = malloc(n);
+    if (!found) return HONE_NOMEM(err, "a comparison");
+    hone_code code = read_some(o, off, found, n, &got, err);
+    if (code == HONE_OK) o->judge->differs(o->judge->user, o, off, want, found, n, got);
+    free(found);
+    return code;
+}
+
 hone_code hone_out_write(hone_out *o, uint64_t off, const void *buf, size_t n, hone_err *err)
 {
     const uint8_t *p = buf;
+    if (o->judge) return compare(o, off, p, n, err);
     while (n) {
         ssize_t put = pwrite(o->fd, p, n, (off_t)off);
         if (put < 0 && errno == EINTR) continue;

@@ -32,9 +32,18 @@ hone_code hone_path_inside(hone_arena *a, const char *dir, const char *name, con
 hone_code hone_disk_free(const char *path, uint64_t *out, hone_err *err);
 
 /* --- atomic output: path.tmp -> sync -> check by an independent reader -> rename --------------------------- */
+struct hone_out;
+/* What a comparing output (hone_out_compare) tells of bytes that are not what would have been written: n bytes at off, of which the file
+ * has only the first n_found when it is too short or missing.  Called from the thread that wrote. */
+typedef struct hone_out_judge {
+    void (*differs)(void *user, const struct hone_out *o, uint64_t off, const uint8_t *want, const uint8_t *found, size_t n, size_t n_found);
+    void *user;
+} hone_out_judge;
+
 typedef struct hone_out {
     int   fd;
     char *path, *tmp; /* owned */
+    const hone_out_judge *judge; /* borrowed; not NULL: nothing is written, what is there is compared */
 } hone_out;
 
 /* Creates path.tmp (locked: a second writer of the same path is refused with HONE_ERESOURCE; a stale one left by a
@@ -45,6 +54,9 @@ hone_code hone_out_write(hone_out *o, uint64_t off, const void *buf, size_t n, h
 /* fsync, then check(user, tmp_path) when given, then rename to path and sync the folder.  On failure the tmp is removed and the old path stays. */
 hone_code hone_out_commit(hone_out *o, hone_code (*check)(void *user, const char *tmp_path, hone_err *err), void *user,
                           hone_err *err);
+/* An output whose writes are compared with the file at path, which is only read.  A file that is missing or no regular one differs in every byte.
+ * To be discarded, never committed. */
+hone_code hone_out_compare(const char *path, const hone_out_judge *judge, hone_out *out, hone_err *err);
 /* Removes the tmp; NULL, zeroed and committed ones are fine. */
 void hone_out_discard(hone_out *o);
 /* The small-file form of the above. */

@@ -113,6 +113,21 @@ static hone_code warn_of_outputs(const hone_conversion *j, json_t *warnings, hon
     return HONE_OK;
 }
 
+/* While an output is planned, hits of a --keep are those in it: its recipe (flow/recipe.h) names no others. */
+static hone_code plan_counting_keeps(hone_conversion *j, const hone_convert_options *opt, const char *quant, const hone_output *like, hone_output *o,
+                                     hone_err *err)
+{
+    size_t *before = HONE_ARENA_NEW(&j->arena, size_t, opt->n_keep + 1);
+    if (!before) return HONE_NOMEM(err, "the plan");
+    for (size_t i = 0; i < opt->n_keep; i++) {
+        before[i] = *opt->keep[i].hits;
+        *opt->keep[i].hits = 0;
+    }
+    hone_code code = o->format->plan(j->m, opt, quant, like, &j->arena, o, err);
+    for (size_t i = 0; i < opt->n_keep; i++) *opt->keep[i].hits += before[i];
+    return code;
+}
+
 static hone_code plan_output(hone_conversion *j, const hone_convert_options *opt, hone_err *err)
 {
     hone_output       *o = &j->outputs[j->n_outputs];
@@ -126,7 +141,7 @@ static hone_code plan_output(hone_conversion *j, const hone_convert_options *opt
             return HONE_FAIL(err, HONE_EUSAGE, "name it once", "encoding '%s' is asked for twice", opt->quants[j->n_outputs]);
     }
     o->ctx = j->ctx;
-    hone_code code = o->format->plan(j->m, opt, quant, like, &j->arena, o, err);
+    hone_code code = plan_counting_keeps(j, opt, quant, like, o, err);
     if (code == HONE_EUNSUPPORTED && opt->n_quants > 1 && err) { /* nothing is written: fewer formats than asked for are not what was asked for */
         char remedy[128];
         (void)snprintf(remedy, sizeof remedy, "leave %s out of --to to get the other formats; nothing was written", o->format->name);
@@ -214,6 +229,7 @@ static hone_code prepare(hone_conversion *j, const hone_convert_options *asked, 
     HONE_TRY(count_keeps(j, &named, err));
     while (j->n_outputs < opt->n_quants) HONE_TRY(plan_output(j, opt, err));
     HONE_TRY(check_keeps(opt, err));
+    if (opt->judge) HONE_TRY(opt->judge->planned(opt->judge->self, j, err));
     HONE_TRY(hone_conversion_tiles(j, err));
     res->plan = json_array();
     res->warnings = json_array();
@@ -244,7 +260,10 @@ hone_code hone_convert(const hone_ctx *ctx, const hone_model *m, const hone_conv
     j->m = m;
     *res = (hone_convert_result){ 0 };
     hone_code code = prepare(j, opt, res, err);
-    if (code == HONE_OK) code = opt->dry_run ? hone_conversion_estimate(j, &res->estimated_s, err) : hone_conversion_write(j, opt, res, err);
+    if (code == HONE_OK)
+        code = opt->dry_run ? hone_conversion_estimate(j, &res->estimated_s, err)
+               : opt->judge ? opt->judge->run(opt->judge->self, j, err)
+                            : hone_conversion_write(j, opt, res, err);
     hone_conversion_discard(j);
     free(j->scratch);
     hone_arena_release(&j->arena);

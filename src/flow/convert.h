@@ -4,6 +4,9 @@
 #include "base/json.h"
 #include "ir/model.h"
 
+struct hone_stats;
+struct hone_judge;
+
 /* Opens a checkpoint folder (or .safetensors inside one): config, family, tensors with roles, tokenizer.  hone_model_close(m) after. */
 hone_code hone_model_open(const hone_ctx *ctx, const char *path, hone_model *m, hone_err *err);
 
@@ -24,7 +27,10 @@ typedef struct hone_convert_options {
     const char        *name;   /* file stem; NULL: the model's folder name */
     const hone_keep   *keep; size_t n_keep; /* GGUF, MLX */
     uint64_t           split_bytes; /* GGUF: no file longer than this, an artefact that would be becomes a folder of parts; 0: one file */
+    const struct hone_stats *stats; /* ir/stats.h: what calibration saw; NULL: none; borrowed */
     bool               dry_run;
+    const char        *made_by; /* version that the recipe names; NULL: this one */
+    const struct hone_judge *judge; /* flow/convert/conversion.h: takes the bytes instead of files; NULL: files are written */
 } hone_convert_options;
 
 /* What can be written, in the order of help texts; NULL past the last (flow/convert/output.h). */

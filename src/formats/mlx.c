@@ -68,7 +68,7 @@ const char *hone_mlx_shard_name(hone_arena *a, size_t shard, size_t n_shards)
 
 bool hone_mlx_owns(const char *file)
 {
-    static const char *const ours[] = { "config.json", "model.safetensors", "model.safetensors.index.json" };
+    static const char *const ours[] = { "config.json", "model.safetensors", "model.safetensors.index.json", "hone.json" };
     for (size_t i = 0; i < HONE_COUNT(ours); i++)
         if (strcmp(file, ours[i]) == 0) return true;
     for (size_t i = 0; i < hone_mlx_side_file_count; i++)

@@ -24,7 +24,7 @@ const hone_onnx_quant *hone_onnx_quant_find(const char *name)
 
 bool hone_onnx_owns(const char *file)
 {
-    static const char *const ours[] = { HONE_ONNX_MODEL, HONE_ONNX_DATA, HONE_ONNX_GENAI };
+    static const char *const ours[] = { HONE_ONNX_MODEL, HONE_ONNX_DATA, HONE_ONNX_GENAI, "hone.json" };
     for (size_t i = 0; i < HONE_COUNT(ours); i++)
         if (strcmp(file, ours[i]) == 0) return true;
     for (size_t i = 0; i < hone_onnx_side_file_count; i++)

@@ -24,6 +24,7 @@ const hone_ov_quant *hone_ov_quant_find(const char *name)
 bool hone_ov_owns(const char *file)
 {
     static const char *const models[] = { "openvino_model", "openvino_tokenizer", "openvino_detokenizer" };
+    if (strcmp(file, "hone.json") == 0) return true;
     for (size_t i = 0; i < hone_ov_side_file_count; i++)
         if (strcmp(file, hone_ov_side_files[i]) == 0) return true;
     for (size_t i = 0; i < HONE_COUNT(models); i++) {

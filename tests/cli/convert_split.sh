@@ -69,6 +69,9 @@ for o in doc["outputs"]:
         own = {name: k.pop(name) for name in list(k) if name.startswith(b"split.")}
         assert own == {b"split.no": (2, struct.pack("<H", i)), b"split.count": (2, struct.pack("<H", n)),
                        b"split.tensors.count": (5, struct.pack("<i", len(tensors)))}, own
+        if i == 0:  # the recipes differ in what makes the parts, and in nothing else
+            mine, whole = (json.loads(x.pop(b"hone.recipe")[1][8:]) for x in (k, keys))
+            assert mine.pop("split_bytes") == 2500000 and mine.pop("digest") != whole.pop("digest") and mine == whole, (mine, whole)
         assert k == (keys if i == 0 else {}), f"{f}: other keys"
         assert not found.keys() & t.keys()
         found.update(t)

@@ -36,6 +36,15 @@ typedef struct hone_conversion {
     _Atomic uint64_t   done;
 } hone_conversion;
 
+/* What takes the place of files (flow/verify/compare.c): the same plan, the same tiles, and another end for the bytes. */
+typedef struct hone_judge {
+    void *self;
+    /* All outputs are planned, tiles are not: the judge may change where rows lie, and in which type. */
+    hone_code (*planned)(void *self, hone_conversion *j, hone_err *err);
+    /* Opens j->outputs' files in its own way, runs the tiles and looks at the result; nothing is written. */
+    hone_code (*run)(void *self, hone_conversion *j, hone_err *err);
+} hone_judge;
+
 /* ---- tiles.c ---- */
 /* Bytes of n_rows rows in all streams. */
 uint64_t  hone_planned_bytes(const hone_planned *p, uint64_t n_rows);
@@ -49,6 +58,10 @@ hone_code hone_conversion_estimate(hone_conversion *j, double *seconds, hone_err
 /* ---- files.c ---- */
 /* Checks disk and memory, runs all tiles, and gives every file its name; res->outputs get their digests. */
 hone_code hone_conversion_write(hone_conversion *j, const hone_convert_options *opt, hone_convert_result *res, hone_err *err);
+/* The bytes of a file that are not rows of weights, into f->out: its head, or the file that it is a copy of. */
+hone_code hone_conversion_put_head(hone_planned_file *f, hone_err *err);
+/* Memory for all threads' tiles; checked before against what the machine has. */
+hone_code hone_conversion_take_memory(hone_conversion *j, const char *folder, hone_err *err);
 /* What a failed run leaves: nothing under a temporary name. */
 void      hone_conversion_discard(hone_conversion *j);
 #endif

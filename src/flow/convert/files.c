@@ -22,13 +22,8 @@ static hone_code check_memory(const hone_conversion *j, uint64_t needed, const c
     return HONE_OK;
 }
 
-/* Opens one file of output k, takes its bytes on disk, and writes what is not rows of weights. */
-static hone_code begin_file(hone_conversion *j, size_t k, hone_planned_file *f, hone_err *err)
+hone_code hone_conversion_put_head(hone_planned_file *f, hone_err *err)
 {
-    const hone_output *o = &j->outputs[k];
-    const char        *path = f->name ? hone_arena_printf(&j->arena, "%s/%s", j->folders[k].tmp, f->name) : o->path;
-    if (!path) return HONE_NOMEM(err, "a path");
-    HONE_TRY(hone_out_open(path, f->total, &f->out, err));
     HONE_TRY(hone_out_write(&f->out, 0, f->head.ptr, f->head.len, err));
     if (!f->copy) return HONE_OK;
     hone_file in = HONE_FILE_CLOSED;
@@ -43,6 +38,16 @@ static hone_code begin_file(hone_conversion *j, size_t k, hone_planned_file *f, 
     free(buf);
     hone_file_close(&in);
     return code;
+}
+
+/* Opens one file of output k, takes its bytes on disk, and writes what is not rows of weights. */
+static hone_code begin_file(hone_conversion *j, size_t k, hone_planned_file *f, hone_err *err)
+{
+    const hone_output *o = &j->outputs[k];
+    const char        *path = f->name ? hone_arena_printf(&j->arena, "%s/%s", j->folders[k].tmp, f->name) : o->path;
+    if (!path) return HONE_NOMEM(err, "a path");
+    HONE_TRY(hone_out_open(path, f->total, &f->out, err));
+    return hone_conversion_put_head(f, err);
 }
 
 static hone_code begin_output(hone_conversion *j, size_t k, hone_err *err)
@@ -101,17 +106,22 @@ static hone_code finish_output(hone_conversion *j, size_t k, char hex[65], hone_
     return digest_folder(o, hex, err);
 }
 
+hone_code hone_conversion_take_memory(hone_conversion *j, const char *folder, hone_err *err)
+{
+    HONE_TRY(check_memory(j, j->threads * j->scratch_each + j->arena.total + j->m->arena.total, folder, err));
+    j->scratch = aligned_alloc(64, j->threads * j->scratch_each);
+    return j->scratch ? HONE_OK : HONE_NOMEM(err, "tiles");
+}
+
 hone_code hone_conversion_write(hone_conversion *j, const hone_convert_options *opt, hone_convert_result *res, hone_err *err)
 {
     uint64_t have;
-    HONE_TRY(check_memory(j, res->ram_needed, opt->out_dir, err));
+    HONE_TRY(hone_conversion_take_memory(j, opt->out_dir, err));
     HONE_TRY(hone_dir_make(opt->out_dir, err));
     HONE_TRY(hone_disk_free(opt->out_dir, &have, err));
     if (have < res->disk_needed)
         return HONE_FAIL(err, HONE_ERESOURCE, "free disk space, choose another folder or fewer encodings",
                          "the output needs %" PRIu64 " bytes, '%s' has %" PRIu64 " free", res->disk_needed, opt->out_dir, have);
-    j->scratch = aligned_alloc(64, j->threads * j->scratch_each);
-    if (!j->scratch) return HONE_NOMEM(err, "tiles");
     for (size_t k = 0; k < j->n_outputs; k++) HONE_TRY(begin_output(j, k, err));
     HONE_TRY(hone_pool_run(j->ctx, j->n_tiles, hone_conversion_run_tile, j, err));
     for (size_t k = 0; k < j->n_outputs; k++) HONE_TRY(finish_output(j, k, res->outputs[k].sha256, err));

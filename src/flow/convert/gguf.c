@@ -1,6 +1,7 @@
 /* gguf.c - the plan of a GGUF file, or of the parts of one: names, types, places, headers. */
 #include "arch/arch.h"
 #include "flow/convert/output.h"
+#include "flow/recipe.h"
 #include "formats/gguf.h"
 #include "formats/gguf/meta.h"
 #include "formats/gguf/names.h"
@@ -83,9 +84,12 @@ static hone_code choose_types(const hone_model *m, const hone_mix *mix, const ho
 
 /* ---- files ---- */
 
-static hone_code put_metadata(hone_gguf_writer *w, const hone_model *m, const hone_mix *mix, hone_err *err)
+static hone_code put_metadata(hone_gguf_writer *w, const hone_model *m, const hone_mix *mix, const hone_convert_options *opt, hone_arena *a, hone_err *err)
 {
+    hone_bytes recipe;
     HONE_TRY(hone_gguf_put_general(w, m, m->arch->gguf.name, mix->file_type, err));
+    HONE_TRY(hone_recipe_text(m, opt, &hone_format_gguf, mix->name, true, a, &recipe, err));
+    HONE_TRY(hone_gguf_put_strn(w, HONE_RECIPE_KEY, (const char *)recipe.ptr, recipe.len, err));
     HONE_TRY(hone_gguf_put_facts(w, &m->facts, m->arch->gguf.name, err));
     return hone_gguf_put_tokenizer(w, &m->tokenizer, m->facts.vocab, err);
 }
@@ -99,15 +103,15 @@ static hone_code put_split_keys(hone_gguf_writer *w, size_t no, size_t count, si
 }
 
 /* Weights [from, to) become file no of count; count 1: the file is whole. */
-static hone_code plan_file(const hone_model *m, const hone_mix *mix, hone_output *o, size_t no, size_t count, size_t from, size_t to, hone_arena *a,
-                           hone_err *err)
+static hone_code plan_file(const hone_model *m, const hone_mix *mix, const hone_convert_options *opt, hone_output *o, size_t no, size_t count, size_t from,
+                           size_t to, hone_arena *a, hone_err *err)
 {
     hone_planned_file *f = &o->files[no];
     hone_gguf_writer  *w;
     uint64_t          *offsets = HONE_ARENA_NEW(a, uint64_t, to - from + 1);
     if (!offsets) return HONE_NOMEM(err, "the plan");
     HONE_TRY(hone_gguf_writer_new(a, &w, err));
-    if (no == 0) HONE_TRY(put_metadata(w, m, mix, err));
+    if (no == 0) HONE_TRY(put_metadata(w, m, mix, opt, a, err));
     if (count > 1) HONE_TRY(put_split_keys(w, no, count, o->n_weights, err));
     for (size_t i = from; i < to; i++)
         HONE_TRY(hone_gguf_put_tensor(w, o->plan[i].name, o->plan[i].dtype, o->weights[i].n_dims, o->weights[i].dims, err));
@@ -127,14 +131,14 @@ static hone_code plan_file(const hone_model *m, const hone_mix *mix, hone_output
 typedef struct parts { size_t n, end[MAX_PARTS]; } parts; /* part i ends before weight end[i] */
 
 /* Where to cut so that no file is longer than limit: a file is its keys, 24 bytes and name and dimensions for each tensor, and their data. */
-static hone_code cut(const hone_model *m, const hone_mix *mix, const hone_output *o, uint64_t limit, hone_arena *a, parts *out, hone_err *err)
+static hone_code cut(const hone_model *m, const hone_mix *mix, const hone_convert_options *opt, const hone_output *o, hone_arena *a, parts *out, hone_err *err)
 {
-    const uint64_t    bare = 24 + 3 * 40 /* split keys */ + ALIGN;
+    const uint64_t    bare = 24 + 3 * 40 /* split keys */ + ALIGN, limit = opt->split_bytes;
     uint64_t          used;
     hone_bytes        head;
     hone_gguf_writer *w;
     HONE_TRY(hone_gguf_writer_new(a, &w, err));
-    HONE_TRY(put_metadata(w, m, mix, err));
+    HONE_TRY(put_metadata(w, m, mix, opt, a, err));
     HONE_TRY(hone_gguf_layout(w, NULL, &used, &head, err));
     used += bare;
     if (used > limit)
@@ -169,7 +173,7 @@ static hone_code plan_parts(const hone_model *m, const hone_mix *mix, const hone
         /* llama.cpp finds the parts by these names (llama_split_path). */
         o->files[i].name = hone_arena_printf(a, "%s-%s-%05zu-of-%05zu.gguf", opt->name, o->quant, i + 1, p->n);
         if (!o->files[i].name) return HONE_NOMEM(err, "a path");
-        HONE_TRY(plan_file(m, mix, o, i, p->n, from, p->end[i], a, err));
+        HONE_TRY(plan_file(m, mix, opt, o, i, p->n, from, p->end[i], a, err));
     }
     o->opened = o->path ? hone_arena_printf(a, "%s/%s", o->path, o->files[0].name) : NULL;
     return o->opened ? HONE_OK : HONE_NOMEM(err, "a path");
@@ -185,14 +189,16 @@ static hone_code plan(const hone_model *m, const hone_convert_options *opt, cons
     o->fallback_reason = "their rows are no multiple of the block";
     HONE_TRY(list_weights(m, like, a, o, err));
     HONE_TRY(choose_types(m, mix, opt, a, o, err));
-    if (opt->split_bytes) HONE_TRY(cut(m, mix, o, opt->split_bytes, a, &p, err));
+    if (opt->split_bytes) HONE_TRY(cut(m, mix, opt, o, a, &p, err));
     o->files = HONE_ARENA_NEW(a, hone_planned_file, p.n);
     if (!o->files) return HONE_NOMEM(err, "the plan");
     o->n_files = p.n;
     for (size_t i = 0; i < p.n; i++) o->files[i].out.fd = -1;
     if (p.n > 1) return plan_parts(m, mix, opt, o, &p, a, err);
     o->path = hone_arena_printf(a, "%s/%s-%s.gguf", opt->out_dir, opt->name, quant);
-    return o->path ? plan_file(m, mix, o, 0, 1, 0, o->n_weights, a, err) : HONE_NOMEM(err, "a path");
+    hone_convert_options whole = *opt;
+    whole.split_bytes = 0; /* what fits is the same file as without the option */
+    return o->path ? plan_file(m, mix, &whole, o, 0, 1, 0, o->n_weights, a, err) : HONE_NOMEM(err, "a path");
 }
 
 static hone_code reread(const hone_output *o, const char *path, hone_err *err)

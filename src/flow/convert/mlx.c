@@ -136,7 +136,7 @@ static hone_code place_entries(planner *p, hone_err *err)
     if (!bytes || !part || !p->shard) return HONE_NOMEM(err, "the plan");
     for (size_t i = 0; i < p->n_entries; i++) bytes[i] = p->entries[i].bytes;
     p->n_shards = hone_mlx_shards(bytes, p->n_entries, HONE_MLX_SHARD_BYTES, p->shard);
-    p->o->files = HONE_ARENA_NEW(p->a, hone_planned_file, p->n_shards + hone_mlx_side_file_count + 2);
+    p->o->files = HONE_ARENA_NEW(p->a, hone_planned_file, p->n_shards + hone_mlx_side_file_count + 3);
     if (!p->o->files) return HONE_NOMEM(err, "the plan");
     for (size_t s = 0, begin = 0; s < p->n_shards; s++) {
         hone_planned_file *f = &p->o->files[p->o->n_files++];
@@ -214,6 +214,7 @@ static hone_code plan_folder(planner *p, const hone_output *like, const hone_con
     HONE_TRY(place_entries(p, err));
     HONE_TRY(add_index(p, err));
     HONE_TRY(hone_plan_sides(p->m, hone_mlx_side_files, hone_mlx_side_file_count, p->a, o, err));
+    HONE_TRY(hone_plan_recipe(p->m, opt, p->a, o, err));
     HONE_TRY(add_config(p, err));
     for (size_t i = 0; i < o->n_files; i++) {
         o->files[i].out.fd = -1;

@@ -66,11 +66,12 @@ static hone_code add_genai(planner *p, hone_err *err)
 static hone_code plan_files(planner *p, hone_err *err)
 {
     hone_output *o = p->o;
-    o->files = HONE_ARENA_NEW(p->a, hone_planned_file, hone_onnx_side_file_count + 4);
+    o->files = HONE_ARENA_NEW(p->a, hone_planned_file, hone_onnx_side_file_count + 5);
     if (!o->files) return HONE_NOMEM(err, "the plan");
     hone_plan_bytes(p->o, HONE_ONNX_DATA, (hone_bytes){ 0 })->total = p->model.data_bytes;
     (void)hone_plan_bytes(p->o, HONE_ONNX_MODEL, p->model.topology);
     HONE_TRY(hone_plan_sides(p->m, hone_onnx_side_files, hone_onnx_side_file_count, p->a, p->o, err));
+    HONE_TRY(hone_plan_recipe(p->m, p->opt, p->a, p->o, err));
     if (p->m->facts.kind == HONE_KIND_DECODER) HONE_TRY(add_genai(p, err));
     for (size_t i = 0; i < o->n_files; i++) {
         o->files[i].out.fd = -1;

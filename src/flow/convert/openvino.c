@@ -181,13 +181,14 @@ static hone_code add_tokenizer(planner *p, hone_err *err)
 static hone_code plan_files(planner *p, hone_err *err)
 {
     hone_output *o = p->o;
-    o->files = HONE_ARENA_NEW(p->a, hone_planned_file, hone_ov_side_file_count + 9);
+    o->files = HONE_ARENA_NEW(p->a, hone_planned_file, hone_ov_side_file_count + 10);
     if (!o->files) return HONE_NOMEM(err, "the plan");
     hone_plan_bytes(p->o, MODEL_BIN, p->model.bin)->total = p->model.bin_total;
     HONE_TRY(place(p, 0, err));
     HONE_TRY(add_tokenizer(p, err));
     HONE_TRY(hone_plan_sides(p->m, hone_ov_side_files, hone_ov_side_file_count, p->a, p->o, err));
     if (p->m->facts.kind == HONE_KIND_DECODER && !has_file(p, "generation_config.json")) HONE_TRY(add_generation(p, err));
+    HONE_TRY(hone_plan_recipe(p->m, p->opt, p->a, p->o, err));
     /* Last: without it nothing takes the folder for a model. */
     (void)hone_plan_bytes(p->o, MODEL_XML, p->model.xml);
     for (size_t i = 0; i < o->n_files; i++) {

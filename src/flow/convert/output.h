@@ -81,6 +81,8 @@ extern const hone_format hone_format_gguf, hone_format_onnx, hone_format_openvin
 hone_planned_file *hone_plan_bytes(hone_output *o, const char *name, hone_bytes bytes);
 /* Adds to o->files (there is room for n more) those of these names that lie beside the source's weights, or what stands in for them. */
 hone_code hone_plan_sides(const hone_model *m, const char *const *names, size_t n, hone_arena *a, hone_output *o, hone_err *err);
+/* Adds hone.json (flow/recipe.h) to o->files, which has room for it; o->quant is set and types are chosen. */
+hone_code hone_plan_recipe(const hone_model *m, const hone_convert_options *opt, hone_arena *a, hone_output *o, hone_err *err);
 /* A JSON document of the source ("config.json"); *out owned, left alone when there is none. */
 hone_code hone_source_document(const hone_model *m, const char *name, json_t **out, hone_err *err);
 

@@ -1,5 +1,6 @@
 /* sides.c - the small files of a source: copied from its folder, or taken from what stands in for them. */
 #include "flow/convert/output.h"
+#include "flow/recipe.h"
 
 static const hone_side_file *find(const hone_model *m, const char *name)
 {
@@ -40,6 +41,14 @@ hone_code hone_plan_sides(const hone_model *m, const char *const *names, size_t 
         o->files[o->n_files++] = (hone_planned_file){ .name = names[i], .copy = path, .total = file.size };
         hone_file_close(&file);
     }
+    return HONE_OK;
+}
+
+hone_code hone_plan_recipe(const hone_model *m, const hone_convert_options *opt, hone_arena *a, hone_output *o, hone_err *err)
+{
+    hone_bytes text;
+    HONE_TRY(hone_recipe_text(m, opt, o->format, o->quant, false, a, &text, err));
+    (void)hone_plan_bytes(o, HONE_RECIPE_FILE, text);
     return HONE_OK;
 }
 
