@@ -1,5 +1,6 @@
 #include "quant/grouped.h"
 #include "quant/affine.h"
+#include "quant/codec.h"
 #include "quant/grouped/scheme.h"
 
 static bool is_float(hone_dtype t) { return t == HONE_DTYPE_F32 || t == HONE_DTYPE_F16 || t == HONE_DTYPE_BF16; }
@@ -52,13 +53,6 @@ uint64_t hone_grouped_align(const hone_grouped *g, uint64_t n_cols)
     return 1;
 }
 
-static void encode_affine(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
-{
-    hone_affine a = affine_of(g);
-    size_t      codes = hone_affine_code_bytes(&a, (size_t)n_cols), scales = hone_affine_scale_bytes(&a, (size_t)n_cols);
-    hone_affine_encode_row(&a, x, (size_t)n_cols, out[0] + r * codes, out[1] + r * scales, out[2] + r * scales);
-}
-
 static void decode_affine(const hone_grouped *g, const uint8_t *const in[HONE_STREAMS], uint64_t r, uint64_t n_cols, float *x)
 {
     hone_affine a = affine_of(g);
@@ -82,20 +76,49 @@ static void decode_integer(const hone_grouped *g, const uint8_t *const in[HONE_S
     }
 }
 
+/* The encoders of rows with lanes of this width; NULL: this build or this CPU has none. */
+static const hone_grouped_rows *rows_of(int width)
+{
+#ifdef HONE_WIDE_CODECS
+    if (width == 16 && hone_codec_find_width(HONE_DTYPE_F32, 16)) return &hone_grouped_rows_plain_x16;
+    if (width == 8 && hone_codec_find_width(HONE_DTYPE_F32, 8)) return &hone_grouped_rows_plain_x8;
+#endif
+    return width == 4 ? &hone_grouped_rows_plain : NULL;
+}
+
+static hone_encode_grouped_row *encoder_of(const hone_grouped_rows *rows, const hone_grouped *g)
+{
+    switch (g->scheme) {
+    case HONE_SCHEME_NONE: break;
+    case HONE_SCHEME_MLX_AFFINE: return rows->affine;
+    case HONE_SCHEME_MLX_MXFP4:
+    case HONE_SCHEME_MLX_NVFP4:
+    case HONE_SCHEME_MLX_MXFP8: return rows->mlx_float;
+    case HONE_SCHEME_ONNX: return rows->nbits;
+    case HONE_SCHEME_NNCF: return rows->nncf;
+    }
+    return NULL;
+}
+
+bool hone_grouped_encode_width(int width, const hone_grouped *g, const float *x, uint64_t n_rows, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
+{
+    const hone_grouped_rows *rows = rows_of(width);
+    hone_encode_grouped_row *encode = rows ? encoder_of(rows, g) : NULL;
+    for (uint64_t r = 0; encode && r < n_rows; r++) encode(g, x + r * n_cols, r, n_cols, out);
+    return rows;
+}
+
+void hone_grouped_encode_row(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
+{
+    const hone_grouped_rows *rows = rows_of(16);
+    if (!rows) rows = rows_of(8);
+    hone_encode_grouped_row *encode = encoder_of(rows ? rows : rows_of(4), g);
+    if (encode) encode(g, x, r, n_cols, out);
+}
+
 void hone_grouped_encode(const hone_grouped *g, const float *x, uint64_t n_rows, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
 {
-    for (uint64_t r = 0; r < n_rows; r++) {
-        const float *row = x + r * n_cols;
-        switch (g->scheme) {
-        case HONE_SCHEME_NONE: break;
-        case HONE_SCHEME_MLX_AFFINE: encode_affine(g, row, r, n_cols, out); break;
-        case HONE_SCHEME_MLX_MXFP4:
-        case HONE_SCHEME_MLX_NVFP4:
-        case HONE_SCHEME_MLX_MXFP8: hone_mlx_float_encode(g, row, r, n_cols, out); break;
-        case HONE_SCHEME_ONNX: hone_nbits_encode(g, row, r, n_cols, out); break;
-        case HONE_SCHEME_NNCF: hone_nncf_encode(g, row, r, n_cols, out); break;
-        }
-    }
+    for (int width = 16; !hone_grouped_encode_width(width, g, x, n_rows, n_cols, out);) width /= 2; /* there is one of 4 */
 }
 
 void hone_grouped_decode(const hone_grouped *g, const uint8_t *const in[HONE_STREAMS], uint64_t n_rows, uint64_t n_cols, float *x)

@@ -64,6 +64,10 @@ uint64_t hone_grouped_align(const hone_grouped *g, uint64_t n_cols);
 /* Encodes n_rows rows of n_cols finite floats; out[s]: hone_grouped_bytes(g, s, n_rows, n_cols) bytes, all written.
  * Same bytes on every CPU.  Pure: no allocation, no globals; safe from many threads. */
 void hone_grouped_encode(const hone_grouped *g, const float *x, uint64_t n_rows, uint64_t n_cols, uint8_t *const out[HONE_STREAMS]);
+/* The same at a given width of lanes (hone_codec_find_width); false, and nothing is written, where there is none. */
+bool hone_grouped_encode_width(int width, const hone_grouped *g, const float *x, uint64_t n_rows, uint64_t n_cols, uint8_t *const out[HONE_STREAMS]);
+/* The same for row r alone (x: that row) of a run that out is the beginning of; rows of a run are written upwards. */
+void hone_grouped_encode_row(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS]);
 /* The way back, in float32 from the stored scales.  Every byte pattern is defined. */
 void hone_grouped_decode(const hone_grouped *g, const uint8_t *const in[HONE_STREAMS], uint64_t n_rows, uint64_t n_cols, float *x);
 #endif

@@ -5,8 +5,7 @@
  *   | 32 bytes: third bit | 64 bytes, 4 q each | 16 x S(6) | d  |   d: binary16
  *   +---------------------+--------------------+-----------+----+
  * Third bits: bit g of byte l belongs to element 32*g + l.  Low bits: hone_super_pack2.
- * S: byte j of the twelve holds the low 4 bits of S[j] and of S[j+8] above them (j < 8);
- *    byte 8 + j%4 holds bits 4-5 of S[j] at bit 2*(j/4).
+ * S: hone_scales3_pack.
  * Source: ggml src/ggml-quants.c quantize_row_q3_K_ref, make_q3_quants, quantize_row_q3_K_impl, dequantize_row_q3_K. */
 #include "quant/codec.h"
 #include "quant/superblock.h"
@@ -57,12 +56,6 @@ static float fit(const float *restrict x, uint8_t *restrict level)
     return sum_l2 > 0 ? sum_lx / sum_l2 : 0.0f;
 }
 
-static void scales_pack(const uint8_t s[16], uint8_t out[12])
-{
-    memset(out, 0, 12);
-    for (int j = 0; j < 8; j++) out[j] = (uint8_t)((s[j] & 15) | (s[j + 8] & 15) << 4);
-    for (int j = 0; j < 16; j++) out[8 + j % 4] = (uint8_t)(out[8 + j % 4] | (s[j] >> 4) << (2 * (j / 4)));
-}
 static int scale_at(const uint8_t in[12], int j)
 {
     int low = j < 8 ? in[j] & 15 : in[j - 8] >> 4;
@@ -88,7 +81,7 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
             float d;
             hone_fits_symmetric(16, 32, 1, scale, sum_w, s, &d);
             hone_f16_store(b->d, d);
-            scales_pack(s, b->scales);
+            hone_scales3_pack(s, b->scales);
         } else {
             for (int j = 0; j < 16; j++) scale[j] = fit(x + 16 * j, level + 16 * j);
             float peak = hone_peak(16, scale), inverse = -32.0f / peak;
@@ -96,7 +89,7 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
             if (peak != 0) {
                 for (int j = 0; j < 16; j++)
                     s[j] = (uint8_t)(hone_clamp((int8_t)(uint8_t)hone_nearest(inverse * scale[j]), -32, 31) + 32);
-                scales_pack(s, b->scales);
+                hone_scales3_pack(s, b->scales);
             }
             hone_f16_store(b->d, peak != 0 ? 1 / inverse : 0.0f);
         }
@@ -104,9 +97,7 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
         for (int j = 0; j < 16; j++)
             hone_super_levels(16, x + 16 * j, d * (float)scale_at(b->scales, j), 0, -4, 3, level + 16 * j);
 
-        memset(b->high, 0, sizeof b->high);
-        for (int g = 0; g < 8; g++)
-            for (int l = 0; l < 32; l++) b->high[l] = (uint8_t)(b->high[l] | (level[32 * g + l] >> 2) << g);
+        hone_super_pack_bit(level, 2, b->high);
         for (int l = 0; l < HONE_SUPER; l++) level[l] &= 3;
         hone_super_pack2(level, b->qs);
     }

@@ -23,9 +23,7 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
         for (int p = 0; p < fit.supers; p++, i += HONE_SUPER, b++, x += HONE_SUPER) {
             const uint8_t *level = fit.level + HONE_SUPER * p;
             hone_super_offset_encode(&fit, p, x, 31, b->d, b->dmin, b->scales);
-            memset(b->high, 0, sizeof b->high);
-            for (int j = 0; j < 8; j++)
-                for (int l = 0; l < 32; l++) b->high[l] = (uint8_t)(b->high[l] | (level[32 * j + l] >> 4) << j);
+            hone_super_pack_bit(level, 4, b->high);
             hone_super_pack4(level, b->qs);
         }
     }

@@ -4,8 +4,7 @@
  *   +-----------------------+-----------------------+------------+----+
  *   | 128 bytes, low 4 bits | 64 bytes, high 2 bits | 16 x S(i8) | d  |   d: binary16
  *   +-----------------------+-----------------------+------------+----+
- * In each half of 128 elements: low byte l holds elements l | l+64 << 4, low byte l+32 holds l+32 | l+96 << 4,
- * high byte l holds l, l+32, l+64, l+96 from its low bits up (l < 32).
+ * Order of the bits: hone_super_pack6.
  * Source: ggml src/ggml-quants.c quantize_row_q6_K_ref, quantize_row_q6_K_impl, dequantize_row_q6_K. */
 #include "quant/codec.h"
 #include "quant/superblock.h"
@@ -36,13 +35,7 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
             b->scales[j] = (uint8_t)(s < 127 ? s : 127);
             hone_super_levels(16, x + 16 * j, d * (float)(int8_t)b->scales[j], 0, -32, 31, level + 16 * j);
         }
-        for (int h = 0; h < 2; h++)
-            for (int l = 0; l < 32; l++) {
-                const uint8_t *q = level + 128 * h + l;
-                b->low[64 * h + l] = (uint8_t)((q[0] & 15) | (q[64] & 15) << 4);
-                b->low[64 * h + l + 32] = (uint8_t)((q[32] & 15) | (q[96] & 15) << 4);
-                b->high[32 * h + l] = (uint8_t)(q[0] >> 4 | (q[32] >> 4) << 2 | (q[64] >> 4) << 4 | (q[96] >> 4) << 6);
-            }
+        hone_super_pack6(level, b->low, b->high);
     }
 }
 

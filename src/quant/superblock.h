@@ -27,6 +27,36 @@ static inline void hone_super_pack4(const uint8_t *restrict level, uint8_t *rest
         }
 }
 
+/* Fifth bits of q5_k, third bits of q3_k: bit g of byte l belongs to element 32*g + l; `bit` is its place in the level. */
+static inline void hone_super_pack_bit(const uint8_t *restrict level, int bit, uint8_t *restrict high)
+{
+    memset(high, 0, 32);
+    for (int g = 0; g < 8; g++)
+        for (int l = 0; l < 32; l++) high[l] = (uint8_t)(high[l] | (level[32 * g + l] >> bit & 1) << g);
+}
+
+/* Six bits each, for q6_k: low four, high two.  In each half of 128 elements low byte l holds elements l | l+64 << 4, low byte l+32
+ * holds l+32 | l+96 << 4, high byte l holds l, l+32, l+64, l+96 from its low bits up (l < 32). */
+static inline void hone_super_pack6(const uint8_t *restrict level, uint8_t *restrict low, uint8_t *restrict high)
+{
+    for (int h = 0; h < 2; h++)
+        for (int l = 0; l < 32; l++) {
+            const uint8_t *q = level + 128 * h + l;
+            low[64 * h + l] = (uint8_t)((q[0] & 15) | (q[64] & 15) << 4);
+            low[64 * h + l + 32] = (uint8_t)((q[32] & 15) | (q[96] & 15) << 4);
+            high[32 * h + l] = (uint8_t)(q[0] >> 4 | (q[32] >> 4) << 2 | (q[64] >> 4) << 4 | (q[96] >> 4) << 6);
+        }
+}
+
+/* Sixteen 6-bit scales of q3_k in twelve bytes: byte j of the twelve holds the low 4 bits of S[j] and of S[j+8] above them (j < 8);
+ * byte 8 + j%4 holds bits 4-5 of S[j] at bit 2*(j/4). */
+static inline void hone_scales3_pack(const uint8_t s[16], uint8_t out[12])
+{
+    memset(out, 0, 12);
+    for (int j = 0; j < 8; j++) out[j] = (uint8_t)((s[j] & 15) | (s[j + 8] & 15) << 4);
+    for (int j = 0; j < 16; j++) out[8 + j % 4] = (uint8_t)(out[8 + j % 4] | (s[j] >> 4) << (2 * (j / 4)));
+}
+
 /* Eight 6-bit scales S and eight 6-bit minimums M in twelve bytes:
  *   byte 0..3    S[j]   bits 0-5, S[j+4] bits 4-5 on top
  *   byte 4..7    M[j]   bits 0-5, M[j+4] bits 4-5 on top
