@@ -63,6 +63,7 @@ typedef struct hone_net_attr {
 typedef struct hone_net_dim { int64_t n; const char *name; } hone_net_dim; /* n < 0: unknown; name: of a symbolic dimension, or NULL */
 
 typedef struct hone_net_use { hone_net_node *node; uint32_t slot; } hone_net_use;
+#define HONE_NET_ANY INT64_MIN
 #define HONE_NET_CAPTURE UINT32_MAX /* slot of a use from inside a subgraph of the node */
 
 struct hone_net_value { /* one per name */
@@ -78,6 +79,8 @@ struct hone_net_value { /* one per name */
     int32_t          type;   /* elements; 0: unknown */
     int32_t          n_dims; /* -1: unknown rank */
     const hone_net_dim *dims;
+    const int64_t   *known;  /* [n_known] the elements themselves, when hone_net_infer found a small tensor of integers; HONE_NET_ANY: not known.  NULL: not found */
+    uint32_t         n_known;
     bool             told;   /* the file has a ValueInfoProto for it: `info`, written back unless type or shape were changed by an edit */
     hone_bytes       info;
 };
@@ -177,10 +180,11 @@ bool             hone_net_opset_set(hone_net *net, const char *domain, int64_t v
 void             hone_net_sweep(hone_net *net);
 
 /* ---- what it computes ---- */
-/* Types and shapes of values, as far as operators tell them (ir/net/shapes.c); what is unknown stays unknown.  HONE_EINPUT when shapes disagree. */
+/* Types and shapes of values, as far as operators tell them (ir/net/shapes.c); what is unknown stays unknown, and what the file tells
+ * of a value is believed.  HONE_ERESOURCE only. */
 hone_code hone_net_infer(hone_net *net, hone_err *err);
 /* Elements of a value, unknown dimensions counted as `unknown`; 0 when the rank is unknown. */
 uint64_t  hone_net_elems(const hone_net_value *v, uint64_t unknown);
-/* Multiply-accumulates of a node, unknown dimensions of shapes counted as 1; false: shapes are not known well enough. */
+/* Multiply-accumulates of a node (0 for an operator that has none), unknown dimensions counted as 1; false: its shapes are not known, or the operator is not. */
 bool      hone_net_macs(const hone_net_node *n, uint64_t *macs);
 #endif
