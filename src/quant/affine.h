@@ -21,9 +21,7 @@ static inline size_t hone_affine_scale_bytes(const hone_affine *a, size_t n_cols
     return n_cols / a->group * hone_dtype_get(a->dtype)->block_bytes;
 }
 
-/* Encodes one row of n_cols finite floats, a multiple of the group.  codes are LSB first, one bit stream without gaps (for 2, 4 and 8 bits
- * that is mlx's little-endian u32); scales, biases little-endian.  Pure: no allocation, no globals; safe from many threads. */
-void hone_affine_encode_row(const hone_affine *a, const float *x, size_t n_cols, uint8_t *codes, uint8_t *scales, uint8_t *biases);
-/* The way back, in float32 from the stored scale and bias. */
+/* One row of codes, LSB first, one bit stream without gaps (for 2, 4 and 8 bits that is mlx's little-endian u32), back into float32 from the
+ * stored scales and biases (little-endian).  hone_grouped_encode (grouped.h) makes them. */
 void hone_affine_decode_row(const hone_affine *a, const uint8_t *codes, const uint8_t *scales, const uint8_t *biases, float *x, size_t n_cols);
 #endif

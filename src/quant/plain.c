@@ -49,6 +49,7 @@ static void decode_bf16(const void *in, float *x, size_t n_cols)
     for (size_t i = 0; i < n_cols; i++) to[i] = hone_f32_from_bf16(hone_le16(from + 2 * i));
 }
 
+#if !defined(HONE_LANES_WIDTH) || HONE_LANES_WIDTH == 4
 /* Beyond float32 becomes infinity, as IEEE 754 rounds (C17 annex F). */
 static void decode_f64(const void *in, float *x, size_t n_cols)
 {
@@ -60,11 +61,14 @@ static void decode_f64(const void *in, float *x, size_t n_cols)
         x[i] = (float)d;
     }
 }
+#endif
 
 static const hone_codec codecs[] = {
     { HONE_DTYPE_F32, encode_f32, decode_f32, false },
     { HONE_DTYPE_F16, encode_f16, decode_f16, false },
     { HONE_DTYPE_BF16, encode_bf16, decode_bf16, false },
+#if !defined(HONE_LANES_WIDTH) || HONE_LANES_WIDTH == 4
     { HONE_DTYPE_F64, NULL, decode_f64, false },
+#endif
 };
 HONE_CODEC_FAMILY(plain, codecs);

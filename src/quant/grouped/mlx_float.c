@@ -47,7 +47,7 @@ static uint8_t scale_of(const hone_grouped *g, float peak, float *divisor)
     return (uint8_t)e;
 }
 
-void hone_mlx_float_encode(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
+void HONE_LANED(hone_mlx_float_encode)(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
 {
     uint64_t groups = n_cols / g->group;
     float    seen[GROUP_MAX], part[GROUP_MAX], lo, hi, divisor;
@@ -68,7 +68,7 @@ void hone_mlx_float_encode(const hone_grouped *g, const float *x, uint64_t r, ui
     }
 }
 
-void hone_mlx_float_decode(const hone_grouped *g, const uint8_t *const in[HONE_STREAMS], uint64_t r, uint64_t n_cols, float *x)
+void HONE_LANED(hone_mlx_float_decode)(const hone_grouped *g, const uint8_t *const in[HONE_STREAMS], uint64_t r, uint64_t n_cols, float *x)
 {
     static const float e2m1[16] = { 0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6 };
     for (uint64_t i = 0; i < n_cols; i++) {

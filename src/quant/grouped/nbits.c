@@ -38,7 +38,7 @@ static void codes_of(const float *restrict x, size_t n, fit f, float top, uint8_
     }
 }
 
-void hone_nbits_encode(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
+void HONE_LANED(hone_nbits_encode)(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
 {
     uint64_t groups = hone_grouped_groups(g, n_cols), row = hone_grouped_row_bits(g, HONE_STREAM_CODES, n_cols) / g->bits;
     uint64_t zeros = g->sym ? 0 : hone_grouped_row_bits(g, HONE_STREAM_ZEROS, n_cols) / g->bits;

@@ -37,7 +37,7 @@ static void codes_of(const float *restrict x, size_t n, fit f, float lo, float h
     }
 }
 
-void hone_nncf_encode(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
+void HONE_LANED(hone_nncf_encode)(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
 {
     uint64_t groups = hone_grouped_groups(g, n_cols);
     size_t   group = (size_t)(g->group ? g->group : n_cols);

@@ -1,8 +1,18 @@
 /* scheme.h - what the schemes of grouped.c share: scales as bytes, codes packed at any place.  Knows no tensor name, no file. */
 #ifndef HONE_QUANT_GROUPED_SCHEME_H
 #define HONE_QUANT_GROUPED_SCHEME_H
+#include "quant/affine.h"
 #include "quant/grouped.h"
 #include "quant/round.h"
+
+/* The files that encode rows are compiled for 4, 8 and 16 lanes, as the codecs of wide.def are; the plain names are those of 4. */
+#if !defined(HONE_LANES_WIDTH) || HONE_LANES_WIDTH == 4
+#define HONE_LANED(name) name
+#elif HONE_LANES_WIDTH == 8
+#define HONE_LANED(name) name##_x8
+#else
+#define HONE_LANED(name) name##_x16
+#endif
 
 /* Scale i of a stream, little-endian. */
 static inline void hone_scale_store(hone_dtype t, uint8_t *to, uint64_t i, float v)
@@ -83,8 +93,11 @@ static inline void hone_range(const float *x, size_t n, float *lo, float *hi)
 enum { HONE_CODES_AT_ONCE = 256 };
 
 /* One row, number r of a run: out and in are where the run begins in each stream. */
-void hone_nbits_encode(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS]);
-void hone_nncf_encode(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS]);
-void hone_mlx_float_encode(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS]);
-void hone_mlx_float_decode(const hone_grouped *g, const uint8_t *const in[HONE_STREAMS], uint64_t r, uint64_t n_cols, float *x);
+typedef void hone_encode_grouped_row(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS]);
+typedef void hone_decode_grouped_row(const hone_grouped *g, const uint8_t *const in[HONE_STREAMS], uint64_t r, uint64_t n_cols, float *x);
+typedef struct hone_grouped_rows { hone_encode_grouped_row *affine, *nbits, *nncf, *mlx_float; hone_decode_grouped_row *mlx_float_decode; } hone_grouped_rows;
+extern const hone_grouped_rows hone_grouped_rows_plain, hone_grouped_rows_plain_x8, hone_grouped_rows_plain_x16;
+
+hone_encode_grouped_row HONE_LANED(hone_affine_encode), HONE_LANED(hone_nbits_encode), HONE_LANED(hone_nncf_encode), HONE_LANED(hone_mlx_float_encode);
+hone_decode_grouped_row HONE_LANED(hone_mlx_float_decode);
 #endif
