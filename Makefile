@@ -7,7 +7,7 @@ FUZZ_T ?= $(T)
 ccache   := $(if $(shell command -v ccache 2>/dev/null),-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 generate  = cmake -S . -B $(BUILD) -G Ninja -DHONE_WERROR=ON $(ccache)
 
-.PHONY: all setup deps build run test check asan tsan fuzz bench judges judges-all install clean
+.PHONY: all setup deps build run test check asan tsan fuzz bench quality judges judges-all install clean
 .NOTPARALLEL:
 
 all: setup deps build
@@ -47,6 +47,9 @@ fuzz: setup deps
 bench: all judges
 	@cmake --build $(BUILD) --target perf-gen_llama
 	@tests/perf/bench
+
+quality: all judges
+	@tests/perf/quality --build $(BUILD)
 
 # The programs and Python environments that judge us in tests; judges-all adds those that take gigabytes, and lets them make the
 # golden files anew to see whether they are still what is committed.

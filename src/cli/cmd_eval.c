@@ -27,7 +27,8 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
                                   .max_tokens = hone_cli_count(c, "max-tokens", 0),
                                   .max_items = hone_cli_count(c, "max-items", 0),
                                   .device = hone_cli_text(c, "device", "cpu"),
-                                  .threads = c->ctx.threads };
+                                  .threads = c->ctx.threads,
+                                  .windows = true };
     hone_code code = hone_scorecard_open(&c->ctx, c->args, c->n_args, &s, err);
     if (code == HONE_OK) code = hone_scorecard_eval(&c->ctx, &o, &s, err);
     if (code == HONE_OK && c->n_args > 1) code = hone_scorecard_judge(&s, .5, .3, .2, err);

@@ -149,6 +149,13 @@ static hone_code finish(work *w, size_t i, hone_err *err)
         r->tasks[t].outcomes = w->opt->keep ? hone_arena_strdup(w->opt->keep, r->tasks[t].outcomes) : NULL;
         if (w->opt->keep && !r->tasks[t].outcomes) code = HONE_NOMEM(err, "the outcomes");
     }
+    if (r->windows) { /* they are in the side's arena, which ends before the caller's results do */
+        bool              wanted = w->opt->keep && w->opt->windows;
+        hone_eval_window *kept = wanted ? hone_arena_calloc(w->opt->keep, r->n_windows, sizeof *kept) : NULL;
+        if (kept) memcpy(kept, r->windows, r->n_windows * sizeof *kept);
+        else if (wanted) code = HONE_NOMEM(err, "the windows");
+        r->windows = kept;
+    }
     if (code == HONE_OK) code = w->done(w->user, i, s->err.code == HONE_OK ? r : NULL, s->err.code == HONE_OK ? NULL : &s->err, err);
     (void)pthread_mutex_unlock(&w->lock);
     return code;
@@ -315,6 +322,19 @@ hone_code hone_eval(const hone_ctx *ctx, const hone_eval_options *opt, hone_eval
     return hone_eval_group(ctx, opt, &opt->artefact, 1, take_one, out, err);
 }
 
+static bool put_windows(json_t *o, const hone_eval_result *r)
+{
+    if (!r->windows) return true;
+    json_t *ids = json_array(), *kld = json_array();
+    bool    good = ids && kld;
+    for (size_t i = 0; good && i < r->n_windows; i++)
+        good = json_array_append_new(ids, json_integer((json_int_t)r->windows[i].ids)) == 0 && json_array_append_new(kld, hone_json_real(r->windows[i].kld)) == 0;
+    json_t *both = good ? json_pack("{s:O,s:O}", "ids", ids, "kld", kld) : NULL;
+    json_decref(ids);
+    json_decref(kld);
+    return hone_json_put(o, "windows", both);
+}
+
 json_t *hone_eval_json(const hone_eval_result *r)
 {
     json_t *o = json_object(), *tasks = json_object();
@@ -334,7 +354,7 @@ json_t *hone_eval_json(const hone_eval_result *r)
                                        (json_int_t)m->n, "ci", hone_metric_has_ci(m) ? json_pack("[f,f]", m->lo, m->hi) : json_null(), "items",
                                        r->tasks[i].outcomes));
     }
-    good = good && hone_json_put(o, "tasks", json_incref(tasks));
+    good = good && put_windows(o, r) && hone_json_put(o, "tasks", json_incref(tasks));
     json_decref(tasks);
     if (good) return o;
     json_decref(o);

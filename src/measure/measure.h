@@ -84,8 +84,13 @@ typedef struct hone_eval_options {
     unsigned    threads;    /* of each child; 0: 1 */
     unsigned    at_once;    /* children that compute at the same time; 0: as many as there are cores for */
     hone_arena *keep;       /* where the results' outcomes live; NULL: they are left out */
+    bool        windows;    /* keep what kld_mean rests on too */
 } hone_eval_options;
 #define HONE_MAX_TASKS 32
+typedef struct hone_eval_window { /* of the text, in its order: for paired comparisons of artefacts measured apart */
+    uint64_t ids; /* scored */
+    double   kld; /* mean over them */
+} hone_eval_window;
 typedef struct hone_task_score {
     char        name[48];
     hone_metric accuracy;
@@ -97,6 +102,7 @@ typedef struct hone_eval_result {
     hone_metric perplexity; /* interval: Student-t over the windows' mean negative log-likelihood */
     hone_metric kld_mean, kld_p99; /* over scored positions, reference against artefact; intervals by windows */
     hone_metric top1;       /* share of scored positions whose best token agrees */
+    const hone_eval_window *windows; size_t n_windows; /* what kld_mean rests on; NULL: not asked for, or no reference */
     hone_metric accuracy;   /* mean over tasks; interval by bootstrap over items (fixed seed) */
     hone_task_score tasks[HONE_MAX_TASKS]; size_t n_tasks;
     uint64_t    tokens;     /* ids scored */

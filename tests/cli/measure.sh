@@ -66,6 +66,7 @@ json eval eval 0 "$tmp/tale-8m-q8_0.gguf" "$tmp/tale-8m-q4_k_m.gguf" --text "$mo
 holds eval "len(d['results']) == 2 and all(r['tokens'] == 1022 and len(r['tasks']) == 14 for r in d['results'])"
 holds eval "d['results'][0]['kld_mean'] < d['results'][1]['kld_mean'] and d['results'][0]['reference'] == 'self_converted'"
 holds eval "all(r['ppl_ci'][0] < r['perplexity'] < r['ppl_ci'][1] for r in d['results'])"
+holds eval "all(abs(sum(i * k for i, k in zip(r['windows']['ids'], r['windows']['kld'])) / 1022 - r['kld_mean']) < 1e-9 and sum(r['windows']['ids']) == 1022 for r in d['results'])"
 json text eval 0 "$tmp/tale-8m-q8_0.gguf" --text "$model/eval/heldout.txt" $few
 holds text "d['results'][0]['accuracy'] is None and d['results'][0]['states']['accuracy']['reason'] == 'no tasks were given'"
 json nowhere eval 2 "$tmp/tale-8m-q8_0.gguf"

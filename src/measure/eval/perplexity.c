@@ -244,6 +244,17 @@ static hone_metric agreement(const totals *t, size_t n_windows)
     return m;
 }
 
+/* The mean KLD of each window, in the side's arena. */
+static hone_code keep_windows(const totals *t, const hone_eval_text *x, hone_eval_side *side, hone_err *err)
+{
+    hone_eval_window *w = hone_arena_calloc(&side->a, x->n_windows, sizeof *w);
+    if (!w) return HONE_NOMEM(err, "the windows");
+    for (size_t i = 0; i < x->n_windows; i++) w[i] = (hone_eval_window){ t->sizes[i], t->sizes[i] ? t->kld_sum[i] / (double)t->sizes[i] : 0 };
+    side->res->windows = w;
+    side->res->n_windows = x->n_windows;
+    return HONE_OK;
+}
+
 static void conclude(totals *t, const hone_eval_text *x, bool compared, hone_eval_result *res)
 {
     uint64_t n = 0;
@@ -274,7 +285,10 @@ static hone_code against(const hone_ctx *ctx, hone_eval_side *sides, size_t n, h
     hone_code code = lockstep_new(&l, sides, per, longest, err);
     if (code == HONE_OK) code = walk(ctx, threads, &l, err);
     for (size_t i = 0; code == HONE_OK && i < n; i++)
-        if (sides[i].err.code == HONE_OK) conclude(&l.all[i].t, x, true, sides[i].res);
+        if (sides[i].err.code == HONE_OK) {
+            conclude(&l.all[i].t, x, true, sides[i].res);
+            (void)keep_windows(&l.all[i].t, x, &sides[i], &sides[i].err);
+        }
     lockstep_release(&l);
     return code;
 }
