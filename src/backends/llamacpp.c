@@ -427,6 +427,7 @@ __attribute__((visibility("default"))) const hone_backend *hone_backend_entry(vo
         .render = render,
         .capture = hone_llamacpp_capture,
         .layers = hone_llamacpp_layers,
+        .inputs = hone_llamacpp_inputs,
     };
     return &table;
 }

@@ -27,6 +27,9 @@ int hone_llamacpp_aside(hone_backend_model *m, struct llama_context_params p, co
 int hone_llamacpp_capture(hone_backend_model *m, const int32_t *ids, size_t n,
                           void (*sink)(void *user, const char *name, const float *sum_sq, size_t n_mats, size_t n_cols, const uint64_t *counts),
                           void *user, hone_backend_error *e);
+int hone_llamacpp_inputs(hone_backend_model *m, const int32_t *ids, size_t n, const char *const *names, size_t n_names,
+                         void (*sink)(void *user, size_t name, const float *rows, size_t n_rows, size_t n_cols, size_t n_mats, const uint32_t *mats), void *user,
+                         hone_backend_error *e);
 int hone_llamacpp_layers(hone_backend_model *m, const int32_t *ids, size_t n,
                          void (*sink)(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd), void *user, hone_backend_error *e);
 #endif

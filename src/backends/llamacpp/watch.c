@@ -1,5 +1,5 @@
-/* watch.c - what llama.cpp shows of a model while it computes, through the callback of its scheduler: the inputs of every weight matrix,
- * and the residual stream behind every layer. */
+/* watch.c - what llama.cpp shows of a model while it computes, through the callback of its scheduler: the inputs of every weight matrix
+ * (summed, or row by row), and the residual stream behind every layer. */
 #include "backends/llamacpp/model.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,6 +187,135 @@ int hone_llamacpp_capture(hone_backend_model *m, const int32_t *ids, size_t n,
         free(c.list[i].counts);
     }
     free(c.list);
+    return rc;
+}
+
+/* --- the rows themselves ---------------------------------------------------------------------------------------------------------- */
+typedef struct inputs_state {
+    capture_state      c; /* for failures only */
+    const char *const *names;
+    size_t             n_names;
+    bool              *seen; /* [n_names] */
+    float             *rows; /* gathered: [n, n_cols] */
+    uint32_t          *mats;
+    size_t             rows_cap, mats_cap; /* elements */
+    void (*sink)(void *user, size_t name, const float *rows, size_t n_rows, size_t n_cols, size_t n_mats, const uint32_t *mats);
+    void              *user;
+} inputs_state;
+
+/* The index of the name of a weight, or n_names. */
+static size_t index_of(const inputs_state *s, const struct ggml_tensor *w)
+{
+    char   name[GGML_MAX_NAME];
+    size_t i = 0;
+    plain_name(w->name, name, sizeof name);
+    while (i < s->n_names && strcmp(s->names[i], name) != 0) i++;
+    return i;
+}
+
+static bool gather_room(inputs_state *s, size_t n_rows, size_t n_cols, const char *name)
+{
+    if (n_rows * n_cols > s->rows_cap) {
+        float *more = realloc(s->rows, n_rows * n_cols * sizeof *more);
+        if (!more) return capture_failed(&s->c, RESOURCE, "out of memory for the inputs of", name);
+        s->rows = more;
+        s->rows_cap = n_rows * n_cols;
+    }
+    if (n_rows > s->mats_cap) {
+        uint32_t *more = realloc(s->mats, n_rows * sizeof *more);
+        if (!more) return capture_failed(&s->c, RESOURCE, "out of memory for the inputs of", name);
+        s->mats = more;
+        s->mats_cap = n_rows;
+    }
+    return true;
+}
+
+/* As add_dense, row after row. */
+static void show_dense(inputs_state *s, size_t index, const struct ggml_tensor *w, const struct ggml_tensor *x, const char *data)
+{
+    const size_t n_cols = (size_t)x->ne[0], n_rows = (size_t)ggml_nrows(x), n_mats = (size_t)(w->ne[2] * w->ne[3]);
+    size_t       at = 0;
+    if (n_mats == 1 && ggml_is_contiguous(x)) {
+        s->sink(s->user, index, (const float *)(const void *)data, n_rows, n_cols, 1, NULL);
+        return;
+    }
+    if (!gather_room(s, n_rows, n_cols, w->name)) return;
+    for (int64_t i3 = 0; i3 < x->ne[3]; i3++)
+        for (int64_t i2 = 0; i2 < x->ne[2]; i2++)
+            for (int64_t i1 = 0; i1 < x->ne[1]; i1++, at++) {
+                memcpy(s->rows + at * n_cols, data + (size_t)i1 * x->nb[1] + (size_t)i2 * x->nb[2] + (size_t)i3 * x->nb[3], n_cols * sizeof *s->rows);
+                s->mats[at] = (uint32_t)((i3 % w->ne[3]) * w->ne[2] + i2 % w->ne[2]);
+            }
+    s->sink(s->user, index, s->rows, n_rows, n_cols, n_mats, n_mats > 1 ? s->mats : NULL);
+}
+
+/* As add_experts, row after row. */
+static void show_experts(inputs_state *s, size_t index, const struct ggml_tensor *w, const struct ggml_tensor *x, const char *data,
+                         const struct ggml_tensor *ids, const char *picks)
+{
+    const size_t n_cols = (size_t)x->ne[0], n_rows = (size_t)(ids->ne[0] * ids->ne[1]), n_mats = (size_t)(w->ne[2] * w->ne[3]);
+    size_t       at = 0;
+    if (!gather_room(s, n_rows, n_cols, w->name)) return;
+    for (int64_t token = 0; token < ids->ne[1]; token++) {
+        for (int64_t k = 0; k < ids->ne[0]; k++, at++) {
+            int32_t expert;
+            memcpy(&expert, picks + (size_t)token * ids->nb[1] + (size_t)k * ids->nb[0], sizeof expert);
+            if (expert < 0 || (size_t)expert >= n_mats) {
+                (void)capture_failed(&s->c, RUNTIME, "an expert that does not exist in", w->name);
+                return;
+            }
+            memcpy(s->rows + at * n_cols, data + (size_t)(k % x->ne[1]) * x->nb[1] + (size_t)token * x->nb[2], n_cols * sizeof *s->rows);
+            s->mats[at] = (uint32_t)expert;
+        }
+    }
+    s->sink(s->user, index, s->rows, n_rows, n_cols, n_mats, n_mats > 1 ? s->mats : NULL);
+}
+
+static bool on_input(struct ggml_tensor *t, bool ask, void *user)
+{
+    inputs_state             *s = user;
+    const struct ggml_tensor *w = t->src[0], *x = t->src[1];
+    bool                      experts = t->op == GGML_OP_MUL_MAT_ID;
+    if ((!experts && t->op != GGML_OP_MUL_MAT) || x->type != GGML_TYPE_F32) return !ask;
+    const size_t index = index_of(s, w);
+    if (ask || index == s->n_names) return ask ? index < s->n_names : true;
+    char       *own_x = NULL, *own_ids = NULL;
+    const char *data = host_data(&s->c, x, &own_x);
+    if (data && experts) {
+        const char *picks = host_data(&s->c, t->src[2], &own_ids);
+        if (picks) show_experts(s, index, w, x, data, t->src[2], picks);
+    } else if (data) {
+        show_dense(s, index, w, x, data);
+    }
+    free(own_x);
+    free(own_ids);
+    s->seen[index] = true;
+    return s->c.code == OK;
+}
+
+int hone_llamacpp_inputs(hone_backend_model *m, const int32_t *ids, size_t n, const char *const *names, size_t n_names,
+                         void (*sink)(void *user, size_t name, const float *rows, size_t n_rows, size_t n_cols, size_t n_mats, const uint32_t *mats), void *user,
+                         hone_backend_error *e)
+{
+    inputs_state s = { .names = names, .n_names = n_names, .sink = sink, .user = user };
+    int          rc = OK;
+    if (m->ctx) hone_llamacpp_forget(m, m->ctx);
+    s.seen = calloc(n_names ? n_names : 1, sizeof *s.seen);
+    if (!s.seen) {
+        rc = hone_llamacpp_fail(e, RESOURCE, "out of memory for %zu names", n_names);
+    } else {
+        struct llama_context_params p = m->params;
+        size_t                      at = 0;
+        p.cb_eval = on_input;
+        p.cb_eval_user_data = &s;
+        rc = hone_llamacpp_aside(m, p, ids, n, &at, e);
+    }
+    if (s.c.code != OK) rc = hone_llamacpp_fail(e, s.c.code, "%s", s.c.why);
+    for (size_t i = 0; rc == OK && i < n_names; i++)
+        if (!s.seen[i]) rc = hone_llamacpp_fail(e, INPUT, "no weight '%s' is multiplied with rows of f32", names[i]);
+    free(s.seen);
+    free(s.rows);
+    free(s.mats);
     return rc;
 }
 
