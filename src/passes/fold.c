@@ -215,9 +215,11 @@ hone_code hone_fold(const hone_ctx *ctx, const hone_model *m, hone_fold_method m
             HONE_TRY(plan_site(&d, (place)at, l, err));
             known += d.sites[(size_t)l * PLACES + (size_t)at].n_consumers > 0;
         }
-    if (!known)
-        return HONE_FAIL(err, HONE_EINPUT, "make them with hone calibrate on this model", "scales cannot move anywhere: %s: %s", place_names[0],
-                         d.why[0] ? d.why[0] : "no layers");
+    if (!known) {
+        bool lacks = d.why[0] && strstr(d.why[0], "statistics");
+        return HONE_FAIL(err, lacks ? HONE_EINPUT : HONE_EUNSUPPORTED, lacks ? "make them with hone calibrate on this model" : "quantise it without",
+                         "scales cannot move anywhere: %s: %s", place_names[0], d.why[0] ? d.why[0] : "no layers");
+    }
     HONE_TRY(hone_pool_run(ctx, (size_t)layers * PLACES, run, &d, err));
     for (uint32_t l = 0; l < layers; l++)
         for (int at = 0; at < PLACES; at++) {

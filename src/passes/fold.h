@@ -20,6 +20,6 @@ typedef struct hone_folded {
 } hone_folded;
 
 /* Reads samples of the matrices, layer by layer on all threads; the same scales on any number of threads and any processor.
- * HONE_EINPUT when the statistics have none of this model's inputs, or SmoothQuant lacks maxima. */
+ * HONE_EINPUT when the statistics have none of this model's inputs, or SmoothQuant lacks maxima; HONE_EUNSUPPORTED when the family has no place. */
 hone_code hone_fold(const hone_ctx *ctx, const hone_model *m, hone_fold_method method, const hone_stats *stats, hone_arena *a, hone_folded *out, hone_err *err);
 #endif
