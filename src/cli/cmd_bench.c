@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include "cli/measured.h"
+#include "cli/networks.h"
 #include "cli/scored.h"
 #include <limits.h>
 
@@ -21,6 +22,10 @@ static const hone_opt opts[] = {
     { "max-tokens", 0, HONE_OPT_COUNT, "N", NULL, "use the first N ids of the text only (default 8192; 0: all)" },
     { "max-items", 0, HONE_OPT_COUNT, "N", NULL, "use the first N items of each task only (default: all)" },
     { "prefer", 0, HONE_OPT_TEXT, "WEIGHTS", NULL, "of the balance, as speed=.5,accuracy=.3,memory=.2 (the default)" },
+    HONE_OPT_DATA,
+    { "network", 0, HONE_OPT_FLAG, NULL, NULL, "the artefacts are networks without tokens, measured on numbers made up (--data says the same)" },
+    { "batch", 0, HONE_OPT_COUNT, "N", NULL, "of networks: samples of one run (default 1)" },
+    HONE_OPT_IMAGES,
     HONE_OPT_DEVICE,
     HONE_OPT_HTML,
 };
@@ -63,6 +68,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     for (size_t i = 0; i < HONE_COUNT(whole); i++)
         if (hone_cli_has(c, whole[i]) && hone_cli_count(c, whole[i], 0) == 0)
             return HONE_FAIL(err, HONE_EUSAGE, "leave it out for the default", "--%s is 0, needs at least 1", whole[i]);
+    if (hone_cli_has(c, "data") || hone_cli_has(c, "network")) return hone_cli_networks_bench(c, doc, err);
     HONE_TRY(read_wishes(c, &w, err));
     const hone_bench_options o = { .prompt = hone_cli_count(c, "prompt", 0),
                                    .gen = hone_cli_count(c, "gen", 0),
@@ -118,6 +124,10 @@ static void print_quality(hone_cli *c, const json_t *results)
 
 static void print(hone_cli *c, const json_t *doc)
 {
+    if (hone_cli_networks_doc(doc)) {
+        hone_cli_networks_bench_print(c, doc);
+        return;
+    }
     static const struct { const char *path, *title, *unit; double scale; int digits; bool ci; } cols[] = {
         { "load_ms", "load", "ms", 1, 1, false },
         { "ttft_ms.p50", "TTFT p50", "ms", 1, 1, false },

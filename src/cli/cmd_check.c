@@ -1,6 +1,7 @@
 /* cmd_check.c - hone check: is an artefact still the same model? */
 #include "cli/cli.h"
 #include "cli/measured.h"
+#include "cli/networks.h"
 #include "cli/scored.h"
 #include <limits.h>
 
@@ -13,6 +14,10 @@ static const hone_opt opts[] = {
     { "context", 0, HONE_OPT_COUNT, "N", NULL, "texts are at most N tokens long: what a runtime does differently behind that is no failure" },
     { "layers", 0, HONE_OPT_FLAG, NULL, NULL, "compare the hidden state behind every layer, with the artefact of --reference or with the first one named" },
     { "text", 0, HONE_OPT_TEXT, "FILE", NULL, "text whose first tokens go through the layers (default: random tokens)" },
+    HONE_OPT_DATA,
+    HONE_OPT_IMAGES,
+    { "min-same", 0, HONE_OPT_REAL, "X", NULL, "of networks with --data: least share of samples that get the same answer (default 0.95)" },
+    { "min-cosine", 0, HONE_OPT_REAL, "X", NULL, "of networks with --data: least cosine of a sample's numbers, on the mean (default 0.95)" },
     HONE_OPT_DEVICE,
     HONE_OPT_HTML,
 };
@@ -58,8 +63,28 @@ static hone_code run_all(hone_cli *c, const hone_check_options *o, hone_scorecar
     return check ? answer(s, err) : HONE_OK;
 }
 
+/* Networks without tokens: the outputs on the samples, with the float model beside. */
+static hone_code run_networks(hone_cli *c, json_t *doc, hone_err *err)
+{
+    const char *against = hone_cli_text(c, "against", NULL);
+    double      same = hone_cli_real(c, "min-same", .95), cosine = hone_cli_real(c, "min-cosine", .95);
+    size_t      i;
+    json_t     *r;
+    if (!against) return HONE_FAIL(err, HONE_EUSAGE, "add --against MODEL, the float model", "hone check needs something to check against");
+    HONE_TRY(hone_cli_networks_eval(c, against, doc, err));
+    if (!hone_json_put(doc, "min_same", hone_json_real(same)) || !hone_json_put(doc, "min_cosine", hone_json_real(cosine))) return HONE_NOMEM(err, "the result");
+    json_array_foreach(json_object_get(doc, "results"), i, r) {
+        double has_same = hone_doc_num(r, "top1", 0), has_cosine = hone_doc_num(r, "cosine_mean", 0), strange = hone_doc_num(r, "not_finite", 0);
+        if (strange > 0) return HONE_FAIL(err, HONE_ENO, "", "'%s' gives %.0f numbers that are not finite", hone_doc_str(r, "path", ""), strange);
+        if (has_same < same) return HONE_FAIL(err, HONE_ENO, "", "'%s' gives the same answer to %.2f %% of the samples, the bound is %.2f %%", hone_doc_str(r, "path", ""), 100 * has_same, 100 * same);
+        if (has_cosine < cosine) return HONE_FAIL(err, HONE_ENO, "", "'%s' has a mean cosine of %.4f with the float model, the bound is %.4f", hone_doc_str(r, "path", ""), has_cosine, cosine);
+    }
+    return HONE_OK;
+}
+
 static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
 {
+    if (hone_cli_has(c, "data")) return run_networks(c, doc, err);
     hone_scorecard           s = { 0 };
     const hone_check_options o = { .source = hone_cli_text(c, "against", NULL),
                                    .reference = hone_cli_text(c, "reference", NULL),
@@ -213,6 +238,10 @@ static void print_excused(const hone_cli *c, const json_t *results)
 
 static void print(hone_cli *c, const json_t *doc)
 {
+    if (hone_cli_networks_doc(doc)) {
+        hone_cli_networks_eval_print(c, doc);
+        return;
+    }
     const json_t *results = json_object_get(doc, "results"), *first = json_array_get(results, 0);
     bool          checked = json_object_get(first, "verdict") != NULL;
     if (json_array_size(results) == 1 && checked) print_one(c, first);

@@ -1,6 +1,7 @@
 /* cmd_eval.c - hone eval: how good is an artefact, and how far from its reference? */
 #include "cli/cli.h"
 #include "cli/measured.h"
+#include "cli/networks.h"
 #include "cli/scored.h"
 #include <limits.h>
 
@@ -12,12 +13,15 @@ static const hone_opt opts[] = {
     { "stride", 0, HONE_OPT_COUNT, "N", NULL, "ids from one window to the next (default: as stated there, else the window, or 256 for the default window)" },
     { "max-tokens", 0, HONE_OPT_COUNT, "N", NULL, "use the first N ids of the text only" },
     { "max-items", 0, HONE_OPT_COUNT, "N", NULL, "use the first N items of each task only" },
+    HONE_OPT_DATA,
+    HONE_OPT_IMAGES,
     HONE_OPT_DEVICE,
     HONE_OPT_HTML,
 };
 
 static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
 {
+    if (hone_cli_has(c, "data")) return hone_cli_networks_eval(c, hone_cli_text(c, "reference", NULL), doc, err);
     hone_scorecard          s = { 0 };
     const hone_eval_options o = { .text = hone_cli_text(c, "text", NULL),
                                   .tasks = hone_cli_text(c, "tasks", NULL),
@@ -67,6 +71,10 @@ static void print_tasks(hone_cli *c, const json_t *results)
 
 static void print(hone_cli *c, const json_t *doc)
 {
+    if (hone_cli_networks_doc(doc)) {
+        hone_cli_networks_eval_print(c, doc);
+        return;
+    }
     static const struct { const char *path, *title, *unit; double scale; int digits; } cols[] = {
         { "perplexity", "perplexity", "", 1, 3 }, { "kld_mean", "KLD mean", "nat/1000", 1000, 2 }, { "kld_p99", "p99", "nat/1000", 1000, 1 },
         { "top1", "top-1", "%", 100, 2 },         { "accuracy", "accuracy", "%", 100, 1 },

@@ -70,6 +70,32 @@ typedef struct hone_network_eval {
 /* Both models see the same samples batch by batch; memory is one batch's. */
 hone_code hone_network_score(const hone_ctx *ctx, const hone_network_eval *opt, hone_network_scores *out, hone_err *err);
 json_t   *hone_network_scores_json(const hone_network_scores *s); /* one entry of results[], kind "network": docs/schema/eval.json */
+/* --- speed, side by side and in turns -------------------------------------------------------------------------------------- */
+typedef struct hone_network_bench_options {
+    const char *const *artefacts; size_t n_artefacts;
+    const char *const *backends;  /* [n_artefacts] or NULL: by what lies there */
+    const char    *data;          /* samples; NULL: random numbers in the shapes that the network says, unknown dimensions of the first place 1 */
+    hone_image_how image;
+    const char    *device;
+    uint64_t       batch;         /* samples of one run; 0: 1, or what the network is made for */
+    uint32_t       repeat, warmup; /* rounds; 0: 500 and 10, cut short where budget_s runs out (never under 20) */
+    double         budget_s;      /* of one candidate's rounds; 0: 10 */
+    unsigned       threads;
+} hone_network_bench_options;
+
+typedef struct hone_network_speed {
+    char        path[1024], runtime[64], version[64], device[64], fallback[160], format[16];
+    bool        failed; char failure[512], remedy[256]; hone_code code;
+    uint64_t    file_bytes, weights_bytes, batch; uint32_t rounds; unsigned threads;
+    hone_metric load_ms, first_ms;       /* opening; the first run of a fresh process */
+    hone_metric latency_p50, latency_p95, latency_p99; /* ms of one run in the child */
+    hone_metric samples_s, cv, peak_rss_bytes, cpu_utilization;
+} hone_network_speed;
+hone_code hone_network_bench(const hone_ctx *ctx, const hone_network_bench_options *opt, hone_network_speed *results, hone_err *err);
+json_t   *hone_network_speed_json(const hone_network_speed *r); /* one entry of results[], kind "network": docs/schema/bench.json */
+
+/* Bytes of the .onnx or .xml and of what lies beside it for it (.onnx.data, .bin). */
+uint64_t  hone_network_file_bytes(const char *path);
 /* True when path is, or holds, an .onnx or .xml file (and so may be a network). */
 bool      hone_network_kind(const char *path, const char **backend);
 #endif

@@ -293,13 +293,12 @@ static hone_code take_done(hone_reply *r, hone_unpacker *u, hone_err *err)
     }
     case HONE_MSG_OPEN: return take_info(r, u, err);
     case HONE_MSG_SIGNATURE: return take_signature(r, u, err);
-    case HONE_MSG_INFER:
-        if (r->now.name) return broken(err, "a value that is not whole");
-        /* fallthrough */
     case HONE_MSG_TOKENIZE: return take_ids(r, u, err);
     case HONE_MSG_DETOKENIZE:
     case HONE_MSG_RENDER: return take_text(r, u, err);
+    case HONE_MSG_INFER:
     case HONE_MSG_FORWARD: {
+        if (r->now.name) return broken(err, "a value that is not whole");
         double ms = hone_unpack_f64(u);
         if (!hone_unpack_done(u) || !isfinite(ms)) return broken(err, "a time that is none");
         r->ms = ms > 0 ? ms : 0;

@@ -132,7 +132,7 @@ static hone_code one_batch(scoring *s, uint64_t first, uint64_t count, hone_err 
 {
     int64_t labels[4096];
     HONE_TRY(run_one(&s->net, s, &s->feed, &s->out, first, count, err));
-    for (size_t i = 0; i < s->out.n; i++) s->t.not_finite += !isfinite(s->out.x[i]);
+    for (size_t i = 0; i < s->out.n; i++) s->t.not_finite += isfinite(s->out.x[i]) ? 0 : 1;
     if (s->ref.runner) {
         HONE_TRY(run_one(&s->ref, s, &s->ref_feed, &s->ref_out, first, count, err));
         HONE_TRY(compare(&s->t, &s->out, &s->ref_out, count, err));

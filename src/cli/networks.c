@@ -1,0 +1,164 @@
+#include "cli/networks.h"
+#include "base/text.h"
+#include "cli/measured.h"
+#include "cli/scored.h"
+#include <math.h>
+#include <stdlib.h>
+
+/* --- images --------------------------------------------------------------------------------------------------------- */
+static hone_code read_channels(hone_cli *c, const char *name, float otherwise, bool positive, float out[3], hone_err *err)
+{
+    const char *text = hone_cli_text(c, name, NULL);
+    size_t      n = 0;
+    for (size_t i = 0; i < 3; i++) out[i] = otherwise;
+    for (const char *p = text; p && *p;) {
+        char  *end = NULL;
+        double v = strtod(p, &end);
+        if (end == p || n == 3 || (*end && *end != ',') || !isfinite(v) || (positive && !(v > 0)))
+            return HONE_FAIL(err, HONE_EUSAGE, "as in .485,.456,.406", "--%s is '%.40s', needs one or three numbers%s", name, text, positive ? " above 0" : "");
+        out[n++] = (float)v;
+        p = *end ? end + 1 : end;
+    }
+    if (n == 2) return HONE_FAIL(err, HONE_EUSAGE, "as in .485,.456,.406", "--%s is '%.40s', needs one or three numbers", name, text);
+    if (n == 1) out[1] = out[2] = out[0];
+    return HONE_OK;
+}
+
+hone_code hone_cli_images(hone_cli *c, hone_image_how *out, hone_err *err)
+{
+    const char    *layout = hone_cli_text(c, "layout", NULL), *size = hone_cli_text(c, "size", NULL);
+    hone_image_how how = { .channels_last = layout && strcmp(layout, "nhwc") == 0 };
+    HONE_TRY(read_channels(c, "mean", 0, false, how.mean, err));
+    HONE_TRY(read_channels(c, "std", 1, true, how.std, err));
+    if (size) {
+        char *end = NULL;
+        how.width = (uint32_t)strtoul(size, &end, 10);
+        if (*end == 'x') how.height = (uint32_t)strtoul(end + 1, &end, 10);
+        if (*end || how.width == 0 || how.height == 0 || how.width > 16384 || how.height > 16384)
+            return HONE_FAIL(err, HONE_EUSAGE, "as in 224x224", "--size is '%.40s', needs WIDTHxHEIGHT", size);
+    }
+    *out = how;
+    return HONE_OK;
+}
+
+bool hone_cli_networks_doc(const json_t *doc) { return strcmp(hone_doc_str(doc, "kind", ""), "network") == 0; }
+
+/* Ends a document: kind, results (stolen), data. */
+static hone_code finish(json_t *doc, json_t *results, const char *data, hone_err *err)
+{
+    bool good = hone_json_put(doc, "kind", json_string("network")) && hone_json_put(doc, "data", data ? json_string(data) : json_null());
+    good = hone_json_put(doc, "results", results) && good;
+    return good ? HONE_OK : HONE_NOMEM(err, "the result");
+}
+
+/* --- eval -------------------------------------------------------------------------------------------------------------- */
+hone_code hone_cli_networks_eval(hone_cli *c, const char *reference, json_t *doc, hone_err *err)
+{
+    hone_network_eval e = { .how = { .device = hone_cli_text(c, "device", "cpu"), .threads = hone_ctx_threads(&c->ctx) }, .reference = reference,
+                            .data = hone_cli_text(c, "data", NULL) };
+    HONE_TRY(hone_cli_images(c, &e.image, err));
+    json_t   *results = json_array();
+    hone_code code = results ? HONE_OK : HONE_NOMEM(err, "the result");
+    for (unsigned i = 0; code == HONE_OK && i < c->n_args; i++) {
+        hone_network_scores s;
+        e.artefact = c->args[i];
+        code = hone_network_score(&c->ctx, &e, &s, err);
+        json_t *row = code == HONE_OK ? hone_network_scores_json(&s) : NULL;
+        if (code == HONE_OK && (!row || !hone_json_put(row, "bytes", json_integer((json_int_t)hone_network_file_bytes(c->args[i]))) || json_array_append(results, row) != 0))
+            code = HONE_NOMEM(err, "the result");
+        json_decref(row);
+    }
+    if (code == HONE_OK && !hone_json_put(doc, "reference", reference ? json_string(reference) : json_null())) code = HONE_NOMEM(err, "the result");
+    if (code == HONE_OK) return finish(doc, results, e.data, err);
+    json_decref(results);
+    return code;
+}
+
+void hone_cli_networks_eval_print(hone_cli *c, const json_t *doc)
+{
+    static const struct { const char *path, *title, *unit; double scale; int digits; } cols[] = {
+        { "accuracy", "accuracy", "%", 100, 2 },   { "top1", "same answer", "%", 100, 2 },  { "max_abs", "largest error", "", 1, 4 },
+        { "mean_abs", "mean error", "", 1, 4 },    { "cosine_min", "least cosine", "", 1, 5 },
+    };
+    const json_t *results = json_object_get(doc, "results");
+    size_t        i;
+    json_t       *r;
+    char          size[32];
+    hone_table   *t = hone_table_new(c, 3 + HONE_COUNT(cols));
+    hone_table_col(t, 0, "artefact", "", false);
+    hone_table_col(t, 1, "runtime", "", false);
+    hone_table_col(t, 2, "size", "", true);
+    for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_table_col(t, 3 + k, cols[k].title, cols[k].unit, true);
+    json_array_foreach(results, i, r) {
+        hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_doc_str(r, "path", ""));
+        hone_table_cell(t, i, 1, HONE_PLAIN, "%s", hone_doc_str(r, "runtime", ""));
+        hone_table_cell(t, i, 2, HONE_PLAIN, "%s", hone_text_bytes((uint64_t)hone_doc_num(r, "bytes", 0), size, sizeof size));
+        for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_measured_cell(t, i, 3 + k, r, cols[k].path, cols[k].scale, cols[k].digits, k < 2);
+    }
+    hone_table_print(c, t);
+    hone_say(c, HONE_PLAIN, "\n  %.0f samples of %s", hone_doc_num(json_array_get(results, 0), "samples", 0), hone_doc_str(doc, "data", ""));
+    if (hone_doc_str(doc, "reference", "")[0]) hone_say(c, HONE_PLAIN, ", errors against %s", hone_doc_str(doc, "reference", ""));
+    hone_say(c, HONE_PLAIN, "\n");
+    hone_measured_reasons(c, results, "mean_square cosine_mean");
+    hone_scored_devices(c, results);
+}
+
+/* --- bench --------------------------------------------------------------------------------------------------------------- */
+hone_code hone_cli_networks_bench(hone_cli *c, json_t *doc, hone_err *err)
+{
+    hone_network_bench_options o = { .n_artefacts = 0, .data = hone_cli_text(c, "data", NULL), .device = hone_cli_text(c, "device", "cpu"),
+                                     .batch = hone_cli_count(c, "batch", 0), .repeat = hone_cli_count(c, "repeat", 0), .warmup = hone_cli_count(c, "warmup", 0),
+                                     .threads = hone_ctx_threads(&c->ctx) };
+    HONE_TRY(hone_cli_images(c, &o.image, err));
+    /* A .onnx file is what both runtimes open: each gets its turn. */
+    const char **paths = HONE_ARENA_NEW(&c->arena, const char *, 2 * c->n_args), **by = HONE_ARENA_NEW(&c->arena, const char *, 2 * c->n_args);
+    if (!paths || !by) return HONE_NOMEM(err, "the benchmark");
+    for (unsigned i = 0; i < c->n_args; i++) {
+        const char *backend = NULL;
+        bool        known = hone_network_kind(c->args[i], &backend);
+        paths[o.n_artefacts] = c->args[i];
+        by[o.n_artefacts++] = known ? backend : NULL;
+        if (!known || strcmp(backend, "onnxruntime") != 0) continue;
+        paths[o.n_artefacts] = c->args[i];
+        by[o.n_artefacts++] = "openvino";
+    }
+    o.artefacts = paths;
+    o.backends = by;
+    hone_network_speed *s = HONE_ARENA_NEW(&c->arena, hone_network_speed, o.n_artefacts);
+    json_t             *results = json_array();
+    hone_code           code = s && results ? hone_network_bench(&c->ctx, &o, s, err) : HONE_NOMEM(err, "the benchmark");
+    for (size_t i = 0; code == HONE_OK && i < o.n_artefacts; i++)
+        if (json_array_append_new(results, hone_network_speed_json(&s[i])) != 0) code = HONE_NOMEM(err, "the result");
+    if (code == HONE_OK) return finish(doc, results, o.data, err);
+    json_decref(results);
+    return code;
+}
+
+void hone_cli_networks_bench_print(hone_cli *c, const json_t *doc)
+{
+    static const struct { const char *path, *title, *unit; double scale; int digits; } cols[] = {
+        { "latency_ms.p50", "p50", "ms", 1, 3 },    { "latency_ms.p95", "p95", "ms", 1, 3 }, { "latency_ms.p99", "p99", "ms", 1, 3 },
+        { "samples_s", "throughput", "samples/s", 1, 0 }, { "load_ms", "load", "ms", 1, 1 },  { "first_ms", "first run", "ms", 1, 2 },
+        { "peak_rss_bytes", "memory", "MB", 1e-6, 1 },
+    };
+    const json_t *results = json_object_get(doc, "results"), *run = json_object_get(json_array_get(results, 0), "run");
+    size_t        i;
+    json_t       *r;
+    char          size[32];
+    hone_table   *t = hone_table_new(c, 3 + HONE_COUNT(cols));
+    hone_table_col(t, 0, "artefact", "", false);
+    hone_table_col(t, 1, "runtime", "", false);
+    hone_table_col(t, 2, "size", "", true);
+    for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_table_col(t, 3 + k, cols[k].title, cols[k].unit, true);
+    json_array_foreach(results, i, r) {
+        hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_doc_str(r, "path", ""));
+        hone_table_cell(t, i, 1, HONE_PLAIN, "%s", hone_doc_str(r, "runtime", ""));
+        hone_table_cell(t, i, 2, HONE_PLAIN, "%s", hone_text_bytes((uint64_t)hone_doc_num(r, "file_bytes", 0), size, sizeof size));
+        for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_measured_cell(t, i, 3 + k, r, cols[k].path, cols[k].scale, cols[k].digits, false);
+    }
+    hone_table_print(c, t);
+    hone_say(c, HONE_PLAIN, "\n  batch %.0f, %.0f threads, %.0f rounds in turns\n", hone_doc_num(run, "batch", 1), hone_doc_num(run, "threads", 1), hone_doc_num(run, "rounds", 0));
+    hone_measured_reasons(c, results, "");
+    hone_scored_failures(c, results);
+    hone_scored_devices(c, results);
+}

@@ -1,0 +1,26 @@
+/* static.h - static int8 for a network: its ranges by running the float model over samples, its biases corrected, its worst layers put back. */
+#ifndef HONE_FLOW_NET_STATIC_H
+#define HONE_FLOW_NET_STATIC_H
+#include "base/ctx.h"
+#include "base/json.h"
+#include "formats/samples.h"
+#include "passes/net_static.h"
+#include "quant/range.h"
+
+typedef struct hone_static_how {
+    hone_static_options codes;     /* exclude: globs of the user's */
+    const char        *calibration; /* samples (formats/samples.h); needed */
+    uint64_t           max_samples; /* 0: all */
+    hone_image_how     image;
+    hone_range_method  method;
+    double             percentile;  /* 0: 0.9999 */
+    bool               correct_bias;
+    const char        *accuracy;    /* labelled samples; NULL: not accuracy-aware */
+    double             max_drop;    /* the share of right answers may fall by so much */
+    bool               no_fold;     /* BatchNormalization stays (passes/net_fold.h) */
+} hone_static_how;
+
+/* Reads the model at path and makes *out its quantised form: hone_net_close after.  *report (owned): docs/schema/convert.json, "static".
+ * HONE_ENO: accuracy-aware, and even with every layer put back the accuracy gate does not hold; out and report are then not touched. */
+hone_code hone_net_static(const hone_ctx *ctx, const char *path, const hone_static_how *how, hone_net *out, json_t **report, hone_err *err);
+#endif

@@ -1,0 +1,39 @@
+/* run.h - what the parts of one static quantisation share: the float model as a file, its plan, what was found out so far. */
+#ifndef HONE_FLOW_NET_STATIC_RUN_H
+#define HONE_FLOW_NET_STATIC_RUN_H
+#include "flow/net/static.h"
+#include "measure/network.h"
+
+typedef struct hone_static_run {
+    const hone_ctx        *ctx;
+    const hone_static_how *how;
+    const char            *path;
+    hone_arena             a;
+    char                   dir[512]; /* of our own, for float.onnx and int8.onnx; "": none */
+    char                   float_path[600], int8_path[600];
+    hone_net               net;      /* the float one, which the plan's names live in */
+    hone_static_options    codes;    /* how's, and the layers put back among the exclusions */
+    hone_static_plan       plan;
+    hone_samples           data;
+    hone_static_range     *ranges;   /* [plan.n_values] */
+    hone_range_seen       *seen;     /* [plan.n_values] */
+    double               **shift;    /* [plan.n_layers] each [channels], or NULL */
+    uint64_t               samples;  /* of the calibration */
+} hone_static_run;
+
+/* calibrate.c: fills seen and ranges. */
+hone_code hone_static_calibrate(hone_static_run *r, hone_err *err);
+/* bias.c: fills shift. */
+hone_code hone_static_correct(hone_static_run *r, hone_err *err);
+/* aware.c: adds exclusions until the gate holds; *doc: what was done. */
+hone_code hone_static_put_back(hone_static_run *r, json_t **doc, hone_err *err);
+/* Reads the model, prepares and quantises it with what is known; hone_net_close after. */
+hone_code hone_static_build(const hone_static_run *r, hone_net *out, hone_err *err);
+/* ... and writes it to r->int8_path. */
+hone_code hone_static_write(const hone_static_run *r, hone_err *err);
+
+/* Runs the network at path over the calibration data with values inside it shown: each sees, per batch, the values of `names` (inputs of the graph too). */
+typedef void (*hone_static_see)(void *user, size_t name, const float *x, uint64_t samples, size_t per_sample, const hone_backend_value *v);
+hone_code hone_static_walk(const hone_static_run *r, const char *path, const char *const *names, size_t n_names, const char *what, hone_static_see see, void *user,
+                           hone_err *err);
+#endif
