@@ -27,7 +27,13 @@ typedef struct hone_convert_options {
     const char        *name;   /* file stem; NULL: the model's folder name */
     const hone_keep   *keep; size_t n_keep; /* GGUF, MLX */
     uint64_t           split_bytes; /* GGUF: no file longer than this, an artefact that would be becomes a folder of parts; 0: one file */
+    double             prune;        /* share of what prune_method cuts, 0..1; 0: nothing is pruned (passes/prune.h) */
+    const char        *prune_method; /* NULL: "magnitude" */
+    const char        *fold;         /* "awq", "smooth": scales move from activations into weights (passes/fold.h); NULL: they stay */
+    const char        *method; /* how numbers are rounded, of quant/treat.h: "gptq" ...; NULL: gptq or search when stats have what they need, else rtn */
     const struct hone_stats *stats; /* ir/stats.h: what calibration saw; NULL: none; borrowed */
+    const json_t      *plan;   /* hone_plan_document of flow/plan.h; NULL: none.  hone_convert reads it */
+    const struct hone_plan *lines; /* ... unless it comes read already, with its lines of the file for errors */
     bool               dry_run;
     const char        *made_by; /* version that the recipe names; NULL: this one */
     const struct hone_judge *judge; /* flow/convert/conversion.h: takes the bytes instead of files; NULL: files are written */
@@ -49,6 +55,7 @@ typedef struct hone_convert_result {
     double   estimated_s; /* dry run: wall time expected, from one tile of each encoding timed here; 0 otherwise */
     json_t  *plan;     /* array of {name, role, dims, encodings{quant:dtype}}; owned: json_decref */
     json_t  *warnings; /* array of strings: limits of the consumer */
+    json_t  *rewrites; /* array: what was pruned and folded before planning (flow/rewrite.h) */
 } hone_convert_result;
 hone_code hone_convert(const hone_ctx *ctx, const hone_model *m, const hone_convert_options *opt, hone_convert_result *res, hone_err *err);
 void      hone_convert_result_release(hone_convert_result *r);

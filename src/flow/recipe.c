@@ -27,9 +27,14 @@ typedef struct row {
 #define AT(field) offsetof(hone_convert_options, field)
 /* One option, one row.  A new one: a field of hone_convert_options, a row here, a property in docs/schema/recipe.json. */
 static const row rows[] = {
+    { "fold", TEXT, AT(fold), 0 },
     { "group", COUNT, AT(group), HONE_TAKES_GROUP },
     { "group_row", FLAG, AT(per_row), HONE_TAKES_ROW },
     { "keep", KEEPS, AT(keep), HONE_TAKES_KEEP },
+    { "method", TEXT, AT(method), 0 },
+    { "plan", DOC, AT(plan), 0 },
+    { "prune", REAL, AT(prune), 0 },
+    { "prune_method", TEXT, AT(prune_method), 0 },
     { "ratio", REAL, AT(ratio), HONE_TAKES_RATIO },
     { "split_bytes", BYTES, AT(split_bytes), HONE_TAKES_SPLIT },
     { "standard_ops", FLAG, AT(onnx_standard), HONE_TAKES_OPS },

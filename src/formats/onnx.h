@@ -26,6 +26,9 @@ typedef struct hone_onnx_options {
     uint32_t               group;    /* columns that share a scale: 16..256, a power of two */
     bool                   sym;      /* no zero points */
     bool                   standard; /* operators of ai.onnx only, else those of com.microsoft too */
+    /* What a single weight gets instead: *given false leaves it to the above; scheme NONE: not quantised.  NULL: all is left to it. */
+    hone_code            (*choose)(void *self, const hone_weight *w, bool *given, hone_grouped *out, hone_err *err);
+    void                  *self;
 } hone_onnx_options;
 
 /* Where the rows of one weight go in model.onnx.data: row r of stream s to bit (r * step * row_bits[s]) behind byte offset[s]. */

@@ -29,6 +29,7 @@ typedef struct hone_ov_slot {
     const char        *name;    /* set by the caller; unique */
     hone_dtype         dtype;   /* set by the caller: F32 or F16, unless ... */
     hone_grouped       grouped; /* ... it is compressed (scheme NNCF) */
+    bool               planned; /* the caller's: a plan chose it */
     uint32_t           n_streams;
     uint64_t           offset[HONE_STREAMS], bytes[HONE_STREAMS]; /* in the .bin, after hone_ov_lower */
 } hone_ov_slot;

@@ -1,6 +1,8 @@
 /* gguf.c - the plan of a GGUF file, or of the parts of one: names, types, places, headers. */
 #include "arch/arch.h"
+#include "flow/convert/choice.h"
 #include "flow/convert/output.h"
+#include "flow/convert/treatment.h"
 #include "flow/recipe.h"
 #include "formats/gguf.h"
 #include "formats/gguf/meta.h"
@@ -69,14 +71,47 @@ static hone_code list_weights(const hone_model *m, const hone_output *like, hone
     return HONE_OK;
 }
 
+/* What a plan leaves to the mix stays; what llama.cpp takes only as it is (a router, positions) is left alone, unless a line names it. */
+static hone_code apply_plan(const hone_model *m, const hone_convert_options *opt, hone_output *o, hone_err *err)
+{
+    for (size_t i = 0; opt->lines && i < o->n_weights; i++) {
+        const hone_weight *w = &o->weights[i];
+        hone_choice        c;
+        bool               given, by_name;
+        hone_usual         u = { .plain = w->dtype == HONE_DTYPE_BF16 || w->dtype == HONE_DTYPE_F16 ? w->dtype : HONE_DTYPE_F32 };
+        HONE_TRY(hone_choice_planned(opt->lines, m, &hone_format_gguf, w, &u, &c, &given, &by_name, err));
+        if (!given || (!hone_mix_may_quantize(w) && !by_name)) continue;
+        if (!hone_mix_may_quantize(w) && c.dtype != HONE_DTYPE_F32)
+            return HONE_FAIL(err, HONE_EINPUT, "leave it out of the plan, or say gguf: f32", "the plan gives '%s' the type %s, and llama.cpp takes it as f32 only",
+                             o->plan[i].name, hone_dtype_name(c.dtype));
+        o->plan[i].dtype = c.dtype;
+    }
+    return HONE_OK;
+}
+
+/* general.file_type: of a plan, the first mix that rests on the type that most numbers have. */
+static const hone_mix *told_mix(const hone_output *o, const hone_mix *asked, const hone_convert_options *opt)
+{
+    uint64_t   elems[HONE_DTYPE_COUNT] = { 0 };
+    hone_dtype most = HONE_DTYPE_F32;
+    if (!opt->lines) return asked;
+    for (size_t i = 0; i < o->n_weights; i++) elems[o->plan[i].dtype] += hone_weight_elems(&o->weights[i]);
+    for (size_t t = 0; t < HONE_DTYPE_COUNT; t++)
+        if (elems[t] > elems[most]) most = (hone_dtype)t;
+    for (size_t i = 0; i < hone_mix_count; i++)
+        if (hone_mix_list[i].base == most) return &hone_mix_list[i];
+    return asked;
+}
+
 static hone_code choose_types(const hone_model *m, const hone_mix *mix, const hone_convert_options *opt, hone_arena *a, hone_output *o, hone_err *err)
 {
     const hone_weight **order = HONE_ARENA_NEW(a, const hone_weight *, o->n_weights + 1);
     hone_dtype         *types = HONE_ARENA_NEW(a, hone_dtype, o->n_weights + 1);
     if (!order || !types) return HONE_NOMEM(err, "the plan");
     for (size_t i = 0; i < o->n_weights; i++) order[i] = &o->weights[i];
-    HONE_TRY(hone_mix_assign(mix, &m->facts, order, o->n_weights, false, types, &o->fallbacks, err));
+    HONE_TRY(hone_mix_assign(mix, &m->facts, order, o->n_weights, hone_method_weighs(opt), types, &o->fallbacks, err));
     for (size_t i = 0; i < o->n_weights; i++) o->plan[i].dtype = types[i];
+    HONE_TRY(apply_plan(m, opt, o, err));
     HONE_TRY(apply_keep(o, opt->keep, opt->n_keep, err));
     for (size_t i = 0; i < o->n_weights; i++) o->plan[i].encoding = hone_dtype_name(o->plan[i].dtype);
     return HONE_OK;
@@ -84,10 +119,11 @@ static hone_code choose_types(const hone_model *m, const hone_mix *mix, const ho
 
 /* ---- files ---- */
 
-static hone_code put_metadata(hone_gguf_writer *w, const hone_model *m, const hone_mix *mix, const hone_convert_options *opt, hone_arena *a, hone_err *err)
+static hone_code put_metadata(hone_gguf_writer *w, const hone_model *m, const hone_mix *mix, const hone_convert_options *opt, const hone_output *o, hone_arena *a,
+                              hone_err *err)
 {
     hone_bytes recipe;
-    HONE_TRY(hone_gguf_put_general(w, m, m->arch->gguf.name, mix->file_type, err));
+    HONE_TRY(hone_gguf_put_general(w, m, m->arch->gguf.name, told_mix(o, mix, opt)->file_type, err));
     HONE_TRY(hone_recipe_text(m, opt, &hone_format_gguf, mix->name, true, a, &recipe, err));
     HONE_TRY(hone_gguf_put_strn(w, HONE_RECIPE_KEY, (const char *)recipe.ptr, recipe.len, err));
     HONE_TRY(hone_gguf_put_facts(w, &m->facts, m->arch->gguf.name, err));
@@ -111,7 +147,7 @@ static hone_code plan_file(const hone_model *m, const hone_mix *mix, const hone_
     uint64_t          *offsets = HONE_ARENA_NEW(a, uint64_t, to - from + 1);
     if (!offsets) return HONE_NOMEM(err, "the plan");
     HONE_TRY(hone_gguf_writer_new(a, &w, err));
-    if (no == 0) HONE_TRY(put_metadata(w, m, mix, opt, a, err));
+    if (no == 0) HONE_TRY(put_metadata(w, m, mix, opt, o, a, err));
     if (count > 1) HONE_TRY(put_split_keys(w, no, count, o->n_weights, err));
     for (size_t i = from; i < to; i++)
         HONE_TRY(hone_gguf_put_tensor(w, o->plan[i].name, o->plan[i].dtype, o->weights[i].n_dims, o->weights[i].dims, err));
@@ -138,7 +174,7 @@ static hone_code cut(const hone_model *m, const hone_mix *mix, const hone_conver
     hone_bytes        head;
     hone_gguf_writer *w;
     HONE_TRY(hone_gguf_writer_new(a, &w, err));
-    HONE_TRY(put_metadata(w, m, mix, opt, a, err));
+    HONE_TRY(put_metadata(w, m, mix, opt, o, a, err));
     HONE_TRY(hone_gguf_layout(w, NULL, &used, &head, err));
     used += bare;
     if (used > limit)
@@ -168,10 +204,10 @@ static hone_code plan_parts(const hone_model *m, const hone_mix *mix, const hone
                             hone_err *err)
 {
     o->folder = true;
-    o->path = hone_arena_printf(a, "%s/%s-%s-gguf", opt->out_dir, opt->name, o->quant);
+    o->path = hone_arena_printf(a, "%s/%s-%s-gguf", opt->out_dir, opt->name, o->label);
     for (size_t i = 0, from = 0; i < p->n; from = p->end[i++]) {
         /* llama.cpp finds the parts by these names (llama_split_path). */
-        o->files[i].name = hone_arena_printf(a, "%s-%s-%05zu-of-%05zu.gguf", opt->name, o->quant, i + 1, p->n);
+        o->files[i].name = hone_arena_printf(a, "%s-%s-%05zu-of-%05zu.gguf", opt->name, o->label, i + 1, p->n);
         if (!o->files[i].name) return HONE_NOMEM(err, "a path");
         HONE_TRY(plan_file(m, mix, opt, o, i, p->n, from, p->end[i], a, err));
     }
@@ -186,6 +222,7 @@ static hone_code plan(const hone_model *m, const hone_convert_options *opt, cons
     parts           p = { .n = 1 };
     if (!mix) return HONE_FAIL(err, HONE_EUSAGE, "hone convert --help lists them", "gguf has no encoding '%.40s'", quant);
     o->quant = mix->name;
+    o->label = opt->lines ? "plan" : mix->name;
     o->fallback_reason = "their rows are no multiple of the block";
     HONE_TRY(list_weights(m, like, a, o, err));
     HONE_TRY(choose_types(m, mix, opt, a, o, err));
@@ -195,7 +232,7 @@ static hone_code plan(const hone_model *m, const hone_convert_options *opt, cons
     o->n_files = p.n;
     for (size_t i = 0; i < p.n; i++) o->files[i].out.fd = -1;
     if (p.n > 1) return plan_parts(m, mix, opt, o, &p, a, err);
-    o->path = hone_arena_printf(a, "%s/%s-%s.gguf", opt->out_dir, opt->name, quant);
+    o->path = hone_arena_printf(a, "%s/%s-%s.gguf", opt->out_dir, opt->name, o->label);
     hone_convert_options whole = *opt;
     whole.split_bytes = 0; /* what fits is the same file as without the option */
     return o->path ? plan_file(m, mix, &whole, o, 0, 1, 0, o->n_weights, a, err) : HONE_NOMEM(err, "a path");

@@ -1,6 +1,7 @@
 /* mlx.c - the plan of an MLX folder: modules and how each is quantised, shards, index, config.json, files that are copied. */
 #include "formats/mlx.h"
 #include "arch/arch.h"
+#include "flow/convert/choice.h"
 #include "flow/convert/output.h"
 #include "formats/hf.h"
 #include "formats/safetensors.h"
@@ -20,6 +21,7 @@ typedef struct planner {
     size_t                n_entries, n_shards;
     const hone_keep      *keep; /* [n_keep] */
     size_t                n_keep;
+    const hone_plan      *lines; /* or NULL */
     const hone_mlx_quant *first; /* of --keep, that differs from quant */
 } planner;
 
@@ -61,14 +63,50 @@ static hone_code add_override(planner *p, const char *name, const hone_grouped *
     return good ? HONE_OK : HONE_NOMEM(err, "the plan");
 }
 
+static const hone_mlx_quant *quant_of(const hone_grouped *g)
+{
+    for (size_t i = 0; i < hone_mlx_quant_count; i++)
+        if (hone_mlx_quants[i].scheme == g->scheme && hone_mlx_quants[i].bits == g->bits) return &hone_mlx_quants[i];
+    return &hone_mlx_quants[0]; /* the words of a plan are those of the list */
+}
+
+/* What the plan says of a module; mlx_lm reads it from the override of its path. */
+static hone_code as_planned(planner *p, const hone_weight *w, hone_planned *plan, bool *given, hone_err *err)
+{
+    hone_choice c;
+    bool        by_name;
+    hone_usual  u = { .group = p->group, .plain = plan->dtype };
+    *given = false;
+    if (!hone_mlx_is_module(w)) return HONE_OK;
+    HONE_TRY(hone_choice_planned(p->lines, p->m, &hone_format_mlx, w, &u, &c, given, &by_name, err));
+    if (!*given) return HONE_OK;
+    plan->encoding = hone_choice_word(&hone_format_mlx, &c, p->a);
+    if (!plan->encoding) return HONE_NOMEM(err, "the plan");
+    if (c.grouped.scheme == HONE_SCHEME_NONE) {
+        plan->dtype = c.dtype;
+        return HONE_OK;
+    }
+    const hone_mlx_quant *q = quant_of(&c.grouped);
+    bool                  usual = q == p->quant && c.grouped.group == group_of(p, q);
+    plan->grouped = c.grouped;
+    plan->grouped.scale = plan->dtype;
+    p->first = p->first ? p->first : q;
+    if (usual && !hone_mlx_wants_eight_bits(&p->m->facts, w->role)) return HONE_OK;
+    bool modes = q->scheme != HONE_SCHEME_MLX_AFFINE || (!is_float(p) && p->quant->scheme != HONE_SCHEME_MLX_AFFINE) || p->first->scheme != HONE_SCHEME_MLX_AFFINE;
+    return add_override(p, plan->name, &plan->grouped, modes ? q->mode : NULL, err);
+}
+
 static hone_code choose_encoding(planner *p, const hone_weight *w, hone_planned *plan, hone_err *err)
 {
     uint64_t              cols = hone_weight_cols(w);
     const hone_mlx_quant *kept, *q;
+    bool                  planned = false;
     HONE_TRY(kept_as(p, w, plan->name, &kept, err));
     q = kept ? kept : p->quant;
     plan->dtype = kept && kept->scheme == HONE_SCHEME_NONE ? kept->dtype : plain_type(p, w);
     plan->encoding = hone_dtype_name(plan->dtype);
+    if (!kept) HONE_TRY(as_planned(p, w, plan, &planned, err));
+    if (planned) return HONE_OK;
     if (q->scheme == HONE_SCHEME_NONE || !hone_mlx_is_module(w)) return HONE_OK;
     if (cols % group_of(p, q) != 0) {
         p->o->fallbacks++;
@@ -220,14 +258,14 @@ static hone_code plan_folder(planner *p, const hone_output *like, const hone_con
         o->files[i].out.fd = -1;
         o->total += o->files[i].total;
     }
-    o->path = hone_arena_printf(p->a, "%s/%s-%s-mlx", opt->out_dir, opt->name, o->quant);
+    o->path = hone_arena_printf(p->a, "%s/%s-%s-mlx", opt->out_dir, opt->name, o->label);
     return o->path ? HONE_OK : HONE_NOMEM(err, "a path");
 }
 
 static hone_code plan(const hone_model *m, const hone_convert_options *opt, const char *quant, const hone_output *like, hone_arena *a,
                       hone_output *o, hone_err *err)
 {
-    planner p = { .m = m, .quant = hone_mlx_quant_find(quant), .group = opt->group ? opt->group : 64, .a = a, .o = o, .keep = opt->keep, .n_keep = opt->n_keep };
+    planner p = { .m = m, .quant = hone_mlx_quant_find(quant), .group = opt->group ? opt->group : 64, .a = a, .o = o, .keep = opt->keep, .n_keep = opt->n_keep, .lines = opt->lines };
     if (!p.quant) return HONE_FAIL(err, HONE_EUSAGE, "hone convert --help lists them", "mlx has no encoding '%.40s'", quant);
     if (p.group != 32 && p.group != 64 && p.group != 128)
         return HONE_FAIL(err, HONE_EUSAGE, "mlx knows 32, 64 and 128", "mlx has no groups of %u", p.group);
@@ -235,6 +273,7 @@ static hone_code plan(const hone_model *m, const hone_convert_options *opt, cons
         return HONE_FAIL(err, HONE_EUSAGE, "leave --group out", "mlx has %s in groups of %u only, --group is %u", p.quant->name, p.quant->group, opt->group);
     p.overrides = json_object();
     o->quant = p.quant->name;
+    o->label = opt->lines ? "plan" : o->quant;
     o->fallback_reason = "their rows are no multiple of the group";
     hone_code code = p.overrides ? plan_folder(&p, like, opt, err) : HONE_NOMEM(err, "the plan");
     json_decref(p.overrides);

@@ -1,7 +1,7 @@
 /* onnx.c - the plan of an ONNX folder: the model as operators, where each weight lies in its data file, what onnxruntime-genai reads, copies. */
 #include "formats/onnx.h"
 #include "base/text.h"
-#include "flow/convert/output.h"
+#include "flow/convert/choice.h"
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -77,8 +77,19 @@ static hone_code plan_files(planner *p, hone_err *err)
         o->files[i].out.fd = -1;
         o->total += o->files[i].total;
     }
-    o->path = hone_arena_printf(p->a, "%s/%s-%s-onnx%s", p->opt->out_dir, p->opt->name, o->quant, p->lower.standard ? "-standard" : "");
+    o->path = hone_arena_printf(p->a, "%s/%s-%s-onnx%s", p->opt->out_dir, p->opt->name, o->label, p->lower.standard ? "-standard" : "");
     return o->path ? HONE_OK : HONE_NOMEM(err, "a path");
+}
+
+static hone_code as_planned(void *self, const hone_weight *w, bool *given, hone_grouped *out, hone_err *err)
+{
+    const planner *p = self;
+    hone_usual     u = { .group = p->lower.group, .sym = p->lower.sym, .plain = p->lower.quant->dtype };
+    hone_choice    c;
+    bool           by_name;
+    HONE_TRY(hone_choice_planned(p->opt->lines, p->m, &hone_format_onnx, w, &u, &c, given, &by_name, err));
+    if (*given) *out = c.grouped;
+    return HONE_OK;
 }
 
 static hone_code check_options(const planner *p, hone_err *err)
@@ -95,12 +106,13 @@ static hone_code plan(const hone_model *m, const hone_convert_options *opt, cons
     hone_graph g;
     (void)like;
     p.lower = (hone_onnx_options){ .quant = hone_onnx_quant_find(quant), .group = opt->group ? opt->group : USUAL_GROUP, .sym = opt->sym,
-                                   .standard = opt->onnx_standard };
+                                   .standard = opt->onnx_standard, .choose = opt->lines ? as_planned : NULL, .self = &p };
     if (!p.lower.quant && strcmp(quant, "bf16") == 0)
         return HONE_FAIL(err, HONE_EUSAGE, "take f16, or f32 for models made in bf16", "onnxruntime has no operators for bf16 on processors");
     if (!p.lower.quant) return HONE_FAIL(err, HONE_EUSAGE, "hone convert --help lists them", "onnx has no encoding '%.40s'", quant);
     HONE_TRY(check_options(&p, err));
     o->quant = p.lower.quant->name;
+    o->label = opt->lines ? "plan" : o->quant;
     o->folder = true;
     o->fallback_reason = "their rows are no multiple of the group";
     HONE_TRY(hone_graph_build(m, a, &g, err));

@@ -1,6 +1,7 @@
 /* openvino.c - the plan of an OpenVINO folder: the model as IR, how each weight is compressed, tokenizer models, files that are copied. */
 #include "formats/openvino.h"
 #include "arch/arch.h"
+#include "flow/convert/choice.h"
 #include "base/text.h"
 #include "flow/convert/openvino/ratio.h"
 #include "flow/convert/output.h"
@@ -49,6 +50,21 @@ static void choose(planner *p, hone_ov_slot *s)
     if (p->quant->bits == 4 && !outer && !fits) p->o->fallbacks++;
 }
 
+/* A plan may give four bits to embedding and head too. */
+static hone_code as_planned(planner *p, hone_ov_slot *s, hone_err *err)
+{
+    hone_usual  u = { .group = p->group, .sym = p->opt->sym, .plain = p->quant->bits ? HONE_DTYPE_F16 : p->quant->dtype };
+    hone_choice c;
+    bool        given, by_name;
+    if (!p->opt->lines || !(s->use & HONE_OV_MATRIX)) return HONE_OK;
+    HONE_TRY(hone_choice_planned(p->opt->lines, p->m, &hone_format_openvino, &s->weight, &u, &c, &given, &by_name, err));
+    if (!given) return HONE_OK;
+    s->grouped = c.grouped;
+    s->dtype = c.grouped.scheme == HONE_SCHEME_NONE ? c.dtype : HONE_DTYPE_F32;
+    s->planned = true;
+    return HONE_OK;
+}
+
 static hone_code choose_all(planner *p, hone_err *err)
 {
     char name[256];
@@ -57,7 +73,8 @@ static hone_code choose_all(planner *p, hone_err *err)
         HONE_TRY(hone_arch_weight_name(p->m->arch, s->weight.role, s->weight.part, s->weight.layer, name, sizeof name, err));
         s->name = hone_arena_strdup(p->a, name);
         if (!s->name) return HONE_NOMEM(err, "the plan");
-        choose(p, s);
+        HONE_TRY(as_planned(p, s, err));
+        if (!s->planned) choose(p, s);
     }
     if (p->quant->bits != 4 || p->opt->ratio <= 0 || p->opt->ratio >= 1) return HONE_OK;
     hone_grouped backup = eight_bits(false);
@@ -195,7 +212,7 @@ static hone_code plan_files(planner *p, hone_err *err)
         o->files[i].out.fd = -1;
         o->total += o->files[i].total;
     }
-    o->path = hone_arena_printf(p->a, "%s/%s-%s-openvino", p->opt->out_dir, p->opt->name, o->quant);
+    o->path = hone_arena_printf(p->a, "%s/%s-%s-openvino", p->opt->out_dir, p->opt->name, o->label);
     return o->path ? HONE_OK : HONE_NOMEM(err, "a path");
 }
 
@@ -220,6 +237,7 @@ static hone_code plan(const hone_model *m, const hone_convert_options *opt, cons
     p.group = opt->per_row ? 0 : opt->group ? opt->group : USUAL_GROUP;
     HONE_TRY(check_options(&p, err));
     o->quant = p.quant->name;
+    o->label = opt->lines ? "plan" : o->quant;
     o->folder = true;
     o->fallback_reason = "their rows are no multiple of the group";
     HONE_TRY(hone_graph_build(m, a, &g, err));

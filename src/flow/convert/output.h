@@ -33,6 +33,7 @@ struct hone_format;
 typedef struct hone_output {
     const struct hone_format *format;
     const char         *quant;     /* the format's own word */
+    const char         *label;     /* what names of files and results say: quant, or "plan" where a plan changes it */
     const char         *path;      /* the file, or the folder */
     bool                folder;    /* a folder of files */
     const char         *opened;    /* what a runtime opens when that is not path; NULL: path */

@@ -18,7 +18,7 @@ static void route(hone_onnx_lowering *l, mixture *x)
     hone_onnx_writer *w = &l->w;
     const hone_node  *n = x->n;
     const char       *name = hone_onnx_name(w, "%s.router", n->name);
-    hone_onnx_region *r = hone_onnx_region_new(l, name, HONE_ONNX_PLAIN, x->m->experts, x->hidden);
+    hone_onnx_region *r = hone_onnx_region_new(l, name, n->weight, HONE_ONNX_PLAIN, x->m->experts, x->hidden);
     if (!r) return;
     hone_onnx_keep(l, r, n->weight, 0, 0, 1);
     const char *scores = hone_onnx_linear(l, hone_onnx_name(w, "%s/scores", n->name), x->x, r, name, 0, x->m->experts, "");
@@ -34,11 +34,17 @@ static const char *probabilities(hone_onnx_lowering *l, const mixture *x)
 
 /* ---- one operator ---- */
 
-static bool one_operator(const hone_onnx_lowering *l, const mixture *x)
+/* All three as floats, or all in the same four bits: QMoE is told once. */
+static bool one_operator(hone_onnx_lowering *l, const mixture *x)
 {
-    uint32_t bits = l->opt->quant->bits, group = l->opt->group;
-    bool     whole = x->hidden % group == 0 && x->m->width % group == 0;
-    return !l->opt->standard && x->m->act == HONE_ACT_SILU && (bits == 0 || (bits == 4 && whole));
+    const hone_weight *src[3] = { x->m->gate, x->m->up, x->m->down };
+    hone_grouped       g[3] = { 0 };
+    size_t             codes = 0;
+    for (size_t i = 0; i < 3; i++) {
+        codes += hone_onnx_choose(l, src[i], HONE_ONNX_MATRIX, hone_weight_rows(src[i]), hone_weight_cols(src[i]), &g[i]);
+        if (g[i].bits != g[0].bits || g[i].group != g[0].group || g[i].sym != g[0].sym) return false;
+    }
+    return !l->opt->standard && x->m->act == HONE_ACT_SILU && (g[0].scheme == HONE_SCHEME_NONE || (g[0].bits == 4 && codes == 3));
 }
 
 static void expert_views(hone_onnx_lowering *l, const mixture *x, hone_onnx_region *r, const char *name, uint64_t rows, const char *out[3])
@@ -79,8 +85,8 @@ static void all_at_once(hone_onnx_lowering *l, const char *out, const mixture *x
     hone_onnx_writer     *w = &l->w;
     const hone_graph_moe *m = x->m;
     const char           *gu = hone_onnx_name(w, "%s.gate_up", x->n->name), *dn = hone_onnx_name(w, "%s.down", x->n->name), *a[3], *b[3];
-    hone_onnx_region     *fc1 = hone_onnx_region_new(l, gu, HONE_ONNX_MATRIX, 2ull * m->experts * m->width, x->hidden);
-    hone_onnx_region     *fc2 = hone_onnx_region_new(l, dn, HONE_ONNX_MATRIX, (uint64_t)m->experts * x->hidden, m->width);
+    hone_onnx_region     *fc1 = hone_onnx_region_new(l, gu, m->gate, HONE_ONNX_MATRIX, 2ull * m->experts * m->width, x->hidden);
+    hone_onnx_region     *fc2 = hone_onnx_region_new(l, dn, m->down, HONE_ONNX_MATRIX, (uint64_t)m->experts * x->hidden, m->width);
     if (!fc1 || !fc2) return;
     hone_onnx_keep(l, fc1, m->gate, 0, 0, 2);
     hone_onnx_keep(l, fc1, m->up, 0, 1, 2);
@@ -154,7 +160,7 @@ static void one_by_one(hone_onnx_lowering *l, const char *out, const mixture *x)
     const char          **ys = HONE_ARENA_NEW(w->a, const char *, m->experts), **at = HONE_ARENA_NEW(w->a, const char *, m->experts);
     static const char *const names[] = { "gate", "up", "down" };
     for (int i = 0; i < 3; i++) {
-        r[i] = hone_onnx_region_new(l, hone_onnx_name(w, "%s.%s", x->n->name, names[i]), HONE_ONNX_MATRIX, hone_weight_rows(src[i]), hone_weight_cols(src[i]));
+        r[i] = hone_onnx_region_new(l, hone_onnx_name(w, "%s.%s", x->n->name, names[i]), src[i], HONE_ONNX_MATRIX, hone_weight_rows(src[i]), hone_weight_cols(src[i]));
         if (!r[i]) return;
         hone_onnx_keep(l, r[i], src[i], 0, 0, 1);
     }

@@ -133,7 +133,19 @@ static bool one_source(const hone_onnx_lowering *l, const gqa *p, hone_op op)
            l->readers[p->v] == 1;
 }
 
-static bool plan_gqa(const hone_onnx_lowering *l, const hone_node *n, gqa *p)
+/* One matrix has one encoding. */
+static bool one_encoding(hone_onnx_lowering *l, const gqa *p)
+{
+    const hone_weight *w[3] = { node(l, p->q)->weight, node(l, p->k)->weight, node(l, p->v)->weight };
+    hone_grouped       g[3] = { 0 };
+    for (int i = 0; l->opt->choose && i < 3; i++) {
+        (void)hone_onnx_choose(l, w[i], HONE_ONNX_MATRIX, hone_weight_rows(w[i]), hone_weight_cols(w[i]), &g[i]);
+        if (g[i].scheme != g[0].scheme || g[i].bits != g[0].bits || g[i].group != g[0].group || g[i].sym != g[0].sym) return false;
+    }
+    return true;
+}
+
+static bool plan_gqa(hone_onnx_lowering *l, const hone_node *n, gqa *p)
 {
     const hone_graph_attn *a = &n->u.attn;
     const hone_node       *q = node(l, n->in[0]), *k = node(l, n->in[1]);
@@ -149,7 +161,7 @@ static bool plan_gqa(const hone_onnx_lowering *l, const hone_node *n, gqa *p)
     k = node(l, p->k);
     const hone_node *v = node(l, p->v);
     uint64_t         wq = hone_onnx_width(l->g, p->q), wkv = hone_onnx_width(l->g, p->k);
-    if (one_source(l, p, HONE_OP_LINEAR) && !q->bias == !k->bias && !q->bias == !v->bias) p->from = LINEARS;
+    if (one_source(l, p, HONE_OP_LINEAR) && !q->bias == !k->bias && !q->bias == !v->bias && one_encoding(l, p)) p->from = LINEARS;
     if (one_source(l, p, HONE_OP_SLICE) && q->u.first == 0 && k->u.first == wq && v->u.first == wq + wkv &&
         hone_onnx_width(l->g, q->in[0]) == wq + 2 * wkv)
         p->from = SLICES;
@@ -181,14 +193,14 @@ static const char *packed(hone_onnx_lowering *l, const hone_node *n, const gqa *
     const char       *name = hone_onnx_name(w, "layers.%d.attn.qkv", (int)n->layer), *bias = "";
     if (p->from == SLICES) return hone_onnx_in(l, part[0], 0);
     for (int i = 0; i < 3; i++) rows += hone_weight_rows(part[i]->weight);
-    hone_onnx_region *m = hone_onnx_region_new(l, hone_onnx_name(w, "%s.weight", name), HONE_ONNX_MATRIX, rows, hone_weight_cols(part[0]->weight));
+    hone_onnx_region *m = hone_onnx_region_new(l, hone_onnx_name(w, "%s.weight", name), part[0]->weight, HONE_ONNX_MATRIX, rows, hone_weight_cols(part[0]->weight));
     for (int i = 0; m && i < 3; i++) {
         hone_onnx_keep(l, m, part[i]->weight, 0, at, 1);
         at += hone_weight_rows(part[i]->weight);
     }
     if (part[0]->bias) {
         bias = hone_onnx_name(w, "%s.bias", name);
-        hone_onnx_region *b = hone_onnx_region_new(l, bias, HONE_ONNX_PLAIN, rows, 1);
+        hone_onnx_region *b = hone_onnx_region_new(l, bias, part[0]->bias, HONE_ONNX_PLAIN, rows, 1);
         at = 0;
         for (int i = 0; b && i < 3; i++) {
             hone_onnx_keep(l, b, part[i]->bias, 0, at, 1);

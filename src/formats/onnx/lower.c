@@ -42,7 +42,7 @@ static const char *lower_linear(hone_onnx_lowering *l, const char *out, const ho
     const char        *bias = "", *name;
     if (!r) {
         /* GPT-2's Conv1D and the like are [out, in] already here. */
-        r = hone_onnx_region_new(l, hone_onnx_name(&l->w, "%s.weight", n->name), HONE_ONNX_MATRIX, hone_weight_rows(m), hone_weight_cols(m));
+        r = hone_onnx_region_new(l, hone_onnx_name(&l->w, "%s.weight", n->name), m, HONE_ONNX_MATRIX, hone_weight_rows(m), hone_weight_cols(m));
         hone_onnx_keep(l, r, m, 0, 0, 1);
     }
     if (!r) return out;
@@ -54,7 +54,7 @@ static const char *lower_linear(hone_onnx_lowering *l, const char *out, const ho
 static const char *lower_embed(hone_onnx_lowering *l, const char *out, const hone_node *n)
 {
     bool              tokens = l->g->nodes[n->in[0]].op == HONE_OP_IDS;
-    hone_onnx_region *r = hone_onnx_region_new(l, hone_onnx_name(&l->w, "%s.weight", n->name), tokens ? HONE_ONNX_EMBEDDING : HONE_ONNX_PLAIN,
+    hone_onnx_region *r = hone_onnx_region_new(l, hone_onnx_name(&l->w, "%s.weight", n->name), n->weight, tokens ? HONE_ONNX_EMBEDDING : HONE_ONNX_PLAIN,
                                                hone_weight_rows(n->weight), hone_weight_cols(n->weight));
     hone_onnx_keep(l, r, n->weight, 0, 0, 1);
     return hone_onnx_embed(l, out, hone_onnx_in(l, n, 0), r);

@@ -58,8 +58,10 @@ typedef struct hone_onnx_lowering {
 
 typedef enum hone_onnx_use { HONE_ONNX_MATRIX, HONE_ONNX_EMBEDDING, HONE_ONNX_PLAIN /* never quantised */ } hone_onnx_use;
 
-/* A region of rows in the encoding that the options give to such a use; as floats where rows cannot be cut in groups.  NULL after a failure. */
-hone_onnx_region *hone_onnx_region_new(hone_onnx_lowering *l, const char *name, hone_onnx_use use, uint64_t rows, uint64_t cols);
+/* The encoding that the options give to rows of weight w in such a use; false: floats, because they are not to be quantised or cannot be cut in groups. */
+bool hone_onnx_choose(hone_onnx_lowering *l, const hone_weight *w, hone_onnx_use use, uint64_t rows, uint64_t cols, hone_grouped *out);
+/* A region of rows in that encoding (of several weights, that of w).  NULL after a failure. */
+hone_onnx_region *hone_onnx_region_new(hone_onnx_lowering *l, const char *name, const hone_weight *w, hone_onnx_use use, uint64_t rows, uint64_t cols);
 /* Puts weight src, `add` added to each number, into rows row0, row0 + step, ... of the region (NULL: after a failure). */
 void hone_onnx_keep(hone_onnx_lowering *l, hone_onnx_region *r, const hone_weight *src, float add, uint64_t row0, uint32_t step);
 /* The region that holds exactly this weight already (a tied head), or NULL. */

@@ -9,17 +9,24 @@ static hone_dtype float_type(const hone_onnx_lowering *l) { return l->opt->quant
 
 /* Matrices have the bits that were asked for.  The embedding has eight: looking up a row costs nothing, and its error is in every later
  * layer.  A head that is tied to it shares its bytes.  */
-static bool choose(const hone_onnx_lowering *l, hone_onnx_use use, uint64_t rows, uint64_t cols, hone_grouped *out)
+bool hone_onnx_choose(hone_onnx_lowering *l, const hone_weight *w, hone_onnx_use use, uint64_t rows, uint64_t cols, hone_grouped *out)
 {
     const hone_onnx_options *o = l->opt;
+    bool         given = false;
     hone_grouped g = { .scheme = HONE_SCHEME_ONNX, .bits = use == HONE_ONNX_EMBEDDING ? 8 : o->quant->bits, .group = o->group,
                        .scale = HONE_DTYPE_F32, .sym = o->sym, .flat = o->standard };
-    if (!o->quant->bits || use == HONE_ONNX_PLAIN) return false;
+    if (use == HONE_ONNX_PLAIN) return false;
+    if (o->choose && l->w.code == HONE_OK) l->w.code = o->choose(o->self, w, &given, &g, l->w.err);
+    if (given) {
+        g.scale = HONE_DTYPE_F32;
+        g.flat = o->standard;
+    }
+    if (given ? g.scheme == HONE_SCHEME_NONE : !o->quant->bits) return false;
     *out = g;
-    return cols % o->group == 0 && rows % hone_grouped_align(&g, cols) == 0;
+    return cols % g.group == 0 && rows % hone_grouped_align(&g, cols) == 0;
 }
 
-hone_onnx_region *hone_onnx_region_new(hone_onnx_lowering *l, const char *name, hone_onnx_use use, uint64_t rows, uint64_t cols)
+hone_onnx_region *hone_onnx_region_new(hone_onnx_lowering *l, const char *name, const hone_weight *w, hone_onnx_use use, uint64_t rows, uint64_t cols)
 {
     hone_onnx_region *r = hone_onnx_push(&l->w, &l->regions, HONE_ARENA_NEW(l->w.a, hone_onnx_region, 1));
     if (!r) return NULL;
@@ -28,12 +35,12 @@ hone_onnx_region *hone_onnx_region_new(hone_onnx_lowering *l, const char *name, 
     r->cols = cols;
     r->dtype = float_type(l);
     r->n_streams = 1;
-    if (choose(l, use, rows, cols, &r->grouped)) {
+    if (hone_onnx_choose(l, w, use, rows, cols, &r->grouped)) {
         r->n_streams = hone_grouped_streams(&r->grouped);
         for (uint32_t s = 0; s < r->n_streams; s++) r->row_bits[s] = hone_grouped_row_bits(&r->grouped, s, cols);
         return r;
     }
-    if (l->opt->quant->bits && use != HONE_ONNX_PLAIN) l->fallbacks++;
+    if (r->grouped.scheme != HONE_SCHEME_NONE) l->fallbacks++;
     r->grouped = (hone_grouped){ .scheme = HONE_SCHEME_NONE };
     r->row_bits[0] = 8 * cols * hone_dtype_get(r->dtype)->block_bytes;
     return r;
@@ -73,7 +80,7 @@ const char *hone_onnx_view_new(hone_onnx_lowering *l, const char *name, hone_onn
 const char *hone_onnx_vector(hone_onnx_lowering *l, const char *name, const hone_weight *src, float add)
 {
     uint64_t          n = hone_weight_elems(src), cols = src->n_dims == 1 ? 1 : hone_weight_cols(src);
-    hone_onnx_region *r = hone_onnx_region_new(l, name, HONE_ONNX_PLAIN, n / cols, cols);
+    hone_onnx_region *r = hone_onnx_region_new(l, name, src, HONE_ONNX_PLAIN, n / cols, cols);
     if (!r) return name;
     hone_onnx_keep(l, r, src, add, 0, 1);
     return hone_onnx_view_new(l, name, r, 0, 0, r->rows, l->w.type, &n, 1);

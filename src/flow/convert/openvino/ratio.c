@@ -89,7 +89,7 @@ hone_code hone_ov_apply_ratio(const hone_ctx *ctx, const hone_model *m, hone_ov_
     if (!list) return HONE_NOMEM(err, "the plan");
     q.scale = HONE_DTYPE_F32; /* the criterion looks at scales before they are rounded */
     for (size_t i = 0; i < n; i++) {
-        if (slots[i].grouped.scheme == HONE_SCHEME_NONE || slots[i].grouped.bits != 4) continue;
+        if (slots[i].grouped.scheme == HONE_SCHEME_NONE || slots[i].grouped.bits != 4 || slots[i].planned) continue;
         list[count] = (scored){ .slot = &slots[i], .at = count };
         count++;
         all += (double)hone_weight_elems(&slots[i].weight);
