@@ -41,6 +41,24 @@ hone_code hone_cli_images(hone_cli *c, hone_image_how *out, hone_err *err)
     return HONE_OK;
 }
 
+hone_code hone_cli_static(hone_cli *c, const char *calibration, const char *const *exclude, size_t n_exclude, hone_static_how *out, hone_err *err)
+{
+    const char     *method = hone_cli_text(c, "calibrator", "minmax"), *codes = hone_cli_text(c, "activations", "u8");
+    uint32_t        bits = hone_cli_count(c, "weight-bits", 8);
+    hone_static_how how = { .calibration = calibration, .max_samples = hone_cli_count(c, "samples", 0), .percentile = hone_cli_real(c, "percentile", 0.9999),
+                            .correct_bias = !hone_cli_has(c, "no-bias-correction"), .accuracy = hone_cli_text(c, "accuracy", NULL), .max_drop = hone_cli_real(c, "max-drop", 0.01) };
+    if (!hone_range_find(method, &how.method)) return HONE_FAIL(err, HONE_EUSAGE, "known: minmax average percentile entropy mse", "there is no calibrator '%.40s'", method);
+    if (!(how.percentile > 0.5 && how.percentile <= 1)) return HONE_FAIL(err, HONE_EUSAGE, "as in 0.9999", "--percentile is %g, needs a share above 0.5 and up to 1", how.percentile);
+    if (!(how.max_drop >= 0 && how.max_drop < 1)) return HONE_FAIL(err, HONE_EUSAGE, "as in 0.01", "--max-drop is %g, needs a share from 0 and below 1", how.max_drop);
+    if (hone_cli_has(c, "max-drop") && !how.accuracy) return HONE_FAIL(err, HONE_EUSAGE, "add --accuracy FILE", "--max-drop needs labelled samples to be judged by");
+    if (bits != 7 && bits != 8) return HONE_FAIL(err, HONE_EUSAGE, "7 or 8", "--weight-bits is %u", bits);
+    how.codes = (hone_static_options){ .per_tensor = hone_cli_has(c, "per-tensor"), .sym = strstr(codes, "sym") != NULL, .signed_codes = codes[0] == 's',
+                                       .weight_max = bits == 7 ? 63 : 127, .exclude = exclude, .n_exclude = n_exclude };
+    HONE_TRY(hone_cli_images(c, &how.image, err));
+    *out = how;
+    return HONE_OK;
+}
+
 bool hone_cli_networks_doc(const json_t *doc) { return strcmp(hone_doc_str(doc, "kind", ""), "network") == 0; }
 
 /* Ends a document: kind, results (stolen), data. */

@@ -90,38 +90,48 @@ static double square_error(const hone_range_seen *r, double lo, double hi, uint3
     return sum;
 }
 
+/* The histogram with zero's bin no higher than its neighbours: what a ReLU cuts off piles up there, and zero has a code of its own whatever the range
+ * (NVIDIA's pytorch-quantization does the same, calib/histogram.py, `bins[0] = bins[1]`). */
+static void without_zeros(const hone_range_seen *r, double *bins)
+{
+    size_t zero = HONE_RANGE_BINS;
+    double width = ((double)r->hi - (double)r->lo) / HONE_RANGE_BINS;
+    for (size_t i = 0; i < HONE_RANGE_BINS; i++) bins[i] = (double)r->bins[i];
+    if (r->lo <= 0 && r->hi >= 0) zero = (size_t)fmin(-(double)r->lo / width, HONE_RANGE_BINS - 1);
+    if (zero == HONE_RANGE_BINS) return;
+    double below = zero > 0 ? bins[zero - 1] : 0, above = zero + 1 < HONE_RANGE_BINS ? bins[zero + 1] : 0;
+    bins[zero] = fmin(bins[zero], fmax(below, above));
+}
+
 /* Kullback-Leibler divergence of the histogram, its outliers put into the outermost bins of lo..hi, from what `levels` codes keep of it: the
  * count of a code spread evenly over those of its bins that hold something. */
-static double divergence(const hone_range_seen *r, double lo, double hi, uint32_t levels)
+static double divergence(const hone_range_seen *r, const double *bins, double lo, double hi, uint32_t levels)
 {
-    double p[HONE_RANGE_BINS], q[HONE_RANGE_BINS], total = 0, sum = 0;
+    double p[HONE_RANGE_BINS] = { 0 }, q[HONE_RANGE_BINS] = { 0 }, total = 0, q_total = 0, sum = 0;
     size_t first = HONE_RANGE_BINS, last = 0;
     for (size_t i = 0; i < HONE_RANGE_BINS; i++) {
         double x = centre(r, i);
-        p[i] = q[i] = 0;
         if (x < lo || x > hi) continue;
         if (i < first) first = i;
         last = i;
     }
     if (first > last) return INFINITY;
     for (size_t i = 0; i < HONE_RANGE_BINS; i++) {
-        size_t to = i < first ? first : i > last ? last : i;
-        p[to] += (double)r->bins[i];
-        total += (double)r->bins[i];
+        p[i < first ? first : i > last ? last : i] += bins[i];
+        total += bins[i];
     }
     size_t n = last - first + 1;
     for (uint32_t c = 0; c < levels; c++) { /* bins of one code */
         size_t a = first + n * c / levels, b = first + n * (c + 1) / levels, full = 0;
         double mass = 0;
         for (size_t i = a; i < b; i++) {
-            mass += (double)r->bins[i]; /* without the outliers: they are what clipping loses */
+            mass += bins[i]; /* without the outliers: they are what clipping loses */
             full += p[i] > 0;
         }
         for (size_t i = a; i < b; i++)
             if (p[i] > 0) q[i] = mass / (double)full;
+        q_total += mass;
     }
-    double q_total = 0;
-    for (size_t i = first; i <= last; i++) q_total += q[i];
     if (total <= 0 || q_total <= 0) return INFINITY;
     for (size_t i = first; i <= last; i++) {
         if (p[i] <= 0) continue;
@@ -136,9 +146,10 @@ enum { STEPS = 100 };
 /* Both ends drawn in by the same share, so that zero keeps its place: the least divergence, the widest among equals. */
 static void by_entropy(const hone_range_seen *r, uint32_t levels, double *lo, double *hi)
 {
-    double best = INFINITY, from_lo = fmin((double)r->lo, 0), from_hi = fmax((double)r->hi, 0);
-    for (int k = STEPS; k >= STEPS / 10; k--) {
-        double part = (double)k / STEPS, a = from_lo * part, b = from_hi * part, d = divergence(r, a, b, levels);
+    double best = INFINITY, from_lo = fmin((double)r->lo, 0), from_hi = fmax((double)r->hi, 0), bins[HONE_RANGE_BINS];
+    without_zeros(r, bins);
+    for (uint32_t k = STEPS; k * HONE_RANGE_BINS >= STEPS * levels; k--) { /* never fewer bins than codes */
+        double part = (double)k / STEPS, a = from_lo * part, b = from_hi * part, d = divergence(r, bins, a, b, levels);
         if (d >= best) continue;
         best = d;
         *lo = a;

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+enum { FEW = 4096 };
+
 typedef struct coding {
     const hone_net_tensor *t;
     uint64_t               channels, inner; /* inner: elements from one channel's first to the next channel's */
@@ -40,7 +42,39 @@ static hone_code check_finite(const coding *c, const hone_static_op *op, hone_er
     return HONE_OK;
 }
 
-/* The largest weight gets the largest code; the step is wider where the bias would not fit into 31 bits. */
+/* Sum of squares of what rounding to this step costs the weights of one channel (all: of every channel). */
+static double square_error(const coding *c, uint64_t channel, bool all, double step, double most)
+{
+    double   sum = 0;
+    uint64_t run = all ? c->t->n : c->inner, pace = c->channels * c->inner;
+    for (uint64_t at = all ? 0 : channel * c->inner; at < c->t->n; at += all ? c->t->n : pace) {
+        for (uint64_t i = at; i < at + run; i++) {
+            double d = (double)c->w[i] - step * fmin(fmax(nearbyint((double)c->w[i] / step), -most), most);
+            sum += d * d;
+        }
+    }
+    return sum;
+}
+
+/* Of steps around the one that gives the largest weight the largest code, that with the least error: with the few weights of a channel it matters how well
+ * they fall on the codes; with many of them, every step is as good as the next. */
+static float best_step(const coding *c, uint64_t channel, bool all, float largest, double most)
+{
+    double best = INFINITY;
+    float  step = (float)((double)largest / most);
+    if (!((double)step >= 0x1p-120) || c->t->n / (all ? 1 : c->channels) > FEW) return step;
+    for (int k = 0; k <= 80; k++) { /* the first is the plain one: it wins among equals */
+        double s = (double)(float)((double)largest / (most * (1 + (k % 2 ? 1 : -1) * (k + 1) / 2 * 0.005))), e;
+        if (k == 0) s = (double)step;
+        e = square_error(c, channel, all, s, most);
+        if (e >= best) continue;
+        best = e;
+        step = (float)s;
+    }
+    return step;
+}
+
+/* The largest weight gets the largest code, or nearly so; the step is wider where the bias would not fit into 31 bits. */
 static void choose_steps(coding *c, const hone_static_weights_how *how)
 {
     for (uint64_t i = 0; i < c->t->n; i++) {
@@ -49,8 +83,9 @@ static void choose_steps(coding *c, const hone_static_weights_how *how)
     }
     float all = 0;
     for (uint64_t k = 0; k < c->channels; k++) all = fmaxf(all, c->step[k]);
+    float shared = how->per_channel ? 0 : best_step(c, 0, true, all, (double)how->most);
     for (uint64_t k = 0; k < c->channels; k++) {
-        double s = (double)(how->per_channel ? c->step[k] : all) / (double)how->most;
+        double s = (double)(how->per_channel ? best_step(c, k, false, c->step[k], (double)how->most) : shared);
         double least = c->b ? fabs((double)c->b[k]) / (double)how->input_step / 0x1p30 : 0;
         if (s < least) s = least;
         c->step[k] = s < (double)FLT_MIN ? FLT_MIN : (float)s;
