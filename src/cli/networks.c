@@ -61,6 +61,13 @@ hone_code hone_cli_static(hone_cli *c, const char *calibration, const char *cons
 
 bool hone_cli_networks_doc(const json_t *doc) { return strcmp(hone_doc_str(doc, "kind", ""), "network") == 0; }
 
+/* The page of --html is of language models. */
+static hone_code no_page(const hone_cli *c, hone_err *err)
+{
+    if (!hone_cli_text(c, "html", NULL)) return HONE_OK;
+    return HONE_FAIL(err, HONE_EUNSUPPORTED, "hone optimize MODEL.onnx writes a page", "--html has no page for networks without tokens");
+}
+
 /* Ends a document: kind, results (stolen), data. */
 static hone_code finish(json_t *doc, json_t *results, const char *data, hone_err *err)
 {
@@ -74,6 +81,7 @@ hone_code hone_cli_networks_eval(hone_cli *c, const char *reference, json_t *doc
 {
     hone_network_eval e = { .how = { .device = hone_cli_text(c, "device", "cpu"), .threads = hone_ctx_threads(&c->ctx) }, .reference = reference,
                             .data = hone_cli_text(c, "data", NULL) };
+    HONE_TRY(no_page(c, err));
     HONE_TRY(hone_cli_images(c, &e.image, err));
     json_t   *results = json_array();
     hone_code code = results ? HONE_OK : HONE_NOMEM(err, "the result");
@@ -127,6 +135,7 @@ hone_code hone_cli_networks_bench(hone_cli *c, json_t *doc, hone_err *err)
     hone_network_bench_options o = { .n_artefacts = 0, .data = hone_cli_text(c, "data", NULL), .device = hone_cli_text(c, "device", "cpu"),
                                      .batch = hone_cli_count(c, "batch", 0), .repeat = hone_cli_count(c, "repeat", 0), .warmup = hone_cli_count(c, "warmup", 0),
                                      .threads = hone_ctx_threads(&c->ctx) };
+    HONE_TRY(no_page(c, err));
     HONE_TRY(hone_cli_images(c, &o.image, err));
     /* A .onnx file is what both runtimes open: each gets its turn. */
     const char **paths = HONE_ARENA_NEW(&c->arena, const char *, 2 * c->n_args), **by = HONE_ARENA_NEW(&c->arena, const char *, 2 * c->n_args);
