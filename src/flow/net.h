@@ -35,20 +35,17 @@ typedef struct hone_net_convert_options {
     bool               no_fold;       /* no folding of BatchNormalization, no removal of Identity and Dropout */
     uint32_t           group;         /* int4-weights: rows of a column that share a scale; 0: 32 */
     bool               dry_run;
-    const char *const *keep; size_t n_keep; /* globs of node names whose weights and activations stay as they are (--exclude) */
-    /* static int8 (flow/net/static*.c) */
-    const char        *calibration;   /* .npy, .npz, .safetensors, a folder of images */
-    const char        *range;         /* "minmax", "percentile", "entropy", "mse"; NULL: minmax */
-    bool               no_bias_correction;
-    double             max_drop;      /* accuracy-aware: how much accuracy may fall; 0: not accuracy-aware */
-    const char        *labels;        /* of the calibration data, for max_drop: a file, or NULL: `labels` inside calibration */
+    const char *const *keep; size_t n_keep; /* --exclude: globs over names of nodes and of operators that stay as they are (int8 static has them in statics) */
+    const struct hone_static_how *statics; /* int8: calibration and what belongs to it (flow/net/static.h); NULL: int8 is refused */
 } hone_net_convert_options;
 
-typedef struct hone_net_output { const char *format, *quant; char path[1024], sha256[65]; uint64_t bytes; } hone_net_output;
+typedef struct hone_net_output { const char *format, *quant; char path[1024] /* the folder */, opened[1100] /* what a runtime is given */, sha256[65]; uint64_t bytes; } hone_net_output;
 typedef struct hone_net_convert_result {
     hone_net_output outputs[HONE_NET_MAX_TARGETS]; size_t n_outputs;
     double   seconds; uint64_t peak_rss_bytes;
-    json_t  *passes;   /* array of {output, pass, changed, left[{node, why}]}; owned */
+    uint64_t parameters, read_bytes;
+    json_t  *passes;   /* array of {output, pass, changed, notes[]}; owned */
+    json_t  *statics;  /* array: the report of each static int8 output (flow/net/static.h); owned */
     json_t  *warnings; /* array of strings; owned */
 } hone_net_convert_result;
 /* Writes one folder per target into out_dir: NAME-QUANT-onnx/model.onnx, NAME-QUANT-openvino/openvino_model.xml. */

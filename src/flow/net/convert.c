@@ -1,0 +1,282 @@
+/* convert.c - a network becomes folders, one per target: read, folded, quantised, written under a temporary name, read back. */
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/folder.h"
+#include "base/text.h"
+#include "flow/net.h"
+#include "flow/net/static.h"
+#include "formats/onnx/net.h"
+#include "passes/net_fold.h"
+#include "passes/net_quant.h"
+#include "runner/runner.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define MODEL "model.onnx"
+#define MODEL_DATA "model.onnx.data"
+#define IR_XML "openvino_model.xml"
+#define IR_BIN "openvino_model.bin"
+
+typedef struct run {
+    const hone_ctx                 *ctx;
+    const char                     *file; /* the .onnx */
+    const hone_net_convert_options *opt;
+    hone_net_convert_result        *res;
+    const hone_net_target          *t; /* the one at hand */
+    hone_err                       *err;
+} run;
+
+static bool owns(const char *file)
+{
+    static const char *const names[] = { MODEL, MODEL_DATA, IR_XML, IR_BIN };
+    for (size_t i = 0; i < HONE_COUNT(names); i++)
+        if (strcmp(file, names[i]) == 0) return true;
+    return false;
+}
+
+/* "m.onnx" is m; "folder/model.onnx" is folder. */
+static hone_code stem_of(const run *r, hone_arena *a, const char **out)
+{
+    if (r->opt->name) {
+        *out = r->opt->name;
+        return HONE_OK;
+    }
+    const char *slash = strrchr(r->file, '/'), *base = slash ? slash + 1 : r->file;
+    size_t      n = strlen(base) - (strlen(base) > 5 ? 5 : 0);
+    if (slash && strcmp(base, MODEL) == 0) {
+        const char *end = slash, *from = end;
+        while (from > r->file && from[-1] != '/') from--;
+        if (end > from && strncmp(from, ".", (size_t)(end - from)) != 0 && strncmp(from, "..", (size_t)(end - from)) != 0) {
+            base = from;
+            n = (size_t)(end - from);
+        }
+    }
+    *out = hone_arena_strndup(a, base, n);
+    return *out ? HONE_OK : HONE_NOMEM(r->err, "a name");
+}
+
+/* ---- what happened, for people ---- */
+
+static hone_code tell(const run *r, const char *pass, uint64_t changed, const char *const *notes, size_t n)
+{
+    char    output[48];
+    json_t *list = json_array();
+    bool    good = list != NULL;
+    (void)snprintf(output, sizeof output, "%s=%s", r->t->format, hone_net_quant_name(r->t->quant));
+    for (size_t i = 0; i < n; i++) {
+        good = good && json_array_append_new(list, json_string(notes[i])) == 0;
+        hone_event_note(r->ctx, "%s: %s: %s", output, pass, notes[i]);
+    }
+    json_t *o = good ? json_pack("{s:s, s:s, s:I, s:O}", "output", output, "pass", pass, "changed", (json_int_t)changed, "notes", list) : NULL;
+    json_decref(list);
+    return o && json_array_append_new(r->res->passes, o) == 0 ? HONE_OK : HONE_NOMEM(r->err, "the result");
+}
+
+static hone_code tell_quanted(const run *r, const char *pass, const hone_net_quanted *q) { return tell(r, pass, q->changed, q->notes, q->n_notes); }
+
+/* ---- the passes ---- */
+
+static hone_code fold(const run *r, hone_net *net, hone_err *err)
+{
+    hone_net_folded f;
+    if (r->opt->no_fold) return HONE_OK;
+    HONE_TRY(hone_net_fold(net, &f, err));
+    const char *why[1] = { f.why };
+    HONE_TRY(tell(r, "fold", f.batch_norms + f.affines + f.gone, why, f.why != NULL));
+    return hone_net_infer(net, err);
+}
+
+static hone_code quantise(run *r, hone_net *net)
+{
+    const hone_net_convert_options *o = r->opt;
+    bool                   openvino = strcmp(r->t->format, "openvino") == 0;
+    hone_net_quanted       q = { 0 };
+    hone_net_quant_options how = { .bits = r->t->quant == HONE_NETQ_INT4_WEIGHTS ? 4 : 8, .group = o->group ? o->group : 32, .standard = o->standard || openvino,
+                                   .keep_io = o->keep_io, .exclude = o->keep, .n_exclude = o->n_keep };
+    switch (r->t->quant) {
+    case HONE_NETQ_F16:
+        if (openvino) return HONE_OK; /* OpenVINO stores f16 itself */
+        HONE_TRY(hone_net_to_f16(net, &how, &q, r->err));
+        return tell_quanted(r, "f16", &q);
+    case HONE_NETQ_INT8_DYNAMIC:
+        HONE_TRY(hone_net_dynamic(net, &how, &q, r->err));
+        return tell_quanted(r, "dynamic", &q);
+    case HONE_NETQ_INT8_WEIGHTS: case HONE_NETQ_INT4_WEIGHTS:
+        HONE_TRY(hone_net_weights(net, &how, &q, r->err));
+        return tell_quanted(r, "weights", &q);
+    default: return HONE_OK;
+    }
+}
+
+static uint64_t parameters(const hone_net *net)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < net->n_constants; i++)
+        if (net->constants[i]) n += net->constants[i]->tensor->n;
+    return n;
+}
+
+static hone_code statically(run *r, hone_net *net)
+{
+    hone_static_how how;
+    json_t         *report = NULL;
+    if (!r->opt->statics)
+        return HONE_FAIL(r->err, HONE_EUSAGE, "add --calibration FILE, or take int8-dynamic or int8-weights", "int8 needs samples of the model's inputs to find the ranges of its values");
+    how = *r->opt->statics;
+    how.no_fold = how.no_fold || r->opt->no_fold;
+    HONE_TRY(hone_net_static(r->ctx, r->file, &how, net, &report, r->err));
+    r->res->parameters = parameters(net);
+    if (json_array_append_new(r->res->statics, report) == 0) return tell(r, "static", 1, NULL, 0);
+    hone_net_close(net);
+    return HONE_NOMEM(r->err, "the result");
+}
+
+static hone_code make_net(run *r, hone_net *net)
+{
+    if (r->t->quant == HONE_NETQ_INT8) return statically(r, net);
+    HONE_TRY(hone_net_load(r->ctx, r->file, net, r->err));
+    r->res->parameters = parameters(net);
+    hone_code code = fold(r, net, r->err);
+    if (code == HONE_OK) code = quantise(r, net);
+    if (code != HONE_OK) hone_net_close(net);
+    return code;
+}
+
+/* ---- writing ---- */
+
+static hone_code reread(const run *r, const char *path)
+{
+    hone_net again;
+    hone_err why = { 0 };
+    if (hone_onnx_net_open(path, &again, &why) != HONE_OK)
+        return HONE_FAIL(r->err, HONE_EBUG, "", "the file just written cannot be read back: %s", why.cause);
+    hone_net_close(&again);
+    return HONE_OK;
+}
+
+static hone_code to_ir(const run *r, const char *onnx, const char *xml)
+{
+    hone_runner *child = NULL;
+    HONE_TRY(hone_runner_start(r->ctx, &(hone_runner_options){ .backend = "openvino" }, &child, r->err));
+    hone_code code = hone_runner_translate(child, onnx, xml, r->t->quant == HONE_NETQ_F16, r->err);
+    hone_runner_stop(child);
+    return code;
+}
+
+static hone_code file_bytes(const char *path, uint64_t *total, hone_text *digests, const char *name, hone_err *err)
+{
+    hone_file f = HONE_FILE_CLOSED;
+    char      hex[65];
+    HONE_TRY(hone_file_open(path, &f, err));
+    *total += f.size;
+    hone_file_close(&f);
+    HONE_TRY(hone_sha256_file(path, hex, err));
+    hone_text_addf(digests, "%s  %s\n", hex, name);
+    return HONE_OK;
+}
+
+/* `sha256sum * | sha256sum` in the folder, as flow/convert/files.c has it. */
+static hone_code measure(const run *r, hone_net_output *o)
+{
+    static const char *const names[] = { MODEL, MODEL_DATA, IR_BIN, IR_XML };
+    hone_text                list = { 0 };
+    char                     path[1200];
+    hone_code                code = HONE_OK;
+    for (size_t i = 0; i < HONE_COUNT(names) && code == HONE_OK; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", o->path, names[i]);
+        if (hone_file_exists(path)) code = file_bytes(path, &o->bytes, &list, names[i], r->err);
+    }
+    if (code == HONE_OK && list.failed) code = HONE_NOMEM(r->err, "a digest");
+    if (code == HONE_OK) code = hone_sha256((hone_bytes){ (const uint8_t *)list.ptr, list.len }, o->sha256, r->err);
+    hone_text_release(&list);
+    return code;
+}
+
+static hone_code fill_folder(const run *r, const hone_net *net, const char *dir)
+{
+    hone_onnx_net_written w;
+    char                  onnx[4400], xml[4400], data[4400];
+    bool                  openvino = strcmp(r->t->format, "openvino") == 0;
+    (void)snprintf(onnx, sizeof onnx, "%s/" MODEL, dir);
+    (void)snprintf(data, sizeof data, "%s/" MODEL_DATA, dir);
+    (void)snprintf(xml, sizeof xml, "%s/" IR_XML, dir);
+    HONE_TRY(hone_onnx_net_write(r->ctx, net, dir, MODEL, HONE_ONNX_INLINE_MAX, &w, r->err));
+    HONE_TRY(reread(r, onnx));
+    if (!openvino) return HONE_OK;
+    HONE_TRY(to_ir(r, onnx, xml));
+    (void)unlink(onnx);
+    if (w.external) (void)unlink(data);
+    return hone_file_exists(xml) ? HONE_OK : HONE_FAIL(r->err, HONE_ERUNTIME, "", "OpenVINO wrote no '%s'", IR_XML);
+}
+
+static hone_code one_target(run *r, const char *stem)
+{
+    hone_net         net;
+    hone_folder      folder = { 0 };
+    hone_net_output *o = &r->res->outputs[r->res->n_outputs];
+    bool             openvino = strcmp(r->t->format, "openvino") == 0;
+    *o = (hone_net_output){ .format = r->t->format, .quant = hone_net_quant_name(r->t->quant) };
+    if ((size_t)snprintf(o->path, sizeof o->path, "%s/%s-%s-%s", r->opt->out_dir, stem, o->quant, o->format) >= sizeof o->path)
+        return HONE_FAIL(r->err, HONE_EUSAGE, "choose a shorter one", "the output's path is too long");
+    (void)snprintf(o->opened, sizeof o->opened, "%s/%s-%s-%s/%s", r->opt->out_dir, stem, o->quant, r->t->format, openvino ? IR_XML : MODEL);
+    hone_event_step(r->ctx, "%s %s", o->format, o->quant);
+    HONE_TRY(make_net(r, &net));
+    hone_code code = r->opt->dry_run ? HONE_OK : hone_dir_make(r->opt->out_dir, r->err);
+    if (code == HONE_OK && !r->opt->dry_run) {
+        code = hone_folder_open(o->path, owns, &folder, r->err);
+        if (code == HONE_OK) code = fill_folder(r, &net, folder.tmp);
+        if (code == HONE_OK) code = hone_folder_commit(&folder, r->err);
+        hone_folder_discard(&folder);
+        if (code == HONE_OK) code = measure(r, o);
+    }
+    if (code == HONE_OK && r->opt->dry_run)
+        for (size_t i = 0; i < net.n_constants; i++) o->bytes += net.constants[i] ? net.constants[i]->tensor->bytes : 0;
+    hone_net_close(&net);
+    r->res->n_outputs += code == HONE_OK;
+    return code;
+}
+
+static hone_code all_targets(run *r, hone_arena *a, const char *path)
+{
+    const char *stem;
+    HONE_TRY(hone_net_path(path, a, &r->file, r->err));
+    HONE_TRY(stem_of(r, a, &stem));
+    if (r->opt->n_targets > HONE_NET_MAX_TARGETS)
+        return HONE_FAIL(r->err, HONE_EUSAGE, "ask for some of them in another run", "more than %d outputs asked of one run", HONE_NET_MAX_TARGETS);
+    for (size_t i = 0; i < r->opt->n_targets; i++) {
+        if (hone_ctx_cancelled(r->ctx)) return HONE_INTERRUPTED(r->err);
+        r->t = &r->opt->targets[i];
+        HONE_TRY(one_target(r, stem));
+    }
+    return HONE_OK;
+}
+
+hone_code hone_net_convert(const hone_ctx *ctx, const char *path, const hone_net_convert_options *opt, hone_net_convert_result *res, hone_err *err)
+{
+    double        begin = hone_now_s();
+    hone_arena    a = { 0 };
+    struct rusage ru;
+    run           r = { .ctx = ctx, .opt = opt, .res = res, .err = err };
+    *res = (hone_net_convert_result){ .passes = json_array(), .statics = json_array(), .warnings = json_array() };
+    hone_code code = res->passes && res->statics && res->warnings ? all_targets(&r, &a, path) : HONE_NOMEM(err, "the result");
+    hone_file f = HONE_FILE_CLOSED;
+    if (code == HONE_OK && hone_file_open(r.file, &f, err) == HONE_OK) {
+        res->read_bytes = f.size;
+        hone_file_close(&f);
+    }
+    hone_arena_release(&a);
+    res->seconds = hone_now_s() - begin;
+    if (getrusage(RUSAGE_SELF, &ru) == 0) res->peak_rss_bytes = (uint64_t)ru.ru_maxrss * 1024u;
+    if (code != HONE_OK) hone_net_convert_result_release(res);
+    return code;
+}
+
+void hone_net_convert_result_release(hone_net_convert_result *r)
+{
+    json_decref(r->passes);
+    json_decref(r->statics);
+    json_decref(r->warnings);
+    *r = (hone_net_convert_result){ 0 };
+}
