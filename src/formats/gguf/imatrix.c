@@ -361,7 +361,8 @@ static hone_code legacy_row(cursor *c, uint32_t index, hone_arena *a, list *l, h
     HONE_TRY(check_values(stem, sums, n, err));
     counts[0] = calls ? calls : 1; /* imatrix-loader.cpp, quantize.cpp: without calls the values are the means */
     if (!place(stem, &r)) return HONE_OK;
-    if (find_row(l, r.in.role, r.in.layer) && !r.embedding)
+    const row *twin = find_row(l, r.in.role, r.in.layer);
+    if (twin && twin->embedding == r.embedding)
         return HONE_FAIL(err, HONE_EINPUT, AGAIN, "'%s' stands twice in the old form of an importance matrix", stem);
     r.in.n_mats = 1;
     r.in.n_cols = n;

@@ -341,6 +341,77 @@ static void capture_counts_the_rows_of_each_expert(void **state)
     hone_runner_stop(r);
 }
 
+/* --- the rows themselves ----------------------------------------------------------------------------------------------------- */
+typedef struct summed { /* one weight, by capture and by its rows */
+    const char *name;
+    size_t      n_mats, n_cols;
+    float       by_capture[8 * 1024];
+    double      by_rows[8 * 1024];
+    uint64_t    counts[8], rows[8];
+} summed;
+
+static void keep_named(void *user, const char *name, const float *sum_sq, size_t n_mats, size_t n_cols, const uint64_t *counts)
+{
+    summed *s = user;
+    if (strcmp(name, s->name) != 0) return;
+    assert_true(n_mats <= 8 && n_mats * n_cols <= 8 * 1024);
+    s->n_mats = n_mats;
+    s->n_cols = n_cols;
+    memcpy(s->by_capture, sum_sq, n_mats * n_cols * sizeof *sum_sq);
+    memcpy(s->counts, counts, n_mats * sizeof *counts);
+}
+
+static void add_rows(void *user, size_t name, const float *rows, size_t n_rows, size_t n_cols, size_t n_mats, const uint32_t *mats)
+{
+    summed *s = user;
+    if (name != 1) return;
+    assert_int_equal(n_cols, s->n_cols);
+    assert_int_equal(n_mats, s->n_mats);
+    for (size_t i = 0; i < n_rows; i++) {
+        const size_t mat = mats ? mats[i] : 0;
+        for (size_t j = 0; j < n_cols; j++) s->by_rows[mat * n_cols + j] += (double)rows[i * n_cols + j] * (double)rows[i * n_cols + j];
+        s->rows[mat]++;
+    }
+}
+
+static void compare_rows(const char *path, const char *name, uint64_t rows)
+{
+    enum { N = 40 };
+    const char *names[] = { "blk.1.attn_output.weight", name };
+    hone_err    err = { 0 };
+    uint64_t    all = 0;
+    int32_t     ids[N];
+    summed     *s = calloc(1, sizeof *s);
+    assert_non_null(s);
+    s->name = name;
+    for (int i = 0; i < N; i++) ids[i] = (i * 53 + 6) % VOCAB;
+    hone_runner *r = fixture_run(&f, "llamacpp", (hone_backend_open){ .path = path, .batch = 16 }, NULL);
+    if (hone_runner_capture(r, ids, N, keep_named, s, &err) != HONE_OK) fail_msg("%s", err.cause);
+    if (hone_runner_inputs(r, ids, N, names, 2, add_rows, s, &err) != HONE_OK) fail_msg("%s", err.cause);
+    for (size_t k = 0; k < s->n_mats; k++) {
+        assert_int_equal(s->rows[k], s->counts[k]);
+        all += s->rows[k];
+        for (size_t j = 0; j < s->n_cols; j++) assert_true(s->by_capture[k * s->n_cols + j] == (float)s->by_rows[k * s->n_cols + j]);
+    }
+    assert_int_equal(all, rows);
+    names[0] = "blk.0.attn_norm.weight"; /* it is added, not multiplied */
+    assert_int_equal(hone_runner_inputs(r, ids, N, names, 2, NULL, NULL, &err), HONE_EINPUT);
+    assert_string_equal(err.cause, "no weight 'blk.0.attn_norm.weight' is multiplied with rows of f32");
+    /* The cache is empty now. */
+    assert_int_equal(hone_runner_forward(r, ids, 3, 0, NULL, NULL, NULL, NULL, &err), HONE_OK);
+    hone_runner_stop(r);
+    free(s);
+}
+
+static void inputs_are_the_rows_that_capture_sums(void **state)
+{
+    (void)state;
+    compare_rows(tale, "blk.2.ffn_down.weight", 40);
+    compare_rows(tale, "output.weight", 40);
+    compare_rows(moe, "blk.0.ffn_up_exps.weight", 2 * 40);
+    compare_rows(moe, "blk.3.ffn_down_exps.weight", 2 * 40);
+}
+
 int main(void)
 {
     fixture_open(&f);
@@ -361,6 +432,7 @@ int main(void)
         cmocka_unit_test(behind_the_last_layer_of_an_encoder_stand_its_hidden_states),
         cmocka_unit_test(capture_sums_the_squares_of_what_each_matrix_sees),
         cmocka_unit_test(capture_counts_the_rows_of_each_expert),
+        cmocka_unit_test(inputs_are_the_rows_that_capture_sums),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);
     fixture_close(&f);

@@ -157,6 +157,7 @@ static void answers_nobody_asked_for_are_refused(void **state)
     assert_string_equal(err.cause, BROKEN "an answer to another request");
     static const struct { hone_msg type; const char *cause; } rows[] = {
         { HONE_MSG_ROW, BROKEN "a row nobody asked for" },        { HONE_MSG_TOKEN, BROKEN "a token nobody asked for" },
+        { HONE_MSG_ROWS, BROKEN "rows nobody asked for" },
         { HONE_MSG_STAT, BROKEN "statistics nobody asked for" },  { HONE_MSG_HELLO, BROKEN "a greeting nobody asked for" },
         { HONE_MSG_FAIL, BROKEN "a failure without a reason" },   { (hone_msg)1234, BROKEN "a frame of an unknown type" },
     };
@@ -262,6 +263,53 @@ static void statistics_of_impossible_shapes_are_refused(void **state)
     hone_pack_release(&p);
 }
 
+static size_t n_rows_seen;
+static void   on_rows(void *user, size_t name, const float *rows, size_t n_rows, size_t n_cols, size_t n_mats, const uint32_t *mats)
+{
+    (void)user;
+    assert_int_equal(name, 1);
+    assert_int_equal(n_rows, 2);
+    assert_int_equal(n_cols, 3);
+    assert_true(rows[5] == 6);
+    assert_int_equal(mats != NULL, n_mats > 1);
+    if (mats) assert_true(mats[0] == 0 && mats[1] == 3);
+    n_rows_seen += n_rows;
+}
+
+static void rows_of_impossible_shapes_are_refused(void **state)
+{
+    static const struct { uint32_t name; uint64_t rows, cols, mats; uint32_t expert; const char *cause; } list[] = {
+        { 1, 2, 3, 4, 3, NULL },
+        { 1, 2, 3, 1, 3, NULL }, /* one matrix: nothing says which */
+        { 2, 2, 3, 4, 3, BROKEN "rows nobody asked for" },
+        { 1, 0, 3, 4, 3, BROKEN "rows of an impossible shape" },
+        { 1, UINT64_MAX, 3, 4, 3, BROKEN "rows of an impossible shape" },
+        { 1, 1u << 31, 1u << 31, 4, 3, BROKEN "rows of an impossible shape" },
+        { 1, 2, 3, 0, 3, BROKEN "rows of an impossible shape" },
+        { 1, 3, 2, 4, 3, BROKEN "rows that do not fit their frame" },
+        { 1, 2, 3, 4, 4, BROKEN "a row of an expert that does not exist" },
+    };
+    const float values[] = { 1, 2, 3, 4, 5, 6 };
+    hone_err    err = { 0 };
+    hone_packer p = { 0 };
+    hone_reply  r = { .op = HONE_MSG_INPUTS, .id = 1, .n_names = 2, .rows = on_rows };
+    (void)state;
+    for (size_t i = 0; i < HONE_COUNT(list); i++) {
+        hone_pack_begin(&p, HONE_MSG_ROWS, 1);
+        hone_pack_u32(&p, list[i].name);
+        hone_pack_u64(&p, list[i].rows);
+        hone_pack_u64(&p, list[i].cols);
+        hone_pack_u64(&p, list[i].mats);
+        for (uint32_t k = 0; list[i].mats != 1 && k < 2; k++) hone_pack_u32(&p, k ? list[i].expert : 0);
+        hone_pack_f32s(&p, values, 6);
+        assert_int_equal(take(&r, &p, &err), list[i].cause ? HONE_ERUNTIME : HONE_OK);
+        if (list[i].cause) assert_string_equal(err.cause, list[i].cause);
+    }
+    assert_int_equal(n_rows_seen, 4);
+    hone_reply_release(&r);
+    hone_pack_release(&p);
+}
+
 static size_t n_layers;
 static void   on_layer(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd)
 {
@@ -346,6 +394,7 @@ int main(void)
         cmocka_unit_test(tokens_beyond_what_was_asked_never_reach_the_array),
         cmocka_unit_test(likelihoods_must_be_exactly_as_many_as_asked),
         cmocka_unit_test(statistics_of_impossible_shapes_are_refused),
+        cmocka_unit_test(rows_of_impossible_shapes_are_refused),
         cmocka_unit_test(layers_of_impossible_shapes_are_refused),
         cmocka_unit_test(codes_and_words_of_a_failure_are_kept_within_bounds),
     };

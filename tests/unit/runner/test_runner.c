@@ -149,6 +149,8 @@ static void a_failed_request_leaves_the_child_usable(void **state)
     assert_string_equal(err.cause, "this runtime renders no chat templates");
     assert_int_equal(hone_runner_capture(r, ids, 3, NULL, NULL, &err), HONE_EUNSUPPORTED);
     assert_string_equal(err.cause, "this runtime shows no activations");
+    assert_int_equal(hone_runner_inputs(r, ids, 3, (const char *const[]){ "a.weight", "b.weight" }, 2, NULL, NULL, &err), HONE_EUNSUPPORTED);
+    assert_string_equal(err.cause, "this runtime does not show the inputs of weight matrices");
     assert_int_equal(hone_runner_forward(r, (const int32_t[]){ 1, 16 }, 2, 0, NULL, NULL, NULL, NULL, &err), HONE_EINPUT);
     assert_string_equal(err.cause, "token id 16 at 1 is outside the vocabulary of 16");
     assert_int_equal(hone_runner_forward(r, ids, 0, 0, NULL, NULL, NULL, NULL, &err), HONE_EBUG);
@@ -341,7 +343,7 @@ static void plug_ins_that_do_not_fit_are_refused(void **state)
     hone_ctx     nowhere = { .libexec_dir = "/nonexistent" };
     assert_int_equal(hone_runner_start(&ctx, &(hone_runner_options){ .backend = "bad_abi", .plugin_dir = plugins }, &r, &err),
                      HONE_EUNSUPPORTED);
-    assert_non_null(strstr(err.cause, "was built for version 77 of the plug-in interface, this is version 2"));
+    assert_non_null(strstr(err.cause, "was built for version 77 of the plug-in interface, this is version 3"));
     assert_string_equal(err.remedy, "build or install hone again: hone-runner and hone-backend-*.so belong together");
     assert_int_equal(hone_runner_start(&ctx, &(hone_runner_options){ .backend = "bad_empty", .plugin_dir = plugins }, &r, &err),
                      HONE_EUNSUPPORTED);
