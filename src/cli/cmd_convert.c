@@ -1,7 +1,13 @@
 /* cmd_convert.c - hone convert: one read of a checkpoint, every requested output. */
+#include "base/file.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "flow/calibrate.h"
 #include "flow/convert/output.h"
+#include "flow/plan.h"
+#include "formats/gguf/imatrix.h"
+#include "ir/stats.h"
+#include "quant/treat.h"
 #include <stdlib.h>
 
 static const hone_opt opts[] = {
@@ -18,6 +24,16 @@ static const hone_opt opts[] = {
     { "output", 'o', HONE_OPT_TEXT, "DIR", NULL, "folder for the files (made when missing)" },
     { "name", 0, HONE_OPT_TEXT, "STEM", NULL, "file name before -Q.gguf (default: the model folder's name)" },
     { "keep", 0, HONE_OPT_LIST, "GLOB=TYPE", NULL, "gguf, mlx: give output tensors that match GLOB this type: --keep 'blk.*.ffn_down.weight=f16'" },
+    { "plan", 0, HONE_OPT_TEXT, "FILE", NULL, "which encoding each weight gets in each format: a file that hone plan made, or you (docs/PLAN.md); what it leaves out is "
+                                             "encoded as --quant says" },
+    { "prune", 0, HONE_OPT_TEXT, "SHARE", NULL, "leave out the SHARE (above 0, below 1) of the model that matters least, before it is encoded (docs/PRUNING.md)" },
+    { "prune-method", 0, HONE_OPT_TEXT, "M", "magnitude|wanda|2:4|heads|ffn|layers|experts", "what leaves: single weights become zero by magnitude, by wanda (needs statistics) "
+                                             "or two of every four (2:4, half of all); heads, ffn channels, layers or experts leave whole, and files and time shrink (default magnitude)" },
+    { "calibration", 0, HONE_OPT_TEXT, "FILE", NULL, "statistics that hone calibrate has written, or a text to make them from first (kept as NAME-stats.gguf beside the outputs): "
+                                                    "rounding then costs least where it counts (docs/METHODS.md)" },
+    { "imatrix", 0, HONE_OPT_TEXT, "FILE", NULL, "an importance matrix of llama-imatrix or of hone calibrate, used as llama-quantize --imatrix uses it" },
+    { "method", 0, HONE_OPT_LIST, "M", NULL, "how numbers are rounded: rtn (to the nearest), search, hqq, scale or gptq (default: with --imatrix search, with --calibration gptq "
+                                            "if there are Hessians, else search; without statistics rtn); awq or smooth beside it move scales between layers first" },
     { "split-bytes", 0, HONE_OPT_BYTES, "SIZE", NULL, "gguf: no file longer than SIZE (as 2G): what would be becomes a folder of parts, all of "
                                                      "which a runtime finds by the first" },
     { "dry-run", 'n', HONE_OPT_FLAG, NULL, NULL, "show the plan and its cost in bytes, memory and disk; write nothing" },
@@ -45,6 +61,7 @@ typedef struct targets {
     unsigned           takes; /* what at least one of them takes */
     const char        *quants[HONE_MAX_OUTPUTS]; /* as hone_convert wants them */
     size_t             n;
+    const hone_plan   *plan; /* --plan, or NULL */
 } targets;
 
 /* The format that "mlx=int4" begins with; NULL for an encoding without one, or when there is no such format. */
@@ -68,13 +85,28 @@ static bool to_from_quants(const char **given, size_t n, targets *t)
     return n > 0;
 }
 
+static size_t number_of(const hone_format *f)
+{
+    size_t i = 0;
+    while (hone_convert_format(i) != f) i++;
+    return i;
+}
+
+/* Without --to and --quant, those that the plan names. */
+static bool to_from_plan(targets *t)
+{
+    for (size_t i = 0; t->plan && i < HONE_PLAN_FORMATS; i++)
+        if (t->plan->named[i]) t->to[t->n_to++] = hone_convert_format(i);
+    return t->n_to > 0;
+}
+
 static hone_code read_formats(hone_cli *c, const char **given, size_t n_given, targets *t, hone_err *err)
 {
     size_t       n;
     const char **to = hone_cli_list(c, "to", &n);
     if (!to) return HONE_NOMEM(err, "the command line");
     if (n == 0 && hone_cli_text(c, "to", NULL)) return HONE_FAIL(err, HONE_EUSAGE, "as in --to gguf,onnx", "--to names no format");
-    if (n == 0 && !to_from_quants(given, n_given, t)) t->to[t->n_to++] = hone_convert_format(0);
+    if (n == 0 && !to_from_quants(given, n_given, t) && !to_from_plan(t)) t->to[t->n_to++] = hone_convert_format(0);
     for (size_t i = 0; i < n; i++) {
         const hone_format *f = hone_convert_format_find(to[i], strlen(to[i]));
         if (!f) {
@@ -103,6 +135,13 @@ static hone_code add_targets(hone_cli *c, targets *t, const hone_format *f, cons
     return HONE_OK;
 }
 
+/* What a format gets when nothing is said: the plan's base, or its usual encoding. */
+static hone_code add_usual(hone_cli *c, targets *t, const hone_format *f, hone_err *err)
+{
+    const char *base = t->plan ? t->plan->base[number_of(f)] : NULL;
+    return add_targets(c, t, f, base ? base : "auto", err);
+}
+
 static hone_code read_targets(hone_cli *c, targets *t, hone_err *err)
 {
     size_t       n;
@@ -110,7 +149,6 @@ static hone_code read_targets(hone_cli *c, targets *t, hone_err *err)
     if (!given) return HONE_NOMEM(err, "the command line");
     if (n == 0 && hone_cli_text(c, "quant", NULL)) return HONE_FAIL(err, HONE_EUSAGE, "as in --quant int8,int4", "--quant names no encoding");
     HONE_TRY(read_formats(c, given, n, t, err));
-    if (n == 0) return add_targets(c, t, NULL, "auto", err);
     for (size_t i = 0; i < n; i++) {
         const char        *eq = strchr(given[i], '=');
         const hone_format *f = prefix_of(given[i]);
@@ -123,7 +161,7 @@ static hone_code read_targets(hone_cli *c, targets *t, hone_err *err)
         bool   has = false;
         size_t len = strlen(t->to[i]->name);
         for (size_t k = 0; k < t->n; k++) has = has || (strncmp(t->quants[k], t->to[i]->name, len) == 0 && t->quants[k][len] == '=');
-        if (!has) HONE_TRY(add_targets(c, t, t->to[i], "auto", err));
+        if (!has) HONE_TRY(add_usual(c, t, t->to[i], err));
     }
     return HONE_OK;
 }
@@ -179,6 +217,21 @@ static hone_code read_ops(hone_cli *c, hone_convert_options *o, hone_err *err)
     return HONE_FAIL(err, HONE_EUSAGE, "genai or standard", "--onnx-ops is '%.40s'", text);
 }
 
+static hone_code read_prune(hone_cli *c, hone_convert_options *o, hone_err *err)
+{
+    const char *text = hone_cli_text(c, "prune", NULL);
+    char       *end = NULL;
+    o->prune_method = hone_cli_text(c, "prune-method", NULL);
+    bool half = o->prune_method && strcmp(o->prune_method, "2:4") == 0;
+    if (half) o->prune = 0.5;
+    if (half && text && strcmp(text, "0.5") != 0) return HONE_FAIL(err, HONE_EUSAGE, "leave --prune out", "2:4 prunes one half, not '%.40s'", text);
+    if (half) return HONE_OK;
+    if (!text) return o->prune_method ? HONE_FAIL(err, HONE_EUSAGE, "add --prune 0.1", "--prune-method without --prune: how much should leave?") : HONE_OK;
+    o->prune = strtod(text, &end);
+    return end != text && *end == 0 && o->prune > 0 && o->prune < 1 ? HONE_OK
+                                                                    : HONE_FAIL(err, HONE_EUSAGE, "as in 0.1", "--prune is '%.40s', needs a number above 0 and below 1", text);
+}
+
 static hone_code read_keep(hone_cli *c, hone_convert_options *o, hone_err *err)
 {
     size_t       n;
@@ -197,15 +250,91 @@ static hone_code read_keep(hone_cli *c, hone_convert_options *o, hone_err *err)
     return HONE_OK;
 }
 
+static hone_code read_method(hone_cli *c, hone_convert_options *o, hone_err *err)
+{
+    size_t       n;
+    const char **names = hone_cli_list(c, "method", &n);
+    hone_method  m;
+    if (!names) return HONE_NOMEM(err, "the command line");
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(names[i], "awq") == 0 || strcmp(names[i], "smooth") == 0) { /* of the model, before it is rounded */
+            o->fold = names[i];
+            continue;
+        }
+        if (!hone_method_from_name(names[i], &m)) return HONE_FAIL(err, HONE_EUSAGE, "known: rtn search hqq scale gptq, and before them awq or smooth", "there is no method '%.40s'", names[i]);
+        if (o->method) return HONE_FAIL(err, HONE_EUSAGE, "name one of them", "numbers are rounded by '%s' or by '%s', not by both", o->method, names[i]);
+        o->method = names[i];
+    }
+    return HONE_OK;
+}
+
+/* A text becomes statistics first: beside the outputs, for whoever checks them has to have them. */
+static hone_code make_stats(hone_cli *c, const hone_model *m, const hone_convert_options *o, const char *text, const char **path, hone_err *err)
+{
+    const char         *stem = o->name ? o->name : m->facts.name && *m->facts.name ? m->facts.name : "model";
+    json_t             *doc = json_object();
+    hone_calibrate_text t = { .path = text };
+    if (o->dry_run) return HONE_FAIL(err, HONE_EUSAGE, "run hone calibrate first, or leave out --dry-run", "--dry-run makes no statistics from '%.80s'", text);
+    *path = hone_arena_printf(&c->arena, "%s/%s-stats.gguf", o->out_dir, stem);
+    hone_calibrate_options k = { .source = c->args[0], .texts = &t, .n_texts = 1, .out = *path, .hessian = true };
+    if (!doc || !*path) {
+        json_decref(doc);
+        return HONE_NOMEM(err, "the command line");
+    }
+    hone_code code = hone_dir_make(o->out_dir, err);
+    if (code == HONE_OK) code = hone_calibrate(&c->ctx, &k, doc, err);
+    json_decref(doc);
+    return code;
+}
+
+static hone_code is_gguf(const char *path, bool *out, hone_err *err)
+{
+    hone_file f;
+    char      magic[4] = "";
+    HONE_TRY(hone_file_open(path, &f, err));
+    hone_code code = f.size < sizeof magic ? HONE_OK : hone_file_read(&f, 0, magic, sizeof magic, err);
+    hone_file_close(&f);
+    *out = memcmp(magic, "GGUF", sizeof magic) == 0;
+    return code;
+}
+
+/* --imatrix and --calibration. */
+static hone_code read_stats(hone_cli *c, const hone_model *m, hone_convert_options *o, hone_stats *stats, hone_err *err)
+{
+    const char *imatrix = hone_cli_text(c, "imatrix", NULL), *path = hone_cli_text(c, "calibration", imatrix);
+    if (!path) return HONE_OK;
+    if (imatrix && path != imatrix) return HONE_FAIL(err, HONE_EUSAGE, "give one of them", "--imatrix and --calibration both name statistics");
+    bool ready = imatrix;
+    if (!imatrix) HONE_TRY(is_gguf(path, &ready, err));
+    if (!ready) HONE_TRY(make_stats(c, m, o, path, &path, err));
+    HONE_TRY(hone_stats_open(path, &c->arena, stats, err));
+    if (imatrix && !o->method) o->method = "search";
+    o->stats = stats;
+    return HONE_OK;
+}
+
+static hone_code read_plan(hone_cli *c, targets *t, hone_err *err)
+{
+    const char *path = hone_cli_text(c, "plan", NULL);
+    hone_plan  *plan = path ? HONE_ARENA_NEW(&c->arena, hone_plan, 1) : NULL;
+    if (!path) return HONE_OK;
+    if (!plan) return HONE_NOMEM(err, "the plan");
+    t->plan = plan;
+    return hone_plan_load(path, &c->arena, plan, err);
+}
+
 static hone_code read_options(hone_cli *c, targets *t, hone_convert_options *o, hone_err *err)
 {
+    HONE_TRY(read_plan(c, t, err));
     HONE_TRY(read_targets(c, t, err));
     HONE_TRY(check_taken(c, t, err));
-    *o = (hone_convert_options){ .quants = t->quants, .n_quants = t->n, .sym = hone_cli_has(c, "sym"), .name = hone_cli_text(c, "name", NULL),
+    *o = (hone_convert_options){ .quants = t->quants, .n_quants = t->n, .lines = t->plan, .sym = hone_cli_has(c, "sym"), .name = hone_cli_text(c, "name", NULL),
                                  .split_bytes = hone_cli_bytes(c, "split-bytes", 0), .dry_run = hone_cli_has(c, "dry-run") };
     HONE_TRY(read_group(c, t, o, err));
     HONE_TRY(read_ratio(c, o, err));
     HONE_TRY(read_ops(c, o, err));
+    HONE_TRY(read_prune(c, o, err));
+    HONE_TRY(read_method(c, o, err));
     HONE_TRY(read_keep(c, o, err));
     o->out_dir = hone_cli_text(c, "output", o->dry_run ? "." : NULL);
     return o->out_dir ? HONE_OK : HONE_FAIL(err, HONE_EUSAGE, "add -o DIR, or --dry-run to see the plan", "hone convert needs an output folder");
@@ -229,9 +358,11 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     targets              t = { 0 };
     hone_convert_options o;
     hone_model           m = { 0 };
+    hone_stats           stats = { 0 };
     hone_convert_result  res = { 0 };
     HONE_TRY(read_options(c, &t, &o, err));
     hone_code code = hone_model_open(&c->ctx, c->args[0], &m, err);
+    if (code == HONE_OK) code = read_stats(c, &m, &o, &stats, err);
     if (code == HONE_OK) code = hone_convert(&c->ctx, &m, &o, &res, err);
     if (code == HONE_OK) {
         bool good = hone_json_put(doc, "source", json_string(c->args[0])) && put_outputs(doc, &res) && hone_json_put(doc, "dry_run", json_boolean(o.dry_run)) &&
@@ -240,10 +371,11 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
                     hone_json_put(doc, "disk_needed_bytes", json_integer((json_int_t)res.disk_needed)) &&
                     hone_json_put(doc, "ram_needed_bytes", json_integer((json_int_t)res.ram_needed)) &&
                     hone_json_put(doc, "estimated_seconds", o.dry_run ? hone_json_real(res.estimated_s) : json_null()) &&
-                    hone_json_put(doc, "warnings", json_incref(res.warnings)) && hone_json_put(doc, "plan", json_incref(res.plan));
+                    hone_json_put(doc, "rewrites", res.rewrites ? json_incref(res.rewrites) : json_array()) && hone_json_put(doc, "warnings", json_incref(res.warnings)) && hone_json_put(doc, "plan", json_incref(res.plan));
         if (!good) code = HONE_NOMEM(err, "the result");
     }
     hone_convert_result_release(&res);
+    hone_stats_close(&stats);
     hone_model_close(&m);
     return code;
 }

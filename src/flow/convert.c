@@ -2,6 +2,8 @@
 #include "flow/convert.h"
 #include "base/clock.h"
 #include "flow/convert/conversion.h"
+#include "flow/plan.h"
+#include "flow/rewrite.h"
 #include "passes/limits.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -44,7 +46,7 @@ static bool put_row(const hone_conversion *j, size_t k, size_t i, json_t *plan)
     bool               good = row && dims && enc;
     for (uint32_t d = 0; good && d < w->n_dims; d++) good = json_array_append_new(dims, json_integer((json_int_t)w->dims[d])) == 0;
     for (size_t q = k; good && q < j->n_outputs; q++)
-        if (j->outputs[q].format == o->format) good = hone_json_put(enc, j->outputs[q].quant, json_string(j->outputs[q].plan[i].encoding));
+        if (j->outputs[q].format == o->format) good = hone_json_put(enc, j->outputs[q].label, json_string(j->outputs[q].plan[i].encoding));
     good = good && hone_json_put(row, "format", json_string(o->format->name)) && hone_json_put(row, "name", json_string(o->plan[i].name)) &&
            hone_json_put(row, "role", json_string(hone_role_name(w->role))) && hone_json_put(row, "dims", json_incref(dims)) &&
            hone_json_put(row, "encodings", json_incref(enc)) && json_array_append(plan, row) == 0;
@@ -128,6 +130,13 @@ static hone_code plan_counting_keeps(hone_conversion *j, const hone_convert_opti
     return code;
 }
 
+static size_t number_of(const hone_format *f)
+{
+    size_t i = 0;
+    while (formats[i] != f) i++;
+    return i;
+}
+
 static hone_code plan_output(hone_conversion *j, const hone_convert_options *opt, hone_err *err)
 {
     hone_output       *o = &j->outputs[j->n_outputs];
@@ -137,11 +146,15 @@ static hone_code plan_output(hone_conversion *j, const hone_convert_options *opt
     for (size_t k = 0; k < j->n_outputs; k++) {
         if (j->outputs[k].format != o->format) continue;
         like = &j->outputs[k];
+        if (opt->lines) return HONE_FAIL(err, HONE_EUSAGE, "ask for one encoding of each format", "a plan makes one %s output, and two are asked for", o->format->name);
         if (strcmp(like->quant, quant) == 0)
             return HONE_FAIL(err, HONE_EUSAGE, "name it once", "encoding '%s' is asked for twice", opt->quants[j->n_outputs]);
     }
     o->ctx = j->ctx;
-    hone_code code = plan_counting_keeps(j, opt, quant, like, o, err);
+    hone_convert_options own = *opt; /* the recipe holds of a plan what this format takes from it */
+    if (opt->lines) HONE_TRY(hone_plan_document(opt->lines, number_of(o->format), &j->plans[j->n_outputs], err));
+    own.plan = j->plans[j->n_outputs];
+    hone_code code = plan_counting_keeps(j, &own, quant, like, o, err);
     if (code == HONE_EUNSUPPORTED && opt->n_quants > 1 && err) { /* nothing is written: fewer formats than asked for are not what was asked for */
         char remedy[128];
         (void)snprintf(remedy, sizeof remedy, "leave %s out of --to to get the other formats; nothing was written", o->format->name);
@@ -156,7 +169,7 @@ static hone_code describe(const hone_conversion *j, size_t k, hone_convert_outpu
     const hone_output *o = &j->outputs[k];
     uint64_t           bytes = 0, elems = 0;
     (void)snprintf(r->format, sizeof r->format, "%s", o->format->name);
-    (void)snprintf(r->quantization, sizeof r->quantization, "%s", o->quant);
+    (void)snprintf(r->quantization, sizeof r->quantization, "%s", o->label);
     const char *path = o->opened ? o->opened : o->path;
     if ((size_t)snprintf(r->path, sizeof r->path, "%s", path) >= sizeof r->path)
         return HONE_FAIL(err, HONE_EUSAGE, "use a shorter folder", "output path has %zu bytes, %zu fit", strlen(path), sizeof r->path - 1);
@@ -166,6 +179,7 @@ static hone_code describe(const hone_conversion *j, size_t k, hone_convert_outpu
         bytes += hone_planned_bytes(&o->plan[i], hone_weight_rows(&o->weights[i]));
         elems += hone_weight_elems(&o->weights[i]);
     }
+    r->weights_bytes = bytes;
     r->bpw = elems ? 8.0 * (double)bytes / (double)elems : 0;
     if (o->fallbacks)
         hone_event_note(j->ctx, "%s: %zu tensor%s kept wider, %s", o->quant, o->fallbacks, o->fallbacks == 1 ? "" : "s", o->fallback_reason);
@@ -192,13 +206,15 @@ static hone_code check_size(const hone_model *m, hone_err *err)
 }
 
 /* The file's name comes from --name or from the folder's; it stays inside the output folder. */
-static hone_code choose_stem(const hone_model *m, const hone_convert_options *opt, const char **stem, hone_err *err)
+static hone_code choose_stem(hone_conversion *j, const hone_convert_options *opt, const char **stem, hone_err *err)
 {
-    *stem = opt->name ? opt->name : m->facts.name;
+    *stem = opt->name ? opt->name : j->m->facts.name;
     if (strchr(*stem, '/'))
         return HONE_FAIL(err, HONE_EUSAGE, "name a folder with -o DIR", "the file name '%s' has a '/'", *stem);
     if (!**stem) *stem = "model";
-    return HONE_OK;
+    if (opt->name || !(opt->prune > 0)) return HONE_OK;
+    *stem = hone_arena_printf(&j->arena, "%s-pruned", *stem); /* another model: it does not take the place of the whole one */
+    return *stem ? HONE_OK : HONE_NOMEM(err, "a name");
 }
 
 /* A pattern means the tensors of one format or of several: it has to match somewhere. */
@@ -220,17 +236,30 @@ static hone_code check_keeps(const hone_convert_options *opt, hone_err *err)
     return HONE_OK;
 }
 
+/* A plan comes as its lines or, from a recipe, as a document of them. */
+static hone_code read_plan(hone_conversion *j, hone_convert_options *opt, hone_err *err)
+{
+    hone_plan *read = HONE_ARENA_NEW(&j->arena, hone_plan, 1);
+    if (!read) return HONE_NOMEM(err, "the plan");
+    if (!opt->plan && !opt->lines) return HONE_OK;
+    if (!opt->lines) {
+        HONE_TRY(hone_plan_from_document(opt->plan, &j->arena, read, err));
+        opt->lines = read;
+    }
+    return hone_plan_check(opt->lines, j->m, err);
+}
+
 static hone_code prepare(hone_conversion *j, const hone_convert_options *asked, hone_convert_result *res, hone_err *err)
 {
     hone_convert_options named = *asked, *opt = &named;
     HONE_TRY(check_size(j->m, err));
-    HONE_TRY(choose_stem(j->m, asked, &named.name, err));
-    for (size_t i = 0; i < j->m->source->n_tensors; i++) j->source_bytes += j->m->source->tensors[i].bytes;
+    HONE_TRY(choose_stem(j, asked, &named.name, err));
+    HONE_TRY(read_plan(j, &named, err));
     HONE_TRY(count_keeps(j, &named, err));
     while (j->n_outputs < opt->n_quants) HONE_TRY(plan_output(j, opt, err));
     HONE_TRY(check_keeps(opt, err));
     if (opt->judge) HONE_TRY(opt->judge->planned(opt->judge->self, j, err));
-    HONE_TRY(hone_conversion_tiles(j, err));
+    HONE_TRY(hone_conversion_tiles(j, opt, err));
     res->plan = json_array();
     res->warnings = json_array();
     if (!res->plan || !res->warnings || !put_plan(j, res->plan)) return HONE_NOMEM(err, "the plan");
@@ -247,27 +276,50 @@ static hone_code prepare(hone_conversion *j, const hone_convert_options *asked, 
         res->disk_needed += j->outputs[k].total;
     }
     res->n_outputs = j->n_outputs;
-    res->ram_needed = j->threads * j->scratch_each + j->arena.total + j->m->arena.total;
+    res->ram_needed = j->threads * j->scratch_each + j->arena.total + j->m->arena.total + hone_treatments_ram(j->treat);
     res->read_bytes = j->source_bytes;
     return HONE_OK;
 }
-hone_code hone_convert(const hone_ctx *ctx, const hone_model *m, const hone_convert_options *opt, hone_convert_result *res, hone_err *err)
+/* What a recipe says of it: a name, or nothing where there is nothing to say. */
+static hone_code choose_method(hone_convert_options *opt, hone_err *err)
+{
+    const char *name;
+    HONE_TRY(hone_method_choose(opt->method, opt->stats, &name, err));
+    opt->method = !opt->stats && strcmp(name, "rtn") == 0 ? NULL : name;
+    return HONE_OK;
+}
+
+/* m: of the source; what is converted is j->m, the same or rewritten. */
+static hone_code run(hone_conversion *j, const hone_model *m, hone_convert_options *opt, hone_convert_result *res, hone_err *err)
+{
+    for (size_t i = 0; i < m->source->n_tensors; i++) j->source_bytes += m->source->tensors[i].bytes;
+    HONE_TRY(choose_method(opt, err));
+    HONE_TRY(prepare(j, opt, res, err));
+    if (opt->dry_run) return hone_conversion_estimate(j, &res->estimated_s, err);
+    return opt->judge ? opt->judge->run(opt->judge->self, j, err) : hone_conversion_write(j, opt, res, err);
+}
+
+hone_code hone_convert(const hone_ctx *ctx, const hone_model *m, const hone_convert_options *asked, hone_convert_result *res, hone_err *err)
 {
     double begin = hone_now_s();
-    hone_conversion   *j = calloc(1, sizeof *j);
+    hone_conversion     *j = calloc(1, sizeof *j);
+    hone_rewritten       rewritten;
+    hone_convert_options opt = *asked;
     if (!j) return HONE_NOMEM(err, "the conversion");
-    j->ctx = ctx;
-    j->m = m;
     *res = (hone_convert_result){ 0 };
-    hone_code code = prepare(j, opt, res, err);
-    if (code == HONE_OK)
-        code = opt->dry_run ? hone_conversion_estimate(j, &res->estimated_s, err)
-               : opt->judge ? opt->judge->run(opt->judge->self, j, err)
-                            : hone_conversion_write(j, opt, res, err);
+    hone_code code = hone_model_rewrite(ctx, m, asked, &rewritten, err);
+    j->ctx = ctx;
+    j->m = rewritten.m;
+    opt.stats = rewritten.stats;
+    if (code == HONE_OK) code = run(j, m, &opt, res, err);
     hone_conversion_discard(j);
+    hone_treatments_free(j->treat);
     free(j->scratch);
     hone_arena_release(&j->arena);
+    for (size_t k = 0; k < HONE_MAX_OUTPUTS; k++) json_decref(j->plans[k]);
     free(j);
+    res->rewrites = json_incref(rewritten.done);
+    hone_rewritten_release(&rewritten);
     struct rusage ru;
     if (getrusage(RUSAGE_SELF, &ru) == 0) res->peak_rss_bytes = (uint64_t)ru.ru_maxrss * 1024u;
     res->seconds = hone_now_s() - begin;
@@ -280,5 +332,6 @@ void hone_convert_result_release(hone_convert_result *r)
     if (!r) return;
     json_decref(r->plan);
     json_decref(r->warnings);
-    r->plan = r->warnings = NULL;
+    json_decref(r->rewrites);
+    r->plan = r->warnings = r->rewrites = NULL;
 }

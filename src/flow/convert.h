@@ -47,7 +47,7 @@ const struct hone_format *hone_convert_format_find(const char *name, size_t n);
 typedef struct hone_convert_output {
     char     format[16], quantization[32], path[1024], sha256[65]; /* path: what a runtime is given; of parts the first */
     uint32_t parts; /* files that belong together as parts; 1: none do */
-    uint64_t bytes; double bpw; /* bits per weight over all tensors */
+    uint64_t bytes, weights_bytes; double bpw; /* of all files; of all tensors, and their bits per weight */
 } hone_convert_output;
 typedef struct hone_convert_result {
     hone_convert_output outputs[HONE_MAX_OUTPUTS]; size_t n_outputs;

@@ -3,12 +3,14 @@
 #define HONE_FLOW_CONVERT_CONVERSION_H
 #include "base/folder.h"
 #include "flow/convert/output.h"
+#include "flow/convert/treatment.h"
 #include <stdatomic.h>
 
 /* What one output does with a row that was read: row r of the item becomes row to[r] (NULL: r) of weight `weight` of output `output`. */
 typedef struct hone_use {
     uint32_t         output, weight;
     const uint32_t  *to;
+    const hone_known *known; /* how its rows are treated; NULL: encoded as they are */
     struct hone_use *next;
 } hone_use;
 
@@ -30,9 +32,11 @@ typedef struct hone_conversion {
     size_t             n_items;
     size_t             n_tiles; /* of all items */
     unsigned           threads; /* no more than there are tiles */
-    uint8_t           *scratch; /* [threads][scratch_each]: floats as read, floats as an output wants them, bytes read, order of rows, bytes to write */
-    size_t             scratch_each, floats_bytes, form_bytes, read_bytes, order_bytes;
+    uint8_t           *scratch; /* [threads][scratch_each]: floats as read, floats as an output wants them, bytes read, order of rows, what treatments need, treated rows, bytes to write */
+    size_t             scratch_each, floats_bytes, form_bytes, read_bytes, order_bytes, treat_bytes, treated_bytes;
+    hone_treatments   *treat; /* NULL: nothing is known, or the method makes no use of it */
     uint64_t           source_bytes;
+    json_t            *plans[HONE_MAX_OUTPUTS]; /* owned: of a plan's lines, for recipes */
     _Atomic uint64_t   done;
 } hone_conversion;
 
@@ -48,8 +52,8 @@ typedef struct hone_judge {
 /* ---- tiles.c ---- */
 /* Bytes of n_rows rows in all streams. */
 uint64_t  hone_planned_bytes(const hone_planned *p, uint64_t n_rows);
-/* items from outputs, then tiles, threads and sizes of scratch from items. */
-hone_code hone_conversion_tiles(hone_conversion *j, hone_err *err);
+/* items from outputs, what is known of them, then tiles, threads and sizes of scratch from items. */
+hone_code hone_conversion_tiles(hone_conversion *j, const hone_convert_options *opt, hone_err *err);
 /* Reads tile `index` and puts its rows where every output wants them: a job of base/pool.h. */
 hone_code hone_conversion_run_tile(void *job, size_t index, unsigned worker, hone_err *err);
 /* What --dry-run says about time: one tile of every encoding in use is read and encoded here and now, the rest is arithmetic. */

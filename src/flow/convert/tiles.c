@@ -130,17 +130,41 @@ static void plan_tiles(hone_conversion *j)
         for (const hone_use *u = it->uses; u; u = u->next) {
             if (!hone_weight_is_plain(wanted(j, u))) at_least(&j->form_bytes, whole_lines(step * cols * sizeof(float)));
             if (u->to) at_least(&j->order_bytes, whole_lines(step * sizeof(uint64_t)));
-            at_least(&out, whole_lines(hone_planned_bytes(planned(j, u), step) + 64 * HONE_STREAMS));
+            size_t bytes = whole_lines(hone_planned_bytes(planned(j, u), step) + 64 * HONE_STREAMS);
+            at_least(&out, bytes);
+            if (!u->known) continue;
+            at_least(&j->treat_bytes, hone_treatments_scratch(j->treat, planned(j, u), cols));
+            at_least(&j->treated_bytes, bytes);
         }
     }
-    j->scratch_each = j->floats_bytes + j->form_bytes + j->read_bytes + j->order_bytes + out;
-    j->threads = hone_ctx_threads(j->ctx);
+    j->scratch_each = j->floats_bytes + j->form_bytes + j->read_bytes + j->order_bytes + j->treat_bytes + j->treated_bytes + out;
     if (j->threads > j->n_tiles) j->threads = j->n_tiles ? (unsigned)j->n_tiles : 1;
 }
 
-hone_code hone_conversion_tiles(hone_conversion *j, hone_err *err)
+/* A quantised source's rows that are wanted in the type they have are taken as they are: encoding them again would change them. */
+static bool is_copy(const hone_conversion *j, const hone_use *u, const hone_weight *stored)
 {
+    const hone_planned *p = planned(j, u);
+    return stored->n_slices == 1 && !stored->values && !stored->slices->transposed && !stored->slices->row_map && stored->n_dims > 1 &&
+           hone_weight_is_plain(wanted(j, u)) && p->grouped.scheme == HONE_SCHEME_NONE && p->dtype == stored->slices->tensor->dtype &&
+           hone_dtype_get(p->dtype)->block_elems > 1;
+}
+
+/* What calibration knows of every weight that is to be encoded. */
+static hone_code plan_treatments(hone_conversion *j, const hone_convert_options *opt, hone_err *err)
+{
+    HONE_TRY(hone_treatments_new(opt, j->m, j->threads, &j->arena, &j->treat, err));
+    for (size_t i = 0; j->treat && i < j->n_items; i++)
+        for (hone_use *u = j->items[i].uses; u; u = u->next)
+            if (!is_copy(j, u, &j->items[i].w)) HONE_TRY(hone_treatments_add(j->treat, wanted(j, u), planned(j, u), &u->known, err));
+    return HONE_OK;
+}
+
+hone_code hone_conversion_tiles(hone_conversion *j, const hone_convert_options *opt, hone_err *err)
+{
+    j->threads = hone_ctx_threads(j->ctx);
     HONE_TRY(plan_items(j, err));
+    HONE_TRY(plan_treatments(j, opt, err));
     plan_tiles(j);
     return HONE_OK;
 }
@@ -161,15 +185,16 @@ static tile tile_at(const hone_conversion *j, uint64_t index)
 
 typedef struct desk { /* one worker's part of the scratch */
     float    *x, *y;
-    uint8_t  *raw, *enc;
+    uint8_t  *raw, *enc, *treat, *treated;
     uint64_t *order;
 } desk;
 
 static desk desk_of(const hone_conversion *j, unsigned worker)
 {
     uint8_t *p = j->scratch + worker * j->scratch_each;
-    uint8_t *raw = p + j->floats_bytes + j->form_bytes, *order = raw + j->read_bytes;
-    return (desk){ (float *)(void *)p, (float *)(void *)(p + j->floats_bytes), raw, order + j->order_bytes, (uint64_t *)(void *)order };
+    uint8_t *raw = p + j->floats_bytes + j->form_bytes, *order = raw + j->read_bytes, *treat = order + j->order_bytes, *treated = treat + j->treat_bytes;
+    return (desk){ .x = (float *)(void *)p, .y = (float *)(void *)(p + j->floats_bytes), .raw = raw, .enc = treated + j->treated_bytes,
+                   .treat = treat, .treated = treated, .order = (uint64_t *)(void *)order };
 }
 
 /* Rows that follow each other in x and in every stream. */
@@ -194,15 +219,6 @@ static hone_code write_rows(hone_output *o, const hone_planned *p, uint32_t stre
     return HONE_OK;
 }
 
-/* A quantised source's rows that are wanted in the type they have are taken as they are: encoding them again would change them. */
-static bool is_copy(const hone_conversion *j, const hone_use *u, const hone_weight *stored)
-{
-    const hone_planned *p = planned(j, u);
-    return stored->n_slices == 1 && !stored->values && !stored->slices->transposed && !stored->slices->row_map && stored->n_dims > 1 &&
-           hone_weight_is_plain(wanted(j, u)) && p->grouped.scheme == HONE_SCHEME_NONE && p->dtype == stored->slices->tensor->dtype &&
-           hone_dtype_get(p->dtype)->block_elems > 1;
-}
-
 /* The tile's rows as they are stored. */
 static hone_code read_stored(const hone_conversion *j, const hone_weight *w, const tile *t, uint64_t row_bytes, uint8_t *out, hone_err *err)
 {
@@ -216,16 +232,23 @@ static int by_place(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* Where the streams of n rows begin in a buffer. */
+static void lay_out(const hone_planned *p, uint64_t n_rows, uint8_t *at, uint8_t *out[HONE_STREAMS])
+{
+    for (uint32_t s = 0; s < HONE_STREAMS; s++) {
+        out[s] = s < p->n_streams ? at : NULL;
+        if (out[s]) at += whole_lines(stream_bytes(p, s, n_rows));
+    }
+}
+
 /* Rows of the tile that follow each other in the output are encoded side by side and written in one go.  stored: rows to copy instead, or NULL. */
-static hone_code put_rows(hone_conversion *j, const hone_use *u, const tile *t, const desk *d, const float *x, const uint8_t *stored, size_t cols, hone_err *err)
+static hone_code put_rows(hone_conversion *j, const hone_use *u, const tile *t, const desk *d, const float *x, uint8_t *const stored[HONE_STREAMS], size_t cols,
+                          hone_err *err)
 {
     hone_output        *o = &j->outputs[u->output];
     const hone_planned *p = planned(j, u);
-    uint8_t            *base[HONE_STREAMS] = { 0 }, *enc = d->enc;
-    for (uint32_t s = 0; s < p->n_streams; s++) {
-        base[s] = enc;
-        enc += whole_lines(stream_bytes(p, s, t->n_rows));
-    }
+    uint8_t            *base[HONE_STREAMS];
+    lay_out(p, t->n_rows, d->enc, base);
     /* place in the upper half, row of the tile in the lower */
     for (uint64_t r = 0; u->to && r < t->n_rows; r++) d->order[r] = (uint64_t)u->to[t->row0 + r] << 32 | r;
     if (u->to) qsort(d->order, (size_t)t->n_rows, sizeof *d->order, by_place);
@@ -236,12 +259,11 @@ static hone_code put_rows(hone_conversion *j, const hone_use *u, const tile *t, 
             uint8_t *out[HONE_STREAMS] = { 0 };
             for (uint32_t s = 0; s < p->n_streams; s++) out[s] = base[s] + r * (p->at[s].row_bits / 8);
             uint64_t row = d->order[begin + r] & UINT32_MAX;
-            if (stored) memcpy(out[0], stored + row * (p->at[0].row_bits / 8), (size_t)(p->at[0].row_bits / 8));
-            else encode_rows(p, x + row * cols, 1, cols, out);
+            for (uint32_t s = 0; stored && s < p->n_streams; s++) memcpy(out[s], stored[s] + row * (p->at[s].row_bits / 8), (size_t)(p->at[s].row_bits / 8));
+            if (!stored) encode_rows(p, x + row * cols, 1, cols, out);
         }
-        if (!u->to && stored) memcpy(base[0], stored, stream_bytes(p, 0, n));
-        else if (!u->to) encode_rows(p, x, n, cols, base);
-        for (uint32_t s = 0; s < p->n_streams; s++) HONE_TRY(write_rows(o, p, s, first, n, base[s], err));
+        if (!u->to && !stored) encode_rows(p, x, n, cols, base);
+        for (uint32_t s = 0; s < p->n_streams; s++) HONE_TRY(write_rows(o, p, s, first, n, stored && !u->to ? stored[s] : base[s], err));
         begin += n;
     }
     return HONE_OK;
@@ -259,7 +281,8 @@ hone_code hone_conversion_run_tile(void *user, size_t index, unsigned worker, ho
     for (const hone_use *u = t.it->uses; u; u = u->next) {
         if (is_copy(j, u, w)) {
             HONE_TRY(read_stored(j, w, &t, planned(j, u)->at[0].row_bits / 8, d.raw, err));
-            HONE_TRY(put_rows(j, u, &t, &d, NULL, d.raw, (size_t)cols, err));
+            uint8_t *stored[HONE_STREAMS] = { d.raw };
+            HONE_TRY(put_rows(j, u, &t, &d, NULL, stored, (size_t)cols, err));
             continue;
         }
         const hone_weight *form = wanted(j, u);
@@ -268,7 +291,11 @@ hone_code hone_conversion_run_tile(void *user, size_t index, unsigned worker, ho
             hone_weight_finish(form, d.x, d.y, (size_t)(t.n_rows * cols));
             x = d.y;
         }
-        HONE_TRY(put_rows(j, u, &t, &d, x, NULL, (size_t)cols, err));
+        uint8_t *treated[HONE_STREAMS];
+        lay_out(planned(j, u), t.n_rows, d.treated, treated);
+        if (u->known)
+            HONE_TRY(hone_treatments_rows(j->treat, u->known, planned(j, u), x, t.row0, u->to, t.n_rows, cols, treated, d.treat, err));
+        HONE_TRY(put_rows(j, u, &t, &d, x, u->known ? treated : NULL, (size_t)cols, err));
     }
     uint64_t done = atomic_fetch_add(&j->done, t.n_rows * cols) + t.n_rows * cols;
     /* Source bytes, near enough for a bar: computed weights (rope factors) are a few hundred bytes. */
@@ -288,13 +315,25 @@ static size_t kind_of(const hone_planned *p)
     return p->grouped.scheme == HONE_SCHEME_NONE ? p->dtype : (size_t)HONE_DTYPE_COUNT + 9 * ((size_t)p->grouped.scheme - 1) + p->grouped.bits;
 }
 
-static double time_rows(const hone_planned *p, const desk *d, uint64_t rows, uint64_t cols)
+/* Of treated rows a few are enough; what comes before the first of them (a Hessian) is counted with the weight's. */
+#define TREATED_ROWS 16
+static hone_code time_rows(const hone_conversion *j, const hone_use *u, const desk *d, uint64_t rows, uint64_t all_rows, uint64_t cols, double *per_elem, hone_err *err)
 {
-    uint8_t *out[HONE_STREAMS] = { d->enc };
-    for (uint32_t s = 1; s < p->n_streams; s++) out[s] = out[s - 1] + whole_lines(stream_bytes(p, s - 1, rows));
-    double t0 = hone_now_s();
-    encode_rows(p, d->x, rows, (size_t)cols, out);
-    return hone_now_s() - t0;
+    const hone_planned *p = planned(j, u);
+    uint8_t            *out[HONE_STREAMS];
+    uint64_t            n = u->known && rows > TREATED_ROWS ? TREATED_ROWS : rows;
+    double              t0 = hone_now_s(), before = 0;
+    lay_out(p, rows, d->enc, out);
+    if (u->known) {
+        HONE_TRY(hone_treatments_rows(j->treat, u->known, p, d->x, 0, u->to, n, cols, out, d->treat, err));
+        before = hone_now_s() - t0;
+        t0 = hone_now_s();
+        HONE_TRY(hone_treatments_rows(j->treat, u->known, p, d->x, 0, u->to, n, cols, out, d->treat, err));
+        before -= hone_now_s() - t0;
+    } else encode_rows(p, d->x, n, (size_t)cols, out);
+    double each = (hone_now_s() - t0) / (double)(n * cols);
+    *per_elem = each + (before > 0 ? before : 0) / (double)(all_rows * cols);
+    return HONE_OK;
 }
 
 hone_code hone_conversion_estimate(hone_conversion *j, double *seconds, hone_err *err)
@@ -317,7 +356,7 @@ hone_code hone_conversion_estimate(hone_conversion *j, double *seconds, hone_err
             if (!have) read_elems += (double)(rows * cols);
             if (!have) read_s += hone_now_s() - t0;
             have = true;
-            *cost = time_rows(planned(j, u), &d, rows, cols) / (double)(rows * cols);
+            HONE_TRY(time_rows(j, u, &d, rows, hone_weight_rows(w), cols, cost, err));
         }
     }
     for (size_t i = 0; i < j->n_items; i++) {

@@ -21,11 +21,11 @@ static double mean_of(const float *diagonal, size_t n, size_t stride)
     return sum / (double)n;
 }
 
-/* Ones when nothing is known. */
-static void diagonal_only(hone_curve *c, const float *diagonal, size_t stride)
+/* Ones when nothing is known.  `diagonal` may be c->alone. */
+static void diagonal_only(hone_curve *c, const float *diagonal)
 {
-    double mean = mean_of(diagonal, c->n, stride);
-    for (size_t i = 0; i < c->n; i++) c->alone[i] = mean > 0 ? (float)((double)usual(diagonal[i * stride]) / mean) : 1.0f;
+    double mean = mean_of(diagonal, c->n, 1);
+    for (size_t i = 0; i < c->n; i++) c->alone[i] = mean > 0 ? (float)((double)usual(diagonal[i]) / mean) : 1.0f;
     free(c->h);
     free(c->ahead);
     c->h = c->ahead = NULL;
@@ -38,12 +38,11 @@ static bool all_finite(const float *h, size_t n)
     return true;
 }
 
-/* H with `damping` on its diagonal, and its triangle. */
-static bool try_damping(hone_curve *c, const float *h, double mean, double damping)
+/* `more` onto the diagonal of H, and its triangle.  False: still not positive. */
+static bool try_damping(hone_curve *c, float more)
 {
     size_t n = c->n;
-    for (size_t i = 0; i < n * n; i++) c->h[i] = (float)((double)h[i] / mean);
-    for (size_t i = 0; i < n; i++) c->h[i * n + i] = usual(c->h[i * n + i]) + (float)damping;
+    for (size_t i = 0; i < n; i++) c->h[i * n + i] += more;
     for (size_t j = 0; j < n; j++) memcpy(c->ahead + triangle(j), c->h + j * n, (j + 1) * sizeof *c->h);
     if (!hone_solver_find()->factor(c->ahead, n)) return false;
     for (size_t j = 0; j < n; j++) {
@@ -55,23 +54,30 @@ static bool try_damping(hone_curve *c, const float *h, double mean, double dampi
     return true;
 }
 
-hone_code hone_curve_make(hone_curve *c, size_t n, const float *h, double damping, hone_err *err)
+/* c->h with a mean of 1 on its diagonal; false when it is no Hessian. */
+static bool normalise(hone_curve *c)
 {
-    uint64_t cells;
-    *c = (hone_curve){ .n = n };
-    if (!hone_size_mul(n, n, &cells) || cells > SIZE_MAX / 16) return HONE_NOMEM(err, "a Hessian");
-    c->h = malloc((size_t)cells * sizeof *c->h);
-    c->ahead = malloc(triangle(n) * sizeof *c->ahead);
-    c->alone = malloc(n * sizeof *c->alone);
-    if (!c->h || !c->ahead || !c->alone) {
+    size_t n = c->n;
+    double mean = mean_of(c->h, n, n + 1);
+    if (!(mean > 0)) return false;
+    for (size_t i = 0; i < n * n; i++) c->h[i] = (float)((double)c->h[i] / mean);
+    for (size_t i = 0; i < n; i++) c->h[i * n + i] = usual(c->h[i * n + i]);
+    return all_finite(c->h, n * n);
+}
+
+hone_code hone_curve_make(hone_curve *c, size_t n, float *h, double damping, hone_err *err)
+{
+    *c = (hone_curve){ .n = n, .h = h, .ahead = malloc(triangle(n) * sizeof *c->ahead), .alone = malloc(n * sizeof *c->alone) };
+    if (!c->ahead || !c->alone) {
         hone_curve_release(c);
         return HONE_NOMEM(err, "a Hessian");
     }
-    double mean = mean_of(h, n, n + 1);
-    bool   good = mean > 0 && all_finite(h, (size_t)cells);
-    for (int tries = 0; good && tries < 4; tries++, damping *= 10)
-        if (try_damping(c, h, mean, damping)) return HONE_OK;
-    diagonal_only(c, h, n + 1);
+    bool   good = normalise(c);
+    double more = damping;
+    for (int tries = 0; good && tries < 4; tries++, more *= 10) /* each adds its part */
+        if (try_damping(c, (float)more)) return HONE_OK;
+    for (size_t i = 0; i < n; i++) c->alone[i] = c->h[i * n + i];
+    diagonal_only(c, c->alone);
     return HONE_OK;
 }
 
@@ -79,7 +85,7 @@ hone_code hone_curve_make_diagonal(hone_curve *c, size_t n, const float *sum_sq,
 {
     *c = (hone_curve){ .n = n, .alone = malloc(n * sizeof *c->alone) };
     if (!c->alone) return HONE_NOMEM(err, "an importance");
-    diagonal_only(c, sum_sq, 1);
+    diagonal_only(c, sum_sq);
     return HONE_OK;
 }
 

@@ -14,12 +14,12 @@ typedef struct hone_curve {
     float *alone;  /* [n] U[j][j]^2: what an error of column j costs when the later columns make up for it; the diagonal when h is NULL */
 } hone_curve;
 
-/* Bytes that hone_curve_make holds. */
+/* Bytes that hone_curve_make holds, also while it works. */
 size_t hone_curve_bytes(size_t n);
-/* From sums of x x^T over `rows` inputs (h: [n, n], symmetric, n > 0; any numbers, also NaN).  damping: what is added to the diagonal, as
- * a part of its mean (0.01 is usual); more is added where that is not enough.  Same result on every CPU.
- * hone_curve_release after.  HONE_ERESOURCE. */
-hone_code hone_curve_make(hone_curve *c, size_t n, const float *h, double damping, hone_err *err);
+/* From sums of x x^T (h: [n, n], symmetric, n > 0; any numbers, also NaN), which is taken over: c's from now on, also on failure, and from
+ * malloc.  damping: what is added to the diagonal, as a part of its mean (0.01 is usual); more is added where that is not enough.  Where nothing
+ * helps, only the diagonal is kept.  Same result on every CPU.  hone_curve_release after.  HONE_ERESOURCE. */
+hone_code hone_curve_make(hone_curve *c, size_t n, float *h, double damping, hone_err *err);
 /* From sums of squares: only the diagonal; what is not a positive number counts as 0. */
 hone_code hone_curve_make_diagonal(hone_curve *c, size_t n, const float *sum_sq, hone_err *err);
 void      hone_curve_release(hone_curve *c);
