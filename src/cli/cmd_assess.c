@@ -1,8 +1,10 @@
 /* cmd_assess.c - hone assess: what a model is, what fits the target, what to use and why. */
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/net.h"
 #include "flow/assess.h"
 #include "flow/convert.h"
+#include "flow/net.h"
 
 static const hone_opt opts[] = {
     { "target", 't', HONE_OPT_TEXT, "T", NULL, "a named target (hone probe --list) or FILE.json; default: host, this machine" },
@@ -10,7 +12,7 @@ static const hone_opt opts[] = {
     { "max-ram", 0, HONE_OPT_BYTES, "BYTES", NULL, "memory a model may take (default: what the target has available)" },
     { "workflow", 0, HONE_OPT_TEXT, "W", "prototype|enterprise", "what the deployment is for" },
     { "explain", 0, HONE_OPT_FLAG, NULL, NULL, "show every rule of the decision, what it was judged by, and the matrices" },
-    { "quick", 0, HONE_OPT_FLAG, NULL, NULL, "do not measure this machine's memory bandwidth (no speed estimates then)" },
+    { "quick", 0, HONE_OPT_FLAG, NULL, NULL, "do not measure this machine's memory bandwidth (no speed estimates then); of a network ask no runtime" },
 };
 
 static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
@@ -18,6 +20,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     const char *workflow = hone_cli_text(c, "workflow", NULL);
     if (workflow && strcmp(workflow, "prototype") != 0 && strcmp(workflow, "enterprise") != 0)
         return HONE_FAIL(err, HONE_EUSAGE, "", "--workflow is '%.40s', needs prototype or enterprise", workflow);
+    if (hone_net_is(c->args[0])) return hone_cli_net_assess(c, doc, err);
     hone_model m = { 0 };
     json_t    *got = NULL;
     hone_code  code = hone_model_open(&c->ctx, c->args[0], &m, err);
@@ -221,6 +224,10 @@ static void print_decision(hone_cli *c, const json_t *d)
 
 static void print(hone_cli *c, const json_t *doc)
 {
+    if (hone_cli_net_doc(doc)) {
+        hone_cli_net_assess_print(c, doc);
+        return;
+    }
     print_model(c, doc);
     print_fit(c, doc);
     print_recommendation(c, doc);

@@ -2,8 +2,10 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/net.h"
 #include "flow/calibrate.h"
 #include "flow/convert/output.h"
+#include "flow/net.h"
 #include "flow/plan.h"
 #include "formats/gguf/imatrix.h"
 #include "ir/stats.h"
@@ -15,7 +17,7 @@ static const hone_opt opts[] = {
                                                "(a folder for OpenVINO GenAI), mlx (a folder that mlx_lm loads) (default: those that all of --quant name, else gguf)" },
     { "quant", 'Q', HONE_OPT_LIST, "Q", NULL, "encodings, one output each. Every format: f32 f16 bf16 int8 int4, as far as it has them; gguf: q8_0 q6_k q5_k_m q4_k_m "
                                              "q4_k_s q4_0 q3_k_m iq4_xs ... (int4 and int8 mean q4_k_m and q8_0); mlx: int6 int5 int3 int2 mxfp4 nvfp4 "
-                                             "mxfp8. FORMAT=Q is for that format only; 'auto' is int4 (default auto)" },
+                                             "mxfp8. FORMAT=Q is for that format only; 'auto' is int4 (default auto). Networks without tokens: f32 f16 int8 int8-dynamic int8-weights int4-weights" },
     { "group", 0, HONE_OPT_TEXT, "N", NULL, "columns that share a scale: 32, 64 or 128; onnx: 16 to 256; openvino also 'row', the whole row (default: mlx 64, onnx 32, "
                                            "openvino 128)" },
     { "sym", 0, HONE_OPT_FLAG, NULL, NULL, "onnx, openvino: symmetric codes, without zero points" },
@@ -37,6 +39,7 @@ static const hone_opt opts[] = {
     { "split-bytes", 0, HONE_OPT_BYTES, "SIZE", NULL, "gguf: no file longer than SIZE (as 2G): what would be becomes a folder of parts, all of "
                                                      "which a runtime finds by the first" },
     { "dry-run", 'n', HONE_OPT_FLAG, NULL, NULL, "show the plan and its cost in bytes, memory and disk; write nothing" },
+    HONE_OPT_NET,
 };
 
 /* "int4" of format gguf becomes "gguf=q4_k_m"; names are checked here so that a misspelt one costs nothing. */
@@ -360,6 +363,8 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     hone_model           m = { 0 };
     hone_stats           stats = { 0 };
     hone_convert_result  res = { 0 };
+    if (hone_net_is(c->args[0])) return hone_cli_net_convert(c, doc, err);
+    HONE_TRY(hone_cli_net_only(c, err));
     HONE_TRY(read_options(c, &t, &o, err));
     hone_code code = hone_model_open(&c->ctx, c->args[0], &m, err);
     if (code == HONE_OK) code = read_stats(c, &m, &o, &stats, err);
@@ -382,6 +387,10 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
 
 static void print(hone_cli *c, const json_t *doc)
 {
+    if (hone_cli_net_doc(doc)) {
+        hone_cli_net_convert_print(c, doc);
+        return;
+    }
     char        a[32], b[32], r[32];
     const char *dry = json_is_true(json_object_get(doc, "dry_run")) ? "would write" : "wrote";
     size_t      i;
@@ -415,7 +424,7 @@ const hone_cmd hone_cmd_convert = {
     .name = "convert",
     .summary = "turn a checkpoint into deployable files, all from one read",
     .args = "SRC",
-    .about = "Reads a Hugging Face checkpoint folder once (or a GGUF file, an MLX folder, an ONNX folder of hone's) and writes one GGUF file, or one folder for ONNX Runtime, OpenVINO or MLX, per encoding. Memory is bounded by tiles, not by the model; no "
+    .about = "Reads a Hugging Face checkpoint folder once (or a GGUF file, an MLX folder, an ONNX folder of hone's, or any other ONNX model: docs/NETWORKS.md) and writes one GGUF file, or one folder for ONNX Runtime, OpenVINO or MLX, per encoding. Memory is bounded by tiles, not by the model; no "
              "intermediate file is made; each output is written under a temporary name, read back by an independent reader and only then gets its "
              "name. The bytes are the same for any number of threads and on any processor.",
     .example = "hone convert examples/models/tale-8m --quant q8_0,q4_k_m -o out",

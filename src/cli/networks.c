@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "cli/measured.h"
 #include "cli/scored.h"
+#include "flow/net/optimize.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -188,4 +189,85 @@ void hone_cli_networks_bench_print(hone_cli *c, const json_t *doc)
     hone_measured_reasons(c, results, "");
     hone_scored_failures(c, results);
     hone_scored_devices(c, results);
+}
+
+/* --- optimize -------------------------------------------------------------------------------------------------------------- */
+hone_code hone_cli_networks_optimize(hone_cli *c, double gate_speed, double gate_memory, double gate_variation, json_t *doc, hone_err *err)
+{
+    hone_net_optimize_options o = { .source = c->args[0], .target = hone_cli_text(c, "target", "host"), .out_dir = hone_cli_text(c, "output", NULL), .data = hone_cli_text(c, "data", NULL),
+                                    .min_accuracy = hone_cli_real(c, "min-accuracy", 0.95), .gate_speed = gate_speed, .gate_memory = gate_memory, .gate_variation = gate_variation,
+                                    .max_bytes = hone_cli_bytes(c, "max-bytes", 0), .repeat = hone_cli_count(c, "repeat", 0), .fresh = hone_cli_has(c, "fresh") };
+    static const char *const words[] = { "quant", "text", "tasks", "max-ram", "prompt", "gen", "max-tokens", "max-items" };
+    for (size_t i = 0; i < HONE_COUNT(words); i++)
+        if (hone_cli_has(c, words[i])) return HONE_FAIL(err, HONE_EUSAGE, "leave it out", "--%s says nothing about a network without tokens", words[i]);
+    size_t    n = 0;
+    hone_text command = { 0 };
+    o.statics = (hone_static_how){ .calibration = hone_cli_text(c, "calibration", NULL), .correct_bias = true, .codes = { .weight_max = 127 } };
+    o.statics.codes.exclude = hone_cli_list(c, "exclude", &n);
+    o.statics.codes.n_exclude = n;
+    if (!o.statics.codes.exclude) return HONE_NOMEM(err, "the command line");
+    HONE_TRY(hone_cli_images(c, &o.statics.image, err));
+    HONE_TRY(hone_cli_preferences(c, &o.prefer_speed, &o.prefer_accuracy, &o.prefer_memory, err));
+    hone_code code = hone_cli_command(c, &command, err);
+    o.command = command.ptr;
+    if (code == HONE_OK) code = hone_net_optimize(&c->ctx, &o, doc, err);
+    hone_text_release(&command);
+    return code;
+}
+
+static void print_gates(hone_cli *c, const json_t *doc)
+{
+    size_t      i;
+    json_t     *g;
+    hone_table *t = hone_table_new(c, 4);
+    hone_table_col(t, 0, "gate", "", false);
+    hone_table_col(t, 1, "verdict", "", false);
+    hone_table_col(t, 2, "measured", "", true);
+    hone_table_col(t, 3, "needed", "", false);
+    json_array_foreach(json_object_get(doc, "gates"), i, g) {
+        const char *v = hone_doc_str(g, "verdict", "");
+        hone_table_cell(t, i, 0, HONE_PLAIN, "%s", hone_doc_str(g, "name", ""));
+        hone_table_cell(t, i, 1, strcmp(v, "pass") == 0 ? HONE_GREEN : strcmp(v, "fail") == 0 ? HONE_RED : HONE_YELLOW, "%s", v);
+        if (hone_doc_has_num(g, "value")) hone_table_cell(t, i, 2, HONE_PLAIN, "%.3f", hone_doc_num(g, "value", 0));
+        else hone_table_cell(t, i, 2, HONE_DIM, "-");
+        hone_table_cell(t, i, 3, HONE_PLAIN, "%s %.2f %s", json_is_true(json_object_get(g, "at_most")) ? "at most" : "at least", hone_doc_num(g, "threshold", 0), hone_doc_str(g, "unit", ""));
+    }
+    hone_say_head(c, "Gates");
+    hone_table_print(c, t);
+}
+
+void hone_cli_networks_optimize_print(hone_cli *c, const json_t *doc)
+{
+    static const struct { const char *path, *title, *unit; double scale; int digits, rec; } cols[] = {
+        { "accuracy", "right", "%", 100, 2, 0 },  { "top1", "same", "%", 100, 2, 0 },       { "mean_abs", "mean error", "", 1, 4, 0 },
+        { "latency_ms.p50", "p50", "ms", 1, 3, 1 }, { "latency_ms.p95", "p95", "ms", 1, 3, 1 }, { "peak_rss_bytes", "memory", "MB", 1e-6, 1, 1 },
+    };
+    size_t      i;
+    json_t     *o;
+    char        size[32];
+    hone_table *t = hone_table_new(c, 4 + HONE_COUNT(cols));
+    hone_table_col(t, 0, "", "", false);
+    hone_table_col(t, 1, "artefact", "", false);
+    hone_table_col(t, 2, "files", "", true);
+    for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_table_col(t, 3 + k, cols[k].title, cols[k].unit, true);
+    hone_table_col(t, 3 + HONE_COUNT(cols), "score", "", true);
+    json_array_foreach(json_object_get(doc, "candidates"), i, o) {
+        bool win = json_is_true(json_object_get(o, "chosen")), out = hone_doc_str(o, "failure", "")[0] || hone_doc_str(o, "excluded", "")[0];
+        hone_table_cell(t, i, 0, HONE_PLAIN, "%s", win ? ">" : i == 0 ? "=" : out ? "x" : json_is_true(json_object_get(o, "pareto")) ? "*" : "");
+        hone_table_cell(t, i, 1, win ? HONE_GREEN : out ? HONE_DIM : HONE_BOLD, "%s", hone_doc_str(o, "name", ""));
+        hone_table_cell(t, i, 2, HONE_PLAIN, "%s", hone_text_bytes((uint64_t)hone_doc_num(o, "bytes", 0), size, sizeof size));
+        for (size_t k = 0; k < HONE_COUNT(cols); k++)
+            hone_measured_cell(t, i, 3 + k, json_object_get(o, cols[k].rec ? "bench" : "eval"), cols[k].path, cols[k].scale, cols[k].digits, false);
+        if (hone_doc_has_num(o, "score")) hone_table_cell(t, i, 3 + HONE_COUNT(cols), HONE_PLAIN, "%.3f", hone_doc_num(o, "score", 0));
+        else hone_table_cell(t, i, 3 + HONE_COUNT(cols), HONE_DIM, "-");
+    }
+    hone_say_head(c, "Candidates");
+    hone_table_print(c, t);
+    hone_say(c, HONE_DIM, "  > chosen   * on the Pareto front   = baseline   x out\n");
+    json_array_foreach(json_object_get(doc, "candidates"), i, o) {
+        const char *why = hone_doc_str(o, "failure", hone_doc_str(o, "excluded", ""));
+        if (why[0]) hone_say(c, HONE_DIM, "  %s: %s\n", hone_doc_str(o, "name", ""), why);
+    }
+    if (json_array_size(json_object_get(doc, "gates"))) print_gates(c, doc);
+    hone_say(c, HONE_PLAIN, "\nreport  %s\n", hone_doc_str(doc, "report", ""));
 }

@@ -34,6 +34,9 @@ hone_code hone_cli_networks_eval(hone_cli *c, const char *reference, json_t *doc
 void      hone_cli_networks_eval_print(hone_cli *c, const json_t *doc);
 hone_code hone_cli_networks_bench(hone_cli *c, json_t *doc, hone_err *err);
 void      hone_cli_networks_bench_print(hone_cli *c, const json_t *doc);
+/* hone optimize MODEL.onnx. */
+hone_code hone_cli_networks_optimize(hone_cli *c, double gate_speed, double gate_memory, double gate_variation, json_t *doc, hone_err *err);
+void      hone_cli_networks_optimize_print(hone_cli *c, const json_t *doc);
 /* True when a document is about networks. */
 bool      hone_cli_networks_doc(const json_t *doc);
 #endif
