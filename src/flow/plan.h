@@ -30,8 +30,8 @@ typedef struct hone_plan {
 /* Reads a plan.  what names the text in errors.  HONE_EINPUT names the line, the key and what is wrong with it. */
 hone_code hone_plan_parse(hone_bytes text, const char *what, hone_arena *a, hone_plan *out, hone_err *err);
 hone_code hone_plan_load(const char *path, hone_arena *a, hone_plan *out, hone_err *err);
-/* What of a plan decides the bytes of an output, in a canonical form: {"weights": [...]}.  *out owned.  And back: the document is kept whole. */
-hone_code hone_plan_document(const hone_plan *p, json_t **out, hone_err *err);
+/* What of a plan decides the bytes of an output of a format (by number), in a canonical form: {"weights": [...]}.  *out owned.  And back. */
+hone_code hone_plan_document(const hone_plan *p, size_t format, json_t **out, hone_err *err);
 hone_code hone_plan_from_document(const json_t *doc, hone_arena *a, hone_plan *out, hone_err *err);
 
 typedef struct hone_plan_said { /* about one weight in one format */

@@ -217,7 +217,7 @@ hone_code hone_plan_load(const char *path, hone_arena *a, hone_plan *out, hone_e
 
 /* ---- the part that decides bytes ---- */
 
-static json_t *line_document(const hone_plan_line *l)
+static json_t *line_document(const hone_plan_line *l, size_t format)
 {
     json_t *o = json_object();
     bool    good = o != NULL;
@@ -225,19 +225,19 @@ static json_t *line_document(const hone_plan_line *l)
     if (l->role != HONE_R_COUNT) good = good && hone_json_put(o, "role", json_string(hone_role_name(l->role)));
     if (l->first >= 0 && l->first == l->last) good = good && hone_json_put(o, "layer", json_integer(l->first));
     else if (l->first >= 0) good = good && hone_json_put(o, "layer", json_sprintf("%d-%d", (int)l->first, (int)l->last));
-    if (l->bits) good = good && hone_json_put(o, "bits", json_integer((json_int_t)l->bits));
-    for (size_t f = 0; good && f < HONE_PLAN_FORMATS; f++)
-        if (l->word[f]) good = hone_json_put(o, hone_convert_format(f)->name, json_string(l->word[f]));
+    if (l->word[format]) good = good && hone_json_put(o, hone_convert_format(format)->name, json_string(l->word[format]));
+    else good = good && hone_json_put(o, "bits", json_integer((json_int_t)l->bits));
     if (good) return o;
     json_decref(o);
     return NULL;
 }
 
-hone_code hone_plan_document(const hone_plan *p, json_t **out, hone_err *err)
+hone_code hone_plan_document(const hone_plan *p, size_t format, json_t **out, hone_err *err)
 {
     json_t *list = json_array(), *doc = NULL;
     bool    good = list != NULL;
-    for (size_t i = 0; good && i < p->n_lines; i++) good = json_array_append_new(list, line_document(&p->lines[i])) == 0;
+    for (size_t i = 0; good && i < p->n_lines; i++)
+        if (p->lines[i].word[format] || p->lines[i].bits) good = json_array_append_new(list, line_document(&p->lines[i], format)) == 0;
     if (good) doc = json_pack("{s:O}", "weights", list);
     json_decref(list);
     if (!doc) return HONE_NOMEM(err, "the plan");

@@ -1,0 +1,126 @@
+#include "cli/planned.h"
+#include "base/file.h"
+#include <stdlib.h>
+
+bool hone_cli_has_target(const hone_cli *c)
+{
+    return hone_cli_has(c, "target-bytes") || hone_cli_has(c, "target-bpw") || hone_cli_has(c, "target-kld") || hone_cli_has(c, "max-ram");
+}
+
+static hone_code default_text(hone_cli *c, const hone_model *m, const char **out, hone_err *err)
+{
+    *out = hone_cli_text(c, "text", NULL);
+    if (*out) return HONE_OK;
+    const char *path = hone_arena_printf(&c->arena, "%s/eval/calibration.txt", m->path);
+    if (!path) return HONE_NOMEM(err, "a path");
+    if (hone_file_exists(path)) *out = path;
+    return HONE_OK;
+}
+
+static hone_code read_request(hone_cli *c, const hone_model *m, hone_plan_request *r, hone_err *err)
+{
+    const char *how = hone_cli_text(c, "sensitivity", "auto");
+    r->target_bytes = hone_cli_bytes(c, "target-bytes", 0);
+    r->target_bpw = hone_cli_real(c, "target-bpw", 0);
+    r->target_kld = hone_cli_real(c, "target-kld", 0);
+    r->max_ram = hone_cli_bytes(c, "max-ram", 0);
+    r->context = hone_cli_count(c, "context", 0);
+    r->max_tokens = hone_cli_count(c, "tokens", 0);
+    r->how = strcmp(how, "measured") == 0 ? HONE_PLAN_MEASURED : strcmp(how, "proxy") == 0 ? HONE_PLAN_PROXY : HONE_PLAN_AUTO;
+    return r->how == HONE_PLAN_PROXY ? HONE_OK : default_text(c, m, &r->text, err);
+}
+
+static hone_code write_file(const hone_plan_made *p, const char *path, hone_err *err)
+{
+    hone_text t = { 0 };
+    hone_code code = hone_plan_write(&p->plan, &p->about, &t, err);
+    if (code == HONE_OK) code = hone_out_put(path, t.ptr, t.len, err);
+    hone_text_release(&t);
+    return code;
+}
+
+hone_code hone_cli_make_plan(hone_cli *c, const hone_model *m, const hone_convert_options *as, const char *path, const char *work_dir, bool judge, hone_plan_made *out,
+                             hone_err *err)
+{
+    hone_plan_request r = { .as = as, .work_dir = work_dir, .judge = judge };
+    HONE_TRY(read_request(c, m, &r, err));
+    HONE_TRY(hone_plan_make(&c->ctx, m, &r, &c->arena, out, err));
+    return path ? write_file(out, path, err) : HONE_OK;
+}
+
+/* ---- the document ---- */
+
+static json_t *format_document(const hone_plan_made *p, size_t f)
+{
+    return json_pack("{s:s,s:s?,s:I,s:f,s:o}", "format", hone_convert_format(f)->name, "base", p->plan.base[f], "bytes", (json_int_t)p->about.of[f].bytes, "bpw",
+                     p->about.of[f].bpw, "predicted_kld", p->tried ? hone_json_real(p->about.of[f].kld) : json_null());
+}
+
+static json_t *weight_document(const hone_plan_made *p, size_t i)
+{
+    const hone_sense_weight *w = &p->sense.weights[i];
+    json_t                  *o = json_object(), *of = json_object();
+    bool                     good = o && of && hone_json_put(o, "role", json_string(hone_role_name(w->w->role))) &&
+                hone_json_put(o, "layer", w->w->layer < 0 ? json_null() : json_integer(w->w->layer)) &&
+                hone_json_put(o, "kld_coarse", w->kld_coarse > 0 ? hone_json_real(w->kld_coarse) : json_null());
+    hone_arena a = { 0 };
+    for (size_t f = 0; good && f < HONE_PLAN_FORMATS; f++) {
+        if (!w->n[f]) continue;
+        const hone_sense_option *x = &w->of[f][p->chosen[f][i]];
+        const char              *word = hone_choice_word(hone_convert_format(f), &x->choice, &a);
+        good = word && hone_json_put(of, hone_convert_format(f)->name,
+                                     json_pack("{s:s,s:I,s:o}", "encoding", word, "bytes", (json_int_t)x->bytes, "predicted_kld",
+                                               p->tried ? hone_json_real(x->error * w->kld_per_error) : json_null()));
+    }
+    hone_arena_release(&a);
+    good = good && hone_json_put(o, "encodings", json_incref(of));
+    json_decref(of);
+    if (good) return o;
+    json_decref(o);
+    return NULL;
+}
+
+hone_code hone_cli_put_plan(json_t *doc, const hone_plan_made *p, const char *path, bool weights, hone_err *err)
+{
+    json_t *formats = json_array(), *list = json_array();
+    bool    good = formats && list;
+    for (size_t f = 0; good && f < HONE_PLAN_FORMATS; f++)
+        if (p->plan.named[f]) good = json_array_append_new(formats, format_document(p, f)) == 0;
+    for (size_t i = 0; good && weights && i < p->sense.n; i++) good = json_array_append_new(list, weight_document(p, i)) == 0;
+    good = good && hone_json_put(doc, "path", path ? json_string(path) : json_null()) && hone_json_put(doc, "target", json_string(p->about.target)) &&
+           hone_json_put(doc, "formats", json_incref(formats)) && hone_json_put(doc, "sensitivity", json_string(p->about.sensitivity)) &&
+           hone_json_put(doc, "measurements", json_integer((json_int_t)p->tried)) &&
+           hone_json_put(doc, "measured", p->judged ? json_pack("{s:s,s:f,s:[f,f]}", "format", "gguf", "kld", p->kld, "ci", p->kld_low, p->kld_high) : json_null());
+    if (good && weights) good = hone_json_put(doc, "weights", json_incref(list));
+    json_decref(formats);
+    json_decref(list);
+    return good ? HONE_OK : HONE_NOMEM(err, "the result");
+}
+
+void hone_cli_say_plan(hone_cli *c, const json_t *doc)
+{
+    char        size[32];
+    size_t      i;
+    json_t     *f;
+    hone_table *t = hone_table_new(c, 4);
+    hone_table_col(t, 0, "format", "", false);
+    hone_table_col(t, 1, "size", "", true);
+    hone_table_col(t, 2, "bits/weight", "", true);
+    hone_table_col(t, 3, "predicted KLD", "nat/1000", true);
+    json_array_foreach(json_object_get(doc, "formats"), i, f) {
+        hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_doc_str(f, "format", ""));
+        hone_table_cell(t, i, 1, HONE_PLAIN, "%s", hone_text_bytes((uint64_t)hone_doc_num(f, "bytes", 0), size, sizeof size));
+        hone_table_cell(t, i, 2, HONE_PLAIN, "%.3f", hone_doc_num(f, "bpw", 0));
+        if (hone_doc_has_num(f, "predicted_kld")) hone_table_cell(t, i, 3, HONE_PLAIN, "%.3f", 1000 * hone_doc_num(f, "predicted_kld", 0));
+        else hone_table_cell(t, i, 3, HONE_DIM, "-");
+    }
+    hone_table_print(c, t);
+    hone_say(c, HONE_PLAIN, "\n");
+    hone_say_field(c, "target", "%s", hone_doc_str(doc, "target", ""));
+    hone_say_field(c, "sensitivity", "%s", hone_doc_str(doc, "sensitivity", ""));
+    const json_t *m = json_object_get(doc, "measured"), *ci = json_object_get(m, "ci");
+    if (json_is_object(m))
+        hone_say_field(c, "measured", "KLD %.3f (%.3f to %.3f) nat/1000 for the whole plan in %s", 1000 * hone_doc_num(m, "kld", 0), 1000 * json_number_value(json_array_get(ci, 0)),
+                       1000 * json_number_value(json_array_get(ci, 1)), hone_doc_str(m, "format", ""));
+    if (hone_doc_str(doc, "path", "")[0]) hone_say_field(c, "plan", "%s", hone_doc_str(doc, "path", ""));
+}

@@ -1,0 +1,390 @@
+/* make.c - from sensitivities to a plan: a knapsack for each format, checked against the sizes that the format's own planner comes to. */
+#include "flow/plan/make.h"
+#include "flow/assess/fit.h"
+#include "passes/allot.h"
+#include "passes/mix.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ROUNDS     8
+#define MAX_TRIALS 160
+#define BIG_BYTES  8000000000ull /* weights that are not written again and again for measurements, unless asked */
+
+typedef struct solver { /* of one format */
+    const hone_ctx          *ctx;
+    hone_ctx                 quiet;
+    const hone_model        *m;
+    const hone_plan_request *r;
+    hone_arena              *a;
+    hone_plan_made          *out;
+    size_t                   f;
+    const char              *quant; /* "gguf=q4_k_m" */
+    hone_allot_item         *items; /* [n_items] */
+    uint32_t                *item_of; /* [sense.n] UINT32_MAX: none */
+    size_t                   n_items;
+    uint64_t                 kv_bytes; /* max_ram: cache and buffers */
+    double                   scale;  /* of predictions: what a measurement of the whole said */
+    uint8_t                 *chosen; /* [sense.n] */
+} solver;
+
+/* ---- items ---- */
+
+static bool of_experts(hone_role r) { return r == HONE_R_FFN_GATE_EXPS || r == HONE_R_FFN_UP_EXPS || r == HONE_R_FFN_DOWN_EXPS; }
+
+/* ONNX Runtime computes the experts of a layer in one operator when they are encoded alike: they are one item there. */
+static bool together(const solver *s, const hone_sense_weight *x, const hone_sense_weight *y)
+{
+    if (hone_convert_format(s->f) != &hone_format_onnx || x->w->layer != y->w->layer || !of_experts(x->w->role) || !of_experts(y->w->role)) return false;
+    if (x->n[s->f] != y->n[s->f]) return false;
+    for (size_t k = 0; k < x->n[s->f]; k++)
+        if (!hone_choice_same(&x->of[s->f][k].choice, &y->of[s->f][k].choice)) return false;
+    return true;
+}
+
+static hone_code add_item(solver *s, size_t i, hone_err *err)
+{
+    const hone_sense_weight *w = &s->out->sense.weights[i];
+    size_t                   k = 0;
+    s->item_of[i] = UINT32_MAX;
+    if (w->n[s->f] == 0) return HONE_OK;
+    while (k < i && (s->item_of[k] == UINT32_MAX || !together(s, &s->out->sense.weights[k], w))) k++;
+    s->item_of[i] = k < i ? s->item_of[k] : (uint32_t)s->n_items++;
+    hone_allot_item   *it = &s->items[s->item_of[i]];
+    hone_allot_option *o = (hone_allot_option *)(uintptr_t)it->options;
+    if (!o) {
+        o = HONE_ARENA_NEW(s->a, hone_allot_option, w->n[s->f]);
+        if (!o) return HONE_NOMEM(err, "the plan");
+        *it = (hone_allot_item){ o, w->n[s->f] };
+    }
+    for (size_t j = 0; j < w->n[s->f]; j++) {
+        o[j].bytes += w->of[s->f][j].bytes;
+        o[j].cost += w->of[s->f][j].error * w->kld_per_error;
+    }
+    return HONE_OK;
+}
+
+static hone_code solver_new(solver *s, hone_err *err)
+{
+    size_t n = s->out->sense.n;
+    s->items = HONE_ARENA_NEW(s->a, hone_allot_item, n + 1);
+    s->item_of = HONE_ARENA_NEW(s->a, uint32_t, n + 1);
+    s->chosen = HONE_ARENA_NEW(s->a, uint8_t, n + 1);
+    if (!s->items || !s->item_of || !s->chosen) return HONE_NOMEM(err, "the plan");
+    s->scale = s->scale > 0 ? s->scale : 1;
+    for (size_t i = 0; i < n; i++) HONE_TRY(add_item(s, i, err));
+    s->out->chosen[s->f] = s->chosen;
+    return HONE_OK;
+}
+
+static double predicted(const solver *s)
+{
+    double sum = 0;
+    for (size_t i = 0; i < s->out->sense.n; i++) {
+        const hone_sense_weight *w = &s->out->sense.weights[i];
+        if (w->n[s->f]) sum += w->of[s->f][s->chosen[i]].error * w->kld_per_error;
+    }
+    return sum * s->scale;
+}
+
+static uint64_t option_bytes(const solver *s)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < s->out->sense.n; i++) {
+        const hone_sense_weight *w = &s->out->sense.weights[i];
+        if (w->n[s->f]) sum += w->of[s->f][s->chosen[i]].bytes;
+    }
+    return sum;
+}
+
+static void take(solver *s, const uint32_t *picks)
+{
+    for (size_t i = 0; i < s->out->sense.n; i++)
+        if (s->item_of[i] != UINT32_MAX) s->chosen[i] = (uint8_t)picks[s->item_of[i]];
+}
+
+/* ---- lines ---- */
+
+static hone_code put_words(const solver *s, hone_plan_line *lines, hone_err *err)
+{
+    for (size_t i = 0; i < s->out->sense.n; i++) {
+        const hone_sense_weight *w = &s->out->sense.weights[i];
+        if (w->n[s->f] == 0) continue;
+        lines[i].word[s->f] = hone_choice_word(hone_convert_format(s->f), &w->of[s->f][s->chosen[i]].choice, s->a);
+        if (!lines[i].word[s->f]) return HONE_NOMEM(err, "the plan");
+    }
+    return HONE_OK;
+}
+
+static hone_plan_line *new_lines(const hone_sense *sense, hone_arena *a)
+{
+    hone_plan_line *lines = HONE_ARENA_NEW(a, hone_plan_line, sense->n + 1);
+    for (size_t i = 0; lines && i < sense->n; i++)
+        lines[i] = (hone_plan_line){ .role = sense->weights[i].w->role, .first = sense->weights[i].w->layer, .last = sense->weights[i].w->layer };
+    return lines;
+}
+
+/* ---- sizes as they will be ---- */
+
+typedef struct size { uint64_t bytes, weights; double bpw; } size;
+
+static hone_code plan_size(const solver *s, size *out, hone_err *err)
+{
+    hone_plan_line      *lines = new_lines(&s->out->sense, s->a);
+    hone_plan            p = { .lines = lines, .n_lines = s->out->sense.n };
+    hone_convert_options o = *s->r->as;
+    hone_convert_result  res = { 0 };
+    if (!lines) return HONE_NOMEM(err, "the plan");
+    HONE_TRY(put_words(s, lines, err));
+    o.quants = &s->quant;
+    o.n_quants = 1;
+    o.lines = &p;
+    o.plan = NULL;
+    o.dry_run = true;
+    hone_code code = hone_convert(&s->quiet, s->m, &o, &res, err);
+    if (code == HONE_OK) *out = (size){ res.outputs[0].bytes, res.outputs[0].weights_bytes, res.outputs[0].bpw };
+    hone_convert_result_release(&res);
+    return code;
+}
+
+/* What the limit is about, and the limit. */
+static uint64_t counted(const solver *s, const size *z)
+{
+    if (s->r->target_bytes) return z->bytes;
+    return z->weights + (s->r->max_ram ? s->kv_bytes : 0);
+}
+
+static uint64_t limit_of(const solver *s, const size *z)
+{
+    if (s->r->target_bytes) return s->r->target_bytes;
+    if (s->r->max_ram) return s->r->max_ram;
+    return (uint64_t)(s->r->target_bpw * (double)z->weights / z->bpw);
+}
+
+/* ---- under a limit of bytes ---- */
+
+static hone_code too_narrow(const solver *s, const size *z, hone_err *err)
+{
+    const char *name = hone_convert_format(s->f)->name;
+    if (s->r->target_bpw > 0)
+        return HONE_FAIL(err, HONE_ENO, "allow more", "the narrowest %s plan has %.3f bits per weight, %.3f are allowed", name, z->bpw, s->r->target_bpw);
+    return HONE_FAIL(err, HONE_ENO, "allow more", "the narrowest %s plan takes %" PRIu64 " bytes%s, %" PRIu64 " are allowed", name, counted(s, z),
+                     s->r->max_ram ? " with its cache and buffers" : "", limit_of(s, z));
+}
+
+/* The knapsack does not know of headers and alignment: its budget is corrected by what the format's planner says, and the best that fits is kept. */
+static hone_code solve_bytes(solver *s, size *z, hone_err *err)
+{
+    uint32_t *picks = HONE_ARENA_NEW(s->a, uint32_t, s->n_items + 1);
+    uint8_t  *best = HONE_ARENA_NEW(s->a, uint8_t, s->out->sense.n + 1);
+    double    best_cost = INFINITY;
+    uint64_t  least = 0;
+    if (!picks || !best) return HONE_NOMEM(err, "the plan");
+    for (size_t i = 0; i < s->n_items; i++) {
+        for (uint32_t k = 0; k < s->items[i].n; k++)
+            if (s->items[i].options[k].bytes < s->items[i].options[picks[i]].bytes) picks[i] = k;
+        least += s->items[i].options[picks[i]].bytes;
+    }
+    take(s, picks);
+    HONE_TRY(plan_size(s, z, err));
+    uint64_t limit = limit_of(s, z), now = counted(s, z);
+    if (now > limit) return too_narrow(s, z, err);
+    uint64_t budget = least + (limit - now);
+    for (int round = 0; round < ROUNDS; round++) {
+        size try;
+        if (hone_allot(s->items, s->n_items, budget < least ? least : budget, picks, err) != HONE_OK) return HONE_FAIL(err, HONE_EBUG, "", "no choice fits a budget that is there");
+        take(s, picks);
+        HONE_TRY(plan_size(s, &try, err));
+        now = counted(s, &try);
+        if (now <= limit && predicted(s) < best_cost) {
+            best_cost = predicted(s);
+            memcpy(best, s->chosen, s->out->sense.n);
+            *z = try;
+        }
+        uint64_t used = option_bytes(s);
+        if (now > limit) budget = used > now - limit ? used - (now - limit) : least;
+        else if (limit - now < limit / 2000 || used < budget / 2) break;
+        else budget += limit - now < budget - used ? limit - now : limit - now - (budget - used) + 1;
+    }
+    if (isinf(best_cost)) return too_narrow(s, z, err);
+    memcpy(s->chosen, best, s->out->sense.n);
+    return HONE_OK;
+}
+
+static hone_code solve_kld(solver *s, size *z, hone_err *err)
+{
+    uint32_t *picks = HONE_ARENA_NEW(s->a, uint32_t, s->n_items + 1);
+    hone_err  why = { 0 };
+    if (!picks) return HONE_NOMEM(err, "the plan");
+    hone_code code = hone_allot_cost(s->items, s->n_items, s->r->target_kld / s->scale, picks, &why);
+    if (code == HONE_ENO)
+        return HONE_FAIL(err, HONE_ENO, "allow more", "no plan for %s is predicted to have a KLD of %g: %.200s", hone_convert_format(s->f)->name, s->r->target_kld, why.cause);
+    if (code != HONE_OK) {
+        if (err) *err = why;
+        return code;
+    }
+    take(s, picks);
+    return plan_size(s, z, err);
+}
+
+static hone_code solve(solver *s, hone_err *err)
+{
+    size z;
+    HONE_TRY(solver_new(s, err));
+    HONE_TRY(s->r->target_kld > 0 ? solve_kld(s, &z, err) : solve_bytes(s, &z, err));
+    s->out->about.of[s->f].bytes = z.bytes;
+    s->out->about.of[s->f].bpw = z.bpw;
+    s->out->about.of[s->f].kld = predicted(s);
+    s->out->about.of[s->f].has_kld = true;
+    return HONE_OK;
+}
+
+/* ---- all formats ---- */
+
+static hone_code cache_bytes(const hone_model *m, const hone_plan_request *r, hone_arena *a, uint64_t *out, hone_err *err)
+{
+    hone_fit_inputs in = { .context = r->context ? r->context : m->facts.context };
+    hone_fit       *fits;
+    size_t          n;
+    HONE_TRY(hone_fit_all(m, a, &in, &fits, &n, err));
+    *out = in.kv_bytes + in.compute_bytes;
+    return HONE_OK;
+}
+
+static hone_code find_formats(const hone_plan_request *r, const char *quants[HONE_PLAN_FORMATS], hone_plan *p, hone_arena *a, hone_err *err)
+{
+    for (size_t i = 0; i < r->as->n_quants; i++) {
+        const char *eq = strchr(r->as->quants[i], '=');
+        for (size_t f = 0; eq && f < HONE_PLAN_FORMATS; f++) {
+            const char *name = hone_convert_format(f)->name;
+            if (strlen(name) != (size_t)(eq - r->as->quants[i]) || strncmp(name, r->as->quants[i], strlen(name)) != 0) continue;
+            if (quants[f]) return HONE_FAIL(err, HONE_EUSAGE, "name one encoding of each format: what the plan leaves out has it", "a plan makes one %s output, and two are asked for", name);
+            quants[f] = r->as->quants[i];
+            p->named[f] = true;
+            p->base[f] = hone_arena_strdup(a, eq + 1);
+            if (!p->base[f]) return HONE_NOMEM(err, "the plan");
+        }
+    }
+    return HONE_OK;
+}
+
+static hone_usual usual_of(const hone_convert_options *o, const hone_format *f, const hone_model *m, const char *base)
+{
+    const hone_weight *w = hone_model_find(m, HONE_R_TOK_EMBD, HONE_PART_WEIGHT, -1);
+    hone_dtype         own = w && (w->dtype == HONE_DTYPE_BF16 || w->dtype == HONE_DTYPE_F16) ? w->dtype : HONE_DTYPE_F32;
+    hone_usual         u = { .group = o->group ? o->group : 32, .sym = o->sym, .plain = own };
+    if (f == &hone_format_onnx) u.plain = base && strcmp(base, "f16") == 0 ? HONE_DTYPE_F16 : HONE_DTYPE_F32;
+    if (f == &hone_format_openvino) u.plain = HONE_DTYPE_F16;
+    return u;
+}
+
+static hone_code check(const hone_plan_request *r, hone_err *err)
+{
+    int n = (r->target_bytes > 0) + (r->max_ram > 0) + (r->target_bpw > 0) + (r->target_kld > 0);
+    if (n != 1)
+        return HONE_FAIL(err, HONE_EUSAGE, "as in --target-bytes 4.5M", n ? "a plan has one target, %d are given" : "a plan needs a target: --target-bytes, --target-bpw, --target-kld or --max-ram", n);
+    if (r->how == HONE_PLAN_MEASURED && !r->text)
+        return HONE_FAIL(err, HONE_EUSAGE, "add --text FILE: a calibration text", "sensitivity is measured over a text, and there is none");
+    return HONE_OK;
+}
+
+static hone_sense_trial trial_of(const hone_plan_request *r)
+{
+    return (hone_sense_trial){ .text = r->text, .max_tokens = r->max_tokens ? r->max_tokens : 4096, .stats = r->as->stats, .method = r->as->method, .work_dir = r->work_dir,
+                               .max_trials = MAX_TRIALS };
+}
+
+static hone_code feel(const hone_ctx *ctx, const hone_model *m, const hone_plan_request *r, hone_arena *a, hone_plan_made *out, hone_err *err)
+{
+    hone_sense_request ask = { .stats = r->as->stats };
+    uint64_t           bytes = 0;
+    for (size_t f = 0; f < HONE_PLAN_FORMATS; f++) {
+        ask.formats[f] = out->plan.named[f];
+        ask.usual[f] = usual_of(r->as, hone_convert_format(f), m, out->plan.base[f]);
+    }
+    HONE_TRY(hone_sense_errors(ctx, m, &ask, a, &out->sense, err));
+    for (size_t i = 0; i < m->source->n_tensors; i++) bytes += m->source->tensors[i].bytes;
+    bool measured = r->how == HONE_PLAN_MEASURED || (r->how == HONE_PLAN_AUTO && r->text && bytes <= BIG_BYTES && m->facts.kind == HONE_KIND_DECODER);
+    hone_sense_trial t = trial_of(r);
+    if (measured) HONE_TRY(hone_sense_measure(ctx, m, &t, &out->sense, &out->tried, err));
+    else if (r->target_kld > 0)
+        return HONE_FAIL(err, HONE_EUSAGE, "add --text FILE, a calibration text, or give --target-bytes", "a KLD can be aimed at only where sensitivity is measured");
+    const char *weighed = out->sense.weighed ? "errors weighed by statistics" : "no statistics: every column counts alike";
+    out->about.sensitivity = out->tried ? hone_arena_printf(a, "measured on %zu weights or groups over %u tokens; %s", out->tried, t.max_tokens, weighed)
+                                        : hone_arena_printf(a, "guessed by role: KLDs put weights in order and predict nothing; %s", weighed);
+    return out->about.sensitivity ? HONE_OK : HONE_NOMEM(err, "the plan");
+}
+
+static hone_code finish(const hone_model *m, const hone_plan_request *r, hone_arena *a, hone_plan_made *out, hone_plan_line *lines, hone_err *err)
+{
+    for (size_t i = 0; i < out->sense.n; i++) {
+        const hone_sense_weight *w = &out->sense.weights[i];
+        size_t                   f = 0;
+        while (f < HONE_PLAN_FORMATS && !w->n[f]) f++;
+        if (f == HONE_PLAN_FORMATS) continue;
+        const hone_sense_option *o = &w->of[f][out->chosen[f][i]];
+        lines[i].note = hone_arena_printf(a, "%" PRIu64 " bytes, KLD %.2g in %s", o->bytes, o->error * w->kld_per_error, hone_convert_format(f)->name);
+        if (!lines[i].note) return HONE_NOMEM(err, "the plan");
+    }
+    size_t n = 0; /* weights that no format takes have no line */
+    for (size_t i = 0; i < out->sense.n; i++)
+        if (lines[i].note) lines[n++] = lines[i];
+    out->plan.lines = lines;
+    out->plan.n_lines = n;
+    out->about.source = m->facts.name;
+    out->about.hf_class = m->facts.hf_class;
+    for (size_t i = 0; i < m->n_weights; i++) out->about.parameters += m->weights[i].values ? 0 : hone_weight_elems(&m->weights[i]);
+    out->about.target = r->target_bytes     ? hone_arena_printf(a, "%" PRIu64 " bytes", r->target_bytes)
+                        : r->max_ram        ? hone_arena_printf(a, "%" PRIu64 " bytes of memory", r->max_ram)
+                        : r->target_bpw > 0 ? hone_arena_printf(a, "%g bits per weight", r->target_bpw)
+                                            : hone_arena_printf(a, "KLD %g", r->target_kld);
+    return out->about.target ? HONE_OK : HONE_NOMEM(err, "the plan");
+}
+
+/* All formats at this scale of predictions. */
+static hone_code solve_all(const solver *like, const char *const quants[HONE_PLAN_FORMATS], hone_plan_line *lines, hone_err *err)
+{
+    for (size_t f = 0; f < HONE_PLAN_FORMATS; f++) {
+        solver s = *like;
+        s.f = f;
+        s.quant = quants[f];
+        if (!quants[f]) continue;
+        HONE_TRY(solve(&s, err));
+        HONE_TRY(put_words(&s, lines, err));
+    }
+    return HONE_OK;
+}
+
+/* The whole GGUF plan, measured; of a KLD that is aimed at, the prediction is set right by it, up to twice. */
+static hone_code judge(solver *s, const char *const quants[HONE_PLAN_FORMATS], hone_plan_line *lines, hone_err *err)
+{
+    hone_sense_trial t = trial_of(s->r);
+    for (int round = 0;; round++) {
+        hone_plan p = { .lines = lines, .n_lines = s->out->sense.n };
+        hone_event_step(s->ctx, "measuring the plan");
+        HONE_TRY(hone_sense_judge(s->ctx, s->m, &t, &p, s->out->plan.base[0], &s->out->kld, &s->out->kld_low, &s->out->kld_high, err));
+        s->out->judged = true;
+        double ratio = s->out->kld / s->r->target_kld;
+        if (!(s->r->target_kld > 0) || round == 2 || (ratio <= 1 && ratio > 0.85)) return HONE_OK;
+        s->scale *= s->out->kld / s->out->about.of[0].kld;
+        HONE_TRY(solve_all(s, quants, lines, err));
+    }
+}
+
+hone_code hone_plan_make(const hone_ctx *ctx, const hone_model *m, const hone_plan_request *r, hone_arena *a, hone_plan_made *out, hone_err *err)
+{
+    const char *quants[HONE_PLAN_FORMATS] = { 0 };
+    solver      s = { .ctx = ctx, .m = m, .r = r, .a = a, .out = out, .scale = 1 };
+    *out = (hone_plan_made){ 0 };
+    HONE_TRY(check(r, err));
+    HONE_TRY(find_formats(r, quants, &out->plan, a, err));
+    if (ctx) s.quiet = (hone_ctx){ .threads = ctx->threads, .cancel = ctx->cancel, .libexec_dir = ctx->libexec_dir };
+    if (r->max_ram) HONE_TRY(cache_bytes(m, r, a, &s.kv_bytes, err));
+    HONE_TRY(feel(ctx, m, r, a, out, err));
+    hone_plan_line *lines = new_lines(&out->sense, a);
+    if (!lines) return HONE_NOMEM(err, "the plan");
+    HONE_TRY(solve_all(&s, quants, lines, err));
+    if (out->tried && quants[0] && (r->judge || r->target_kld > 0)) HONE_TRY(judge(&s, quants, lines, err));
+    return finish(m, r, a, out, lines, err);
+}

@@ -1,0 +1,241 @@
+/* measured.c - what coarse encodings of single weights, and whole plans, do to a model in llama.cpp. */
+#include "base/file.h"
+#include "flow/plan/sense.h"
+#include "measure/measure.h"
+#include "passes/mix.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define AT_ONCE 6 /* files on disk beside the reference */
+
+typedef struct trial_group { /* weights that are tried together: one role, layers first..last */
+    hone_role role;
+    int32_t   first, last;
+    double    kld;
+} trial_group;
+
+typedef struct lab {
+    const hone_ctx         *ctx;
+    hone_ctx                quiet; /* for what is done many times */
+    const hone_model       *m;
+    const hone_sense_trial *t;
+    const char             *plain; /* "bf16": the unquantised GGUF */
+    char                    dir[1024], reference[1200];
+} lab;
+
+/* ---- the folder ---- */
+
+static hone_code lab_open(lab *l, hone_err *err)
+{
+    HONE_TRY(hone_dir_make(l->t->work_dir, err));
+    if ((size_t)snprintf(l->dir, sizeof l->dir, "%s/.hone-plan-XXXXXX", l->t->work_dir) >= sizeof l->dir || !mkdtemp(l->dir)) {
+        l->dir[0] = 0;
+        return HONE_FAIL(err, HONE_ERESOURCE, "name another folder with -o", "cannot make a folder in '%s'", l->t->work_dir);
+    }
+    return HONE_OK;
+}
+
+static void drop(const lab *l, const char *name)
+{
+    char path[1300];
+    static const char *const kinds[] = { "plan", "f32", "f16", "bf16" };
+    for (size_t i = 0; i < HONE_COUNT(kinds); i++) {
+        (void)snprintf(path, sizeof path, "%s/%s-%s.gguf", l->dir, name, kinds[i]);
+        (void)unlink(path);
+    }
+}
+
+static void lab_close(lab *l)
+{
+    if (!l->dir[0]) return;
+    char name[32];
+    drop(l, "reference");
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        (void)snprintf(name, sizeof name, "trial%zu", i);
+        drop(l, name);
+    }
+    (void)rmdir(l->dir);
+}
+
+/* ---- files ---- */
+
+static const char *plain_word(const hone_model *m)
+{
+    uint64_t f32 = 0, bf16 = 0, other = 0;
+    for (size_t i = 0; i < m->n_weights; i++) {
+        uint64_t n = hone_weight_elems(&m->weights[i]);
+        if (m->weights[i].dtype == HONE_DTYPE_F32) f32 += n;
+        else if (m->weights[i].dtype == HONE_DTYPE_BF16) bf16 += n;
+        else other += n;
+    }
+    return f32 >= bf16 && f32 >= other ? "f32" : bf16 >= other ? "bf16" : "f16";
+}
+
+static hone_code make_file(const lab *l, const char *name, const char *base, const hone_plan *p, char *path, size_t cap, hone_err *err)
+{
+    const char *quant[] = { base };
+    hone_convert_options o = { .quants = quant, .n_quants = 1, .out_dir = l->dir, .name = name, .lines = p, .stats = l->t->stats, .method = l->t->method };
+    hone_convert_result  res = { 0 };
+    if (!p) { /* unquantised: nothing to treat */
+        o.stats = NULL;
+        o.method = NULL;
+    }
+    hone_code code = hone_convert(&l->quiet, l->m, &o, &res, err);
+    if (code == HONE_OK) (void)snprintf(path, cap, "%s", res.outputs[0].path);
+    hone_convert_result_release(&res);
+    return code;
+}
+
+/* ---- measuring ---- */
+
+typedef struct heard { hone_metric kld[AT_ONCE]; } heard;
+
+static hone_code hear(void *user, size_t i, const hone_eval_result *res, const hone_err *failed, hone_err *err)
+{
+    heard *h = user;
+    if (!res) {
+        if (err) *err = *failed;
+        return failed->code;
+    }
+    h->kld[i] = res->kld_mean;
+    if (hone_metric_known(&res->kld_mean)) return HONE_OK;
+    return HONE_FAIL(err, HONE_ERUNTIME, "give a longer text", "no KLD: %s", res->kld_mean.why);
+}
+
+static hone_code ask(const lab *l, const char *const *paths, size_t n, heard *h, hone_err *err)
+{
+    hone_eval_options o = { .text = l->t->text, .reference = l->reference, .max_tokens = l->t->max_tokens, .threads = 1 };
+    return hone_eval_group(&l->quiet, &o, paths, n, hear, h, err);
+}
+
+static hone_code start(lab *l, hone_err *err)
+{
+    l->plain = plain_word(l->m);
+    HONE_TRY(lab_open(l, err));
+    return make_file(l, "reference", l->plain, NULL, l->reference, sizeof l->reference, err);
+}
+
+/* Groups [at, at + n) coarse, each in a file of its own. */
+static hone_code try_some(const lab *l, trial_group *g, size_t n, hone_err *err)
+{
+    char        path[AT_ONCE][1200], name[32];
+    const char *paths[AT_ONCE];
+    heard       h;
+    hone_code   code = HONE_OK;
+    for (size_t i = 0; code == HONE_OK && i < n; i++) {
+        hone_plan_line line = { .role = g[i].role, .first = g[i].first, .last = g[i].last, .bits = 3 };
+        hone_plan      p = { .lines = &line, .n_lines = 1 };
+        (void)snprintf(name, sizeof name, "trial%zu", i);
+        paths[i] = path[i];
+        code = make_file(l, name, l->plain, &p, path[i], sizeof path[i], err);
+    }
+    if (code == HONE_OK) code = ask(l, paths, n, &h, err);
+    for (size_t i = 0; code == HONE_OK && i < n; i++) g[i].kld = h.kld[i].value;
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(name, sizeof name, "trial%zu", i);
+        drop(l, name);
+    }
+    return code;
+}
+
+/* ---- groups ---- */
+
+static bool in_group(const trial_group *g, const hone_weight *w) { return g->role == w->role && (g->first < 0 || (w->layer >= g->first && w->layer <= g->last)); }
+
+/* Every weight alone when that is not too many; else `pieces` runs of layers for each role, as many as fit. */
+static size_t make_groups(const hone_model *m, const hone_sense *s, size_t most, trial_group *out)
+{
+    uint32_t layers = m->facts.n_layers ? m->facts.n_layers : 1, pieces = layers;
+    size_t   roles = 0, globals = 0, n = 0;
+    bool     seen[HONE_R_COUNT] = { false };
+    for (size_t i = 0; i < s->n; i++) {
+        const hone_weight *w = s->weights[i].w;
+        globals += w->layer < 0;
+        roles += w->layer >= 0 && !seen[w->role];
+        seen[w->role] = true;
+    }
+    while (pieces > 1 && globals + roles * pieces > most) pieces--;
+    for (size_t i = 0; i < s->n; i++) {
+        const hone_weight *w = s->weights[i].w;
+        bool               have = false;
+        uint32_t           at = w->layer < 0 ? 0 : (uint32_t)w->layer * pieces / layers;
+        for (size_t k = 0; k < n; k++) have = have || in_group(&out[k], w);
+        if (have) continue;
+        trial_group g = { .role = w->role, .first = -1, .last = -1 };
+        if (w->layer >= 0) { /* the layers l with l * pieces / layers == at */
+            g.first = (int32_t)(((uint64_t)at * layers + pieces - 1) / pieces);
+            g.last = (int32_t)((((uint64_t)at + 1) * layers + pieces - 1) / pieces) - 1;
+        }
+        out[n++] = g;
+    }
+    return n;
+}
+
+/* A group's KLD over its error is the factor of all in it. */
+static void conclude(hone_sense *s, const trial_group *g)
+{
+    double error = 0;
+    for (size_t i = 0; i < s->n; i++)
+        if (in_group(g, s->weights[i].w)) error += s->weights[i].coarse.error;
+    for (size_t i = 0; error > 0 && i < s->n; i++) {
+        hone_sense_weight *w = &s->weights[i];
+        if (!in_group(g, w->w)) continue;
+        w->kld_coarse = fmax(g->kld, 1e-9);
+        w->kld_per_error = w->kld_coarse / error;
+    }
+}
+
+static hone_code run_all(lab *l, hone_sense *s, trial_group *g, size_t n, hone_err *err)
+{
+    HONE_TRY(start(l, err));
+    for (size_t at = 0; at < n; at += AT_ONCE) {
+        if (hone_ctx_cancelled(l->ctx)) return HONE_INTERRUPTED(err);
+        HONE_TRY(try_some(l, g + at, n - at < AT_ONCE ? n - at : AT_ONCE, err));
+        hone_event_progress(l->ctx, "weights", at + AT_ONCE < n ? at + AT_ONCE : n, n);
+    }
+    for (size_t i = 0; i < n; i++) conclude(s, &g[i]);
+    return HONE_OK;
+}
+
+static lab lab_of(const hone_ctx *ctx, const hone_model *m, const hone_sense_trial *t)
+{
+    lab l = { .ctx = ctx, .m = m, .t = t };
+    if (ctx) l.quiet = *ctx;
+    l.quiet.on_event = NULL;
+    return l;
+}
+
+hone_code hone_sense_measure(const hone_ctx *ctx, const hone_model *m, const hone_sense_trial *t, hone_sense *s, size_t *tried, hone_err *err)
+{
+    lab          l = lab_of(ctx, m, t);
+    trial_group *g = calloc(s->n + 1, sizeof *g);
+    if (!g) return HONE_NOMEM(err, "the plan");
+    *tried = make_groups(m, s, t->max_trials, g);
+    hone_event_step(ctx, "measuring what %zu coarse %s to the model", *tried, *tried == s->n ? "weights do" : "groups of weights do");
+    hone_code code = run_all(&l, s, g, *tried, err);
+    lab_close(&l);
+    free(g);
+    return code;
+}
+
+hone_code hone_sense_judge(const hone_ctx *ctx, const hone_model *m, const hone_sense_trial *t, const hone_plan *p, const char *base, double *kld, double *low, double *high,
+                           hone_err *err)
+{
+    lab         l = lab_of(ctx, m, t);
+    char        path[1200];
+    const char *paths[] = { path };
+    heard       h;
+    hone_code   code = start(&l, err);
+    if (code == HONE_OK) code = make_file(&l, "trial0", base, p, path, sizeof path, err);
+    if (code == HONE_OK) code = ask(&l, paths, 1, &h, err);
+    lab_close(&l);
+    if (code != HONE_OK) return code;
+    *kld = h.kld[0].value;
+    *low = h.kld[0].lo;
+    *high = h.kld[0].hi;
+    return HONE_OK;
+}
