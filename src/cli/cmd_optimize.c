@@ -1,6 +1,8 @@
 /* cmd_optimize.c - hone optimize: the main job, from a checkpoint to a chosen, gated artefact and its report. */
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/networks.h"
+#include "flow/net.h"
 #include "flow/optimize.h"
 #include "flow/optimize/state.h"
 #include <stdlib.h>
@@ -22,6 +24,10 @@ static const hone_opt opts[] = {
     { "seed", 0, HONE_OPT_COUNT, "N", NULL, "seed of the benchmark's prompt tokens (default 1)" },
     { "max-tokens", 0, HONE_OPT_COUNT, "N", NULL, "use at most N tokens of the text (default 16384; 0: all)" },
     { "max-items", 0, HONE_OPT_COUNT, "N", NULL, "use at most N items of each task (default: all)" },
+    { "calibration", 0, HONE_OPT_TEXT, "FILE", NULL, "of a network without tokens: samples from which static int8 learns its ranges (without: no such candidates)" },
+    { "exclude", 0, HONE_OPT_LIST, "GLOB", NULL, "of a network: nodes or operators that stay floats" },
+    HONE_OPT_DATA,
+    HONE_OPT_IMAGES,
     { "fresh", 0, HONE_OPT_FLAG, NULL, NULL, "measure again what history.db already holds" },
 };
 
@@ -57,6 +63,10 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     if (!(o.min_accuracy > 0 && o.min_accuracy <= 1))
         return HONE_FAIL(err, HONE_EUSAGE, "as in 0.95", "--min-accuracy is %g, needs a share above 0 and up to 1", o.min_accuracy);
     HONE_TRY(read_preferences(c, &o, err));
+    if (hone_net_is(c->args[0])) return hone_cli_networks_optimize(c, o.gate_speed, o.gate_memory, o.gate_variation, doc, err);
+    static const char *const networks[] = { "data", "calibration", "exclude", "mean", "std", "layout", "size" };
+    for (size_t i = 0; i < HONE_COUNT(networks); i++)
+        if (hone_cli_has(c, networks[i])) return HONE_FAIL(err, HONE_EUSAGE, "leave it out", "--%s is for networks without tokens (.onnx), '%.60s' is none", networks[i], c->args[0]);
     hone_code code = hone_cli_command(c, &command, err);
     o.command = command.ptr;
     if (code == HONE_OK) code = hone_optimize(&c->ctx, &o, doc, err);
@@ -168,6 +178,10 @@ static void print_gates(hone_cli *c, const json_t *doc)
 
 static void print(hone_cli *c, const json_t *doc)
 {
+    if (hone_cli_networks_doc(doc)) {
+        hone_cli_networks_optimize_print(c, doc);
+        return;
+    }
     size_t        i;
     json_t       *s;
     const json_t *src = json_object_get(doc, "source"), *chosen = json_object_get(doc, "chosen");

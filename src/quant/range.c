@@ -104,10 +104,11 @@ static void without_zeros(const hone_range_seen *r, double *bins)
 }
 
 /* Kullback-Leibler divergence of the histogram, its outliers put into the outermost bins of lo..hi, from what `levels` codes keep of it: the
- * count of a code spread evenly over those of its bins that hold something. */
+ * count of a code spread evenly over those of its bins that hold something.  What codes keep is a share of everything that was seen, not of what is
+ * inside: else a range with next to nothing in it would look perfect. */
 static double divergence(const hone_range_seen *r, const double *bins, double lo, double hi, uint32_t levels)
 {
-    double p[HONE_RANGE_BINS] = { 0 }, q[HONE_RANGE_BINS] = { 0 }, total = 0, q_total = 0, sum = 0;
+    double p[HONE_RANGE_BINS] = { 0 }, q[HONE_RANGE_BINS] = { 0 }, total = 0, sum = 0;
     size_t first = HONE_RANGE_BINS, last = 0;
     for (size_t i = 0; i < HONE_RANGE_BINS; i++) {
         double x = centre(r, i);
@@ -130,12 +131,11 @@ static double divergence(const hone_range_seen *r, const double *bins, double lo
         }
         for (size_t i = a; i < b; i++)
             if (p[i] > 0) q[i] = mass / (double)full;
-        q_total += mass;
     }
-    if (total <= 0 || q_total <= 0) return INFINITY;
+    if (total <= 0) return INFINITY;
     for (size_t i = first; i <= last; i++) {
         if (p[i] <= 0) continue;
-        double pi = p[i] / total, qi = q[i] > 0 ? q[i] / q_total : 1e-9 / total; /* a bin of outliers alone: as good as lost */
+        double pi = p[i] / total, qi = q[i] > 0 ? q[i] / total : 1e-9 / total; /* a bin of outliers alone: as good as lost */
         sum += pi * log(pi / qi);
     }
     return sum;
