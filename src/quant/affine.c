@@ -26,24 +26,24 @@ void hone_affine_decode_row(const hone_affine *a, const uint8_t *codes, const ui
 /* n codes of `bits` bits each, n a multiple of 8. */
 static void pack(const uint8_t *restrict q, size_t n, uint32_t bits, uint8_t *restrict out)
 {
-    if (bits == 4 || bits == 8) {
-        hone_codes_put(out, 0, q, n, bits);
-        return;
-    }
-    for (size_t i = 0; bits == 2 && i < n / 4; i++) out[i] = (uint8_t)(q[4 * i] | q[4 * i + 1] << 2 | q[4 * i + 2] << 4 | q[4 * i + 3] << 6);
-    for (size_t i = 0; bits != 2 && i < n; i += 8, out += bits) {
+    for (size_t i = 0; i < n; i += 8, out += bits) {
         uint64_t word = 0;
+#if HONE_LANES_WIDTH > 4
+        memcpy(&word, q + i, sizeof word);
+        word = _pext_u64(word, 0x0101010101010101u * ((1u << bits) - 1));
+#else
         for (uint32_t k = 0; k < 8; k++) word |= (uint64_t)q[i + k] << (k * bits);
+#endif
         for (uint32_t b = 0; b < bits; b++) out[b] = (uint8_t)(word >> (8 * b));
     }
 }
 
 /* The end of larger magnitude is met exactly (code 0 or, through a negative scale, the top code lands on it), so that outliers survive;
  * where zero falls on a code it is exact as well. */
-static void encode_group(const hone_affine *a, const float *restrict x, uint8_t *restrict q, float *scale_out, float *bias_out)
+HONE_FIT_INLINE void fit_group(float n_bins, uint32_t group, const float *x, float *scale_out, float *bias_out)
 {
-    float n_bins = (float)((1u << a->bits) - 1), low, high;
-    hone_range(x, a->group, &low, &high);
+    float low, high;
+    hone_range(x, group, &low, &high);
     bool  from_low = fabsf(low) > fabsf(high);
     float scale = (high - low) / n_bins, bias = 0, edge = from_low ? low : high;
     scale = scale < 1e-7f ? 1e-7f : scale;
@@ -53,26 +53,41 @@ static void encode_group(const hone_affine *a, const float *restrict x, uint8_t 
         scale = edge / steps;
         bias = edge;
     }
-    for (uint32_t i = 0; i < a->group; i++) {
-        float v = (x[i] - bias) / scale;
-        v = v > 0.0f ? v : 0.0f; /* clamped first: the bounds are integers, so rounding cannot leave them */
-        v = v < n_bins ? v : n_bins;
-        q[i] = (uint8_t)hone_f32_bits(v + 12582912.0f); /* 1.5 * 2^23: the adder rounds to nearest even, the integer is in the low bits */
-    }
     *scale_out = scale;
     *bias_out = bias;
+}
+
+/* bits and group are constants where the caller knows them: a known number of steps is worth a third of the time. */
+HONE_FIT_INLINE void encode_group(uint32_t bits, uint32_t group, hone_dtype seen_as, const float *restrict from, uint8_t *restrict out, float *scale,
+                                  float *bias)
+{
+    float   x[GROUP_MAX], n_bins = (float)((1u << bits) - 1);
+    uint8_t q[GROUP_MAX];
+    bool    direct = bits == 4 || bits == 8;
+    x[0] = from[0]; /* gcc does not see that a group has columns */
+    hone_scale_round(seen_as, from, x, group);
+    fit_group(n_bins, group, x, scale, bias);
+    for (uint32_t i = 0; i < group; i += HONE_LANES) { /* clamped first: the bounds are whole numbers, so rounding cannot leave them */
+        hone_lanes v = hone_lanes_max((hone_lanes_load(x + i) - *bias) / *scale, hone_lanes_all(0));
+        v = hone_lanes_min(v, hone_lanes_all(n_bins)) + 12582912.0f; /* 1.5 * 2^23: the adder rounds to nearest even, the integer is in the low bits */
+        if (direct) hone_codes_put_lanes(out, i, (hone_ilanes)v, bits);
+        else hone_ilanes_bytes((hone_ilanes)v, q + i);
+    }
+    if (!direct) pack(q, group, bits, out);
 }
 
 void HONE_LANED(hone_affine_encode)(const hone_grouped *s, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
 {
     hone_affine a = { .bits = s->bits, .group = s->group, .dtype = s->scale };
     uint64_t    groups = n_cols / a.group;
-    float       seen[GROUP_MAX], scale, bias;
-    uint8_t     q[GROUP_MAX], *codes = out[HONE_STREAM_CODES] + r * hone_affine_code_bytes(&a, (size_t)n_cols);
+    float       scale, bias;
+    uint8_t    *codes = out[HONE_STREAM_CODES] + r * hone_affine_code_bytes(&a, (size_t)n_cols);
     for (uint64_t g = 0; g < groups; g++) {
-        hone_scale_round(a.dtype, x + g * a.group, seen, a.group);
-        encode_group(&a, seen, q, &scale, &bias);
-        pack(q, a.group, a.bits, codes + g * (a.group / 8) * a.bits);
+        const float *from = x + g * a.group;
+        uint8_t     *to = codes + g * (a.group / 8) * a.bits;
+        if (a.bits == 4 && a.group == 64 && a.dtype == HONE_DTYPE_BF16) encode_group(4, 64, HONE_DTYPE_BF16, from, to, &scale, &bias);
+        else if (a.group == 64) encode_group(a.bits, 64, a.dtype, from, to, &scale, &bias);
+        else encode_group(a.bits, a.group, a.dtype, from, to, &scale, &bias);
         hone_scale_store(a.dtype, out[HONE_STREAM_SCALES], r * groups + g, scale);
         hone_scale_store(a.dtype, out[HONE_STREAM_ZEROS], r * groups + g, bias);
     }

@@ -31,10 +31,10 @@ const hone_codec *hone_codec_find_width(hone_dtype t, int width)
     switch (width) {
     case 4: return find(families, sizeof families / sizeof families[0], t);
 #ifdef HONE_WIDE_CODECS
-    case 8: return __builtin_cpu_supports("avx2") ? find(by_8, sizeof by_8 / sizeof by_8[0], t) : NULL;
+    case 8: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") ? find(by_8, sizeof by_8 / sizeof by_8[0], t) : NULL;
     case 16:
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                       __builtin_cpu_supports("avx512vl")
+                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("bmi2")
                    ? find(by_16, sizeof by_16 / sizeof by_16[0], t)
                    : NULL;
 #endif

@@ -22,7 +22,6 @@
 enum { HONE_LANES = HONE_LANES_WIDTH };
 typedef float   hone_lanes __attribute__((vector_size(4 * HONE_LANES_WIDTH)));
 typedef int32_t hone_ilanes __attribute__((vector_size(4 * HONE_LANES_WIDTH)));
-typedef uint8_t hone_blanes __attribute__((vector_size(HONE_LANES_WIDTH)));
 
 HONE_FIT_INLINE hone_lanes hone_lanes_all(float f) { return f - (hone_lanes){ 0 }; }
 HONE_FIT_INLINE hone_lanes hone_lanes_load(const float *p)
@@ -68,6 +67,28 @@ HONE_FIT_INLINE hone_lanes hone_lanes_max(hone_lanes a, hone_lanes b)
 #endif
 }
 
+/* The smallest and the largest lane, none of them NaN; of zeros of two signs any. */
+HONE_FIT_INLINE float hone_lanes_least(hone_lanes v)
+{
+#if HONE_LANES_WIDTH == 16
+    return _mm512_reduce_min_ps((__m512)v);
+#else
+    float low = v[0];
+    for (int k = 1; k < HONE_LANES; k++) low = v[k] < low ? v[k] : low;
+    return low;
+#endif
+}
+HONE_FIT_INLINE float hone_lanes_most(hone_lanes v)
+{
+#if HONE_LANES_WIDTH == 16
+    return _mm512_reduce_max_ps((__m512)v);
+#else
+    float high = v[0];
+    for (int k = 1; k < HONE_LANES; k++) high = v[k] > high ? v[k] : high;
+    return high;
+#endif
+}
+
 /* hone_clamp(hone_nearest(v), lo, hi), as integers and as floats; any v. */
 HONE_FIT_INLINE hone_ilanes hone_ilanes_level(hone_lanes v, int32_t lo, int32_t hi)
 {
@@ -88,6 +109,36 @@ HONE_FIT_INLINE hone_lanes hone_lanes_level_near(hone_lanes v, int32_t lo, int32
     return hone_lanes_min(hone_lanes_max(whole, hone_lanes_all((float)lo)), hone_lanes_all((float)hi));
 }
 
+/* The low byte of every lane. */
+HONE_FIT_INLINE void hone_ilanes_bytes(hone_ilanes v, uint8_t *to)
+{
+#if HONE_LANES_WIDTH == 16
+    _mm_storeu_si128((__m128i *)(void *)to, _mm512_cvtepi32_epi8((__m512i)v));
+#elif HONE_LANES_WIDTH == 8
+    __m256i low = _mm256_shuffle_epi8((__m256i)v, _mm256_set1_epi32(0x0c080400)); /* four bytes at the bottom of either half */
+    _mm_storel_epi64((__m128i *)(void *)to, _mm_unpacklo_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
+#else
+    for (int k = 0; k < HONE_LANES; k++) to[k] = (uint8_t)v[k];
+#endif
+}
+
+/* The low four bits of every lane, two to a byte. */
+HONE_FIT_INLINE void hone_ilanes_nibbles(hone_ilanes v, uint8_t *to)
+{
+    v &= 15;
+#if HONE_LANES_WIDTH == 16
+    __m512i pairs = _mm512_or_si512((__m512i)v, _mm512_srli_epi64((__m512i)v, 28));
+    _mm_storel_epi64((__m128i *)(void *)to, _mm512_cvtepi64_epi8(pairs));
+#elif HONE_LANES_WIDTH == 8
+    __m256i pairs = _mm256_or_si256((__m256i)v, _mm256_srli_epi64((__m256i)v, 28));
+    __m256i low = _mm256_shuffle_epi8(pairs, _mm256_set1_epi32(0x0800));
+    int32_t four = _mm_cvtsi128_si32(_mm_unpacklo_epi16(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
+    memcpy(to, &four, sizeof four);
+#else
+    for (int k = 0; k < HONE_LANES; k += 2) to[k / 2] = (uint8_t)(v[k] | v[k + 1] << 4);
+#endif
+}
+
 /* level[i] = clamp(nearest((x[i] + add) * times), lo, hi) - lo; with `divide`, / times.  n: a multiple of HONE_LANES. */
 HONE_FIT_INLINE void hone_levels(int n, const float *restrict x, float add, float times, bool divide, int32_t lo, int32_t hi,
                                  uint8_t *restrict level)
@@ -95,12 +146,7 @@ HONE_FIT_INLINE void hone_levels(int n, const float *restrict x, float add, floa
     for (int i = 0; i < n; i += HONE_LANES) {
         hone_lanes v = hone_lanes_load(x + i) + add;
         hone_ilanes l = hone_ilanes_level(divide ? v / times : v * times, lo, hi) - lo;
-#if HONE_LANES_WIDTH > 4
-        hone_blanes bytes = __builtin_convertvector(l, hone_blanes);
-        memcpy(level + i, &bytes, sizeof bytes);
-#else
-        for (int k = 0; k < HONE_LANES; k++) level[i + k] = (uint8_t)l[k];
-#endif
+        hone_ilanes_bytes(l, level + i);
     }
 }
 

@@ -26,14 +26,25 @@ static fit fit_of(const hone_grouped *g, const float *x, size_t n)
     return f;
 }
 
-/* The bounds are whole numbers, so clamping first changes nothing; 1.5 * 2^23 leaves the rounded integer in the low bits. */
-static void codes_of(const float *restrict x, size_t n, fit f, float lo, float hi, uint8_t *restrict q)
+/* n codes from place `at` on.  The bounds are whole numbers, so clamping first changes nothing; 1.5 * 2^23 leaves the rounded integer in the
+ * low bits. */
+static void put_group(const float *restrict x, size_t n, fit f, const hone_grouped *g, uint8_t *out, uint64_t at)
 {
-    for (size_t i = 0; i < n; i++) {
+    float    half = (float)(1u << (g->bits - 1)), lo = g->sym ? -half : 0, hi = lo + 2 * half - 1;
+    bool     whole_byte = g->bits == 8 || at % 2 == 0;
+    uint8_t *to = out + (g->bits == 8 ? at : at / 2);
+    size_t   i = 0;
+    for (; whole_byte && i + HONE_LANES <= n; i += HONE_LANES) {
+        hone_lanes v = hone_lanes_load(x + i) / f.scale + f.zero;
+        v = hone_lanes_min(hone_lanes_max(v, hone_lanes_all(lo)), hone_lanes_all(hi));
+        hone_codes_put_lanes(to, i, (hone_ilanes)(v + 12582912.0f), g->bits);
+    }
+    for (; i < n; i++) {
         float v = x[i] / f.scale + f.zero;
         v = v > lo ? v : lo;
         v = v < hi ? v : hi;
-        q[i] = (uint8_t)hone_f32_bits(v + 12582912.0f);
+        uint8_t q = (uint8_t)hone_f32_bits(v + 12582912.0f);
+        hone_codes_put(out, at + i, &q, 1, g->bits);
     }
 }
 
@@ -41,16 +52,9 @@ void HONE_LANED(hone_nncf_encode)(const hone_grouped *g, const float *x, uint64_
 {
     uint64_t groups = hone_grouped_groups(g, n_cols);
     size_t   group = (size_t)(g->group ? g->group : n_cols);
-    float    half = (float)(1u << (g->bits - 1)), lo = g->sym ? -half : 0, hi = lo + 2 * half - 1;
-    uint8_t  q[HONE_CODES_AT_ONCE];
     for (uint64_t k = 0; k < groups; k++) {
-        const float *from = x + k * group;
-        fit          f = fit_of(g, from, group);
-        for (size_t i = 0; i < group; i += sizeof q) {
-            size_t n = group - i < sizeof q ? group - i : sizeof q;
-            codes_of(from + i, n, f, lo, hi, q);
-            hone_codes_put(out[HONE_STREAM_CODES], r * n_cols + k * group + i, q, n, g->bits);
-        }
+        fit f = fit_of(g, x + k * group, group);
+        put_group(x + k * group, group, f, g, out[HONE_STREAM_CODES], r * n_cols + k * group);
         hone_scale_store(g->scale, out[HONE_STREAM_SCALES], r * groups + k, f.scale);
         uint8_t zero = (uint8_t)f.zero;
         if (!g->sym) hone_codes_put(out[HONE_STREAM_ZEROS], r * groups + k, &zero, 1, g->bits);

@@ -3,7 +3,7 @@
 #define HONE_QUANT_GROUPED_SCHEME_H
 #include "quant/affine.h"
 #include "quant/grouped.h"
-#include "quant/round.h"
+#include "quant/lanes.h"
 
 /* The files that encode rows are compiled for 4, 8 and 16 lanes, as the codecs of wide.def are; the plain names are those of 4. */
 #if !defined(HONE_LANES_WIDTH) || HONE_LANES_WIDTH == 4
@@ -33,6 +33,12 @@ static inline float hone_seen_f16(float v)
     uint32_t r = (int32_t)a < 0x38800000 ? small : usual; /* 2^-14, the smallest normal */
     return hone_f32_of(sign | ((int32_t)a >= 0x477ff000 ? 0x7f800000u : r)); /* 65520 and above: infinity */
 }
+/* The same of bfloat16. */
+static inline float hone_seen_bf16(float v)
+{
+    uint32_t w = hone_f32_bits(v);
+    return hone_f32_of((w + 0x7fffu + (w >> 16 & 1u)) & 0xffff0000u);
+}
 /* The number that is left of v in type t. */
 static inline float hone_scale_seen(hone_dtype t, float v)
 {
@@ -42,7 +48,7 @@ static inline float hone_scale_seen(hone_dtype t, float v)
 static inline void hone_scale_round(hone_dtype t, const float *restrict x, float *restrict out, size_t n)
 {
     if (t == HONE_DTYPE_BF16)
-        for (size_t i = 0; i < n; i++) out[i] = hone_f32_from_bf16(hone_bf16_from_f32(x[i]));
+        for (size_t i = 0; i < n; i++) out[i] = hone_seen_bf16(x[i]);
     else if (t == HONE_DTYPE_F16)
         for (size_t i = 0; i < n; i++) out[i] = hone_seen_f16(x[i]);
     else memcpy(out, x, n * sizeof *out);
@@ -62,6 +68,12 @@ static inline void hone_codes_put(uint8_t *restrict out, uint64_t at, const uint
     for (size_t k = 0; k < pairs; k++) to[k] = (uint8_t)((q[i + 2 * k] & 15) | (q[i + 2 * k + 1] & 15) << 4);
     if ((n - i) % 2) to[pairs] = q[n - 1] & 15;
 }
+/* A lane's code is the i-th of those that begin at `to`, at a whole byte. */
+HONE_FIT_INLINE void hone_codes_put_lanes(uint8_t *to, size_t i, hone_ilanes v, uint32_t bits)
+{
+    if (bits == 4) hone_ilanes_nibbles(v, to + i / 2);
+    else hone_ilanes_bytes(v, to + i);
+}
 static inline uint32_t hone_code_get(const uint8_t *in, uint64_t at, uint32_t bits)
 {
     return bits == 8 ? in[at] : in[at / 2] >> (at % 2 * 4) & 15u;
@@ -70,27 +82,20 @@ static inline uint32_t hone_code_get(const uint8_t *in, uint64_t at, uint32_t bi
 /* Smallest and largest of n numbers, n > 0; of zeros of two signs any. */
 static inline void hone_range(const float *x, size_t n, float *lo, float *hi)
 {
-    float low[8], high[8];
-    for (size_t k = 0; k < 8; k++) low[k] = high[k] = x[0];
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8)
-        for (size_t k = 0; k < 8; k++) {
-            low[k] = x[i + k] < low[k] ? x[i + k] : low[k];
-            high[k] = x[i + k] > high[k] ? x[i + k] : high[k];
-        }
-    for (; i < n; i++) {
-        low[0] = x[i] < low[0] ? x[i] : low[0];
-        high[0] = x[i] > high[0] ? x[i] : high[0];
+    hone_lanes low = hone_lanes_all(x[0]), high = low;
+    size_t     i = 0;
+    for (; i + HONE_LANES <= n; i += HONE_LANES) {
+        hone_lanes v = hone_lanes_load(x + i);
+        low = hone_lanes_min(v, low);
+        high = hone_lanes_max(v, high);
     }
-    *lo = low[0];
-    *hi = high[0];
-    for (size_t k = 1; k < 8; k++) {
-        *lo = low[k] < *lo ? low[k] : *lo;
-        *hi = high[k] > *hi ? high[k] : *hi;
+    *lo = hone_lanes_least(low);
+    *hi = hone_lanes_most(high);
+    for (; i < n; i++) {
+        *lo = x[i] < *lo ? x[i] : *lo;
+        *hi = x[i] > *hi ? x[i] : *hi;
     }
 }
-
-enum { HONE_CODES_AT_ONCE = 256 };
 
 /* One row, number r of a run: out and in are where the run begins in each stream. */
 typedef void hone_encode_grouped_row(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS]);
