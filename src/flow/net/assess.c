@@ -177,7 +177,7 @@ static hone_code put_compatibility(const hone_ctx *ctx, const char *file, bool o
             ask(ctx, rows[i].backend, file, reason, sizeof reason, version, sizeof version);
             ok = json_boolean(!reason[0]);
         }
-        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:s}", "format", rows[i].format, "encoding", "f32", "runtime", rows[i].runtime, "version", version, "ok", ok,
+        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:s}", "format", rows[i].format, "encoding", "as it is", "runtime", rows[i].runtime, "version", version, "ok", ok,
                                                     "reason", reason));
     }
     return hone_json_put(doc, "compatibility", list) ? HONE_OK : HONE_NOMEM(err, "the compatibility");

@@ -262,6 +262,7 @@ static bool infer_pad(hone_net *net, hone_net_node *n, int32_t kind)
     (void)kind;
     for (int32_t d = 0; d < s.n; d++) {
         int64_t a = whole ? pads[d] : HONE_NET_ANY, b = whole ? pads[d + s.n] : HONE_NET_ANY;
+        if (a == 0 && b == 0) continue;
         bool    sane = a > -INT32_MAX && a < INT32_MAX && b > -INT32_MAX && b < INT32_MAX && s.d[d].n >= 0 && s.d[d].n < INT64_MAX / 2;
         s.d[d] = sane ? hone_net_dim_of(s.d[d].n + a + b) : hone_net_any;
     }
@@ -276,10 +277,13 @@ static bool infer_resize(hone_net *net, hone_net_node *n, int32_t kind)
     const int64_t         *sizes = hone_net_ints_in(net, n, 3, &k);
     const hone_net_value  *v = hone_net_in(n, n->n_in > 2 ? 2 : 1);
     const hone_net_tensor *t = v ? (v->tensor ? v->tensor : hone_net_constant(v)) : NULL;
+    const hone_net_attr   *given = hone_net_attr_find(n, "scales"); /* Upsample before opset 9 */
     float                 *scale = NULL;
     bool                   stretch = strcmp(hone_net_attr_str(n, "keep_aspect_ratio_policy", "stretch"), "stretch") == 0 && !hone_net_attr_find(n, "axes");
     (void)kind;
     if (t && t->n && t->n == (uint64_t)(s.n < 0 ? 0 : s.n) && hone_net_tensor_floats(net, t, &scale, NULL) != HONE_OK) scale = NULL;
+    if (given && given->kind == HONE_NET_ATTR_FLOATS && s.n > 0 && given->n == (size_t)s.n && (scale = malloc(given->n * sizeof *scale)))
+        memcpy(scale, given->floats, given->n * sizeof *scale);
     for (int32_t d = 0; d < s.n; d++) {
         double v_d = scale && s.d[d].n >= 0 ? floor((double)s.d[d].n * (double)scale[d]) : -1;
         if (!stretch) s.d[d] = hone_net_any;
