@@ -45,7 +45,7 @@ fuzz: setup deps
 	@FUZZ_T=$(FUZZ_T) tools/test fuzz
 
 bench: all judges
-	@cmake --build $(BUILD) --target perf-gen_llama
+	@cmake --build $(BUILD) --target perf-gen_llama perf-codecs
 	@tests/perf/bench
 
 quality: all judges
