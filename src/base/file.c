@@ -53,6 +53,11 @@ hone_code hone_file_read(const hone_file *f, uint64_t off, void *buf, size_t n, 
     return HONE_OK;
 }
 
+void hone_file_soon(const hone_file *f, uint64_t off, uint64_t n)
+{
+    if (f->fd >= 0 && off <= INT64_MAX && n <= INT64_MAX - off) (void)posix_fadvise(f->fd, (off_t)off, (off_t)n, POSIX_FADV_WILLNEED);
+}
+
 void hone_file_close(hone_file *f)
 {
     if (f && f->path && f->fd >= 0) close(f->fd); /* a zeroed one has no path: its 0 is nobody's */

@@ -18,6 +18,8 @@ typedef struct hone_file { /* open for reading; fd -1 or zeroed-by-HONE_FILE_CLO
 hone_code hone_file_open(const char *path, hone_file *out, hone_err *err);
 /* Reads exactly n bytes at off; thread-safe.  HONE_EINPUT when the file ends before (it shrank), HONE_ERESOURCE on an I/O error. */
 hone_code hone_file_read(const hone_file *f, uint64_t off, void *buf, size_t n, hone_err *err);
+/* These bytes will be read soon: the system may fetch them while the caller computes.  A hint; cannot fail. */
+void      hone_file_soon(const hone_file *f, uint64_t off, uint64_t n);
 void      hone_file_close(hone_file *f);
 
 /* Reads a whole file of at most max bytes into the arena, with a NUL behind it (not counted). */

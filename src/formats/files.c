@@ -23,6 +23,13 @@ static hone_code files_read(const hone_source *s, const hone_tensor *t, uint64_t
     return hone_file_read(&set->files[t->file], t->offset + off, buf, n, err);
 }
 
+static void files_soon(const hone_source *s, const hone_tensor *t, uint64_t off, uint64_t n)
+{
+    const file_set *set = s->self;
+    assert(t->file < set->n && off <= t->bytes && n <= t->bytes - off);
+    hone_file_soon(&set->files[t->file], t->offset + off, n);
+}
+
 static void files_close(hone_source *s)
 {
     file_set *set = s->self;
@@ -38,7 +45,7 @@ hone_code hone_files_open(hone_arena *a, const char *const *paths, size_t n, hon
     hone_file   *files = HONE_ARENA_NEW(a, hone_file, n);
     if (!s || !set || !names || !files) return HONE_NOMEM(err, "the list of files");
     *set = (file_set){ .files = files, .n = 0 };
-    *s = (hone_source){ .read = files_read, .close = files_close, .files = names, .n_files = n, .self = set };
+    *s = (hone_source){ .read = files_read, .soon = files_soon, .close = files_close, .files = names, .n_files = n, .self = set };
     for (size_t i = 0; i < n; i++) {
         hone_code code;
         names[i] = hone_arena_strdup(a, paths[i]);

@@ -25,6 +25,8 @@ typedef struct hone_tensor { /* as found in the source file; borrowed from the o
 typedef struct hone_source {
     /* Reads n bytes of tensor t, starting off bytes into it.  off + n <= t->bytes. */
     hone_code (*read)(const struct hone_source *s, const hone_tensor *t, uint64_t off, void *buf, size_t n, hone_err *err);
+    /* (may be NULL) n bytes of t from off on will be read soon: a hint to fetch them meanwhile. */
+    void (*soon)(const struct hone_source *s, const hone_tensor *t, uint64_t off, uint64_t n);
     /* Releases files; the struct itself belongs to the arena. */
     void (*close)(struct hone_source *s);
     const hone_tensor *tensors; /* [n_tensors], sorted by name (byte order), names unique */

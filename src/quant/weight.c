@@ -130,6 +130,20 @@ hone_code hone_weight_read(const hone_source *source, const hone_weight *w, uint
     return HONE_OK;
 }
 
+void hone_weight_soon(const hone_source *source, const hone_weight *w, uint64_t row0, uint64_t n_rows)
+{
+    uint64_t cols = hone_weight_cols(w), unit = unit_elems(w), at = 0;
+    uint64_t begin = row0 * cols / unit, end = (row0 + n_rows) * cols / unit;
+    for (size_t i = 0; source->soon && !w->values && i < w->n_slices && at < end; i++) {
+        const hone_slice *s = &w->slices[i];
+        uint64_t          lo = begin > at ? begin : at, hi = end < at + s->n_rows ? end : at + s->n_rows, size = bytes_of(s->tensor->dtype, unit);
+        uint64_t          off = (s->row0 + lo - at) * size;
+        if (lo < hi && !s->transposed && !s->row_map && off <= s->tensor->bytes)
+            source->soon(source, s->tensor, off, (hi - lo) * size < s->tensor->bytes - off ? (hi - lo) * size : s->tensor->bytes - off);
+        at += s->n_rows;
+    }
+}
+
 void hone_weight_finish(const hone_weight *w, const float *x, float *y, size_t n)
 {
     for (size_t k = 0; k < n; k++) y[k] = x[k] * w->scale + w->add;

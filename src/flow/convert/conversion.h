@@ -31,7 +31,8 @@ typedef struct hone_conversion {
     hone_item         *items;
     size_t             n_items;
     size_t             n_tiles; /* of all items */
-    unsigned           threads; /* no more than there are tiles */
+    size_t            *jobs, n_jobs; /* [n_jobs + 1]: job i is tiles jobs[i] .. jobs[i + 1] - 1 */
+    unsigned           threads; /* no more than there are jobs */
     uint8_t           *scratch; /* [threads][scratch_each]: floats as read, floats as an output wants them, bytes read, order of rows, what treatments need, treated rows, bytes to write */
     size_t             scratch_each, floats_bytes, form_bytes, read_bytes, order_bytes, treat_bytes, treated_bytes;
     hone_treatments   *treat; /* NULL: nothing is known, or the method makes no use of it */
@@ -54,7 +55,9 @@ typedef struct hone_judge {
 uint64_t  hone_planned_bytes(const hone_planned *p, uint64_t n_rows);
 /* items from outputs, what is known of them, then tiles, threads and sizes of scratch from items. */
 hone_code hone_conversion_tiles(hone_conversion *j, const hone_convert_options *opt, hone_err *err);
-/* Reads tile `index` and puts its rows where every output wants them: a job of base/pool.h. */
+/* The tiles of job `index`, while the source fetches those of a later one: a job of base/pool.h. */
+hone_code hone_conversion_run_job(void *job, size_t index, unsigned worker, hone_err *err);
+/* Reads tile `index` and puts its rows where every output wants them. */
 hone_code hone_conversion_run_tile(void *job, size_t index, unsigned worker, hone_err *err);
 /* What --dry-run says about time: one tile of every encoding in use is read and encoded here and now, the rest is arithmetic. */
 hone_code hone_conversion_estimate(hone_conversion *j, double *seconds, hone_err *err);

@@ -11,6 +11,9 @@
  * tiles for each thread stay in the outer caches.  Measured flat between 256 Ki and 2 Mi floats. */
 #define TILE_ELEMS (512u * 1024u)
 
+/* Weights of a few rows share a job: a model may have thousands of them.  Far below a tile, so that a small model still has jobs for all threads. */
+#define JOB_ELEMS (TILE_ELEMS / 8)
+
 typedef struct tile { const hone_item *it; uint64_t row0, n_rows; } tile;
 
 /* ---- rows in streams ---- */
@@ -72,20 +75,34 @@ static hone_code stored_order(hone_weight *w, const uint32_t **to, hone_arena *a
     return HONE_OK;
 }
 
-static hone_code add_use(hone_conversion *j, uint32_t output, uint32_t weight, hone_err *err)
+/* Items by what they read: index of the item + 1, or 0.  slots is a power of two, more than twice the items. */
+typedef struct finder { uint32_t *slots; size_t n; } finder;
+
+static hone_item *item_of(hone_conversion *j, const finder *f, const hone_weight *w)
+{
+    uint64_t at = w->n_slices ? ((uint64_t)(uintptr_t)w->slices->tensor / 8 + w->slices->row0 * 31) * 0x9e3779b97f4a7c15u >> 20 : 0;
+    for (; w->n_slices; at++) {
+        uint32_t *slot = &f->slots[at & (f->n - 1)];
+        if (*slot && same_slices(&j->items[*slot - 1].w, w)) return &j->items[*slot - 1];
+        if (*slot) continue;
+        *slot = (uint32_t)j->n_items + 1;
+        break;
+    }
+    j->items[j->n_items].w = *w;
+    return &j->items[j->n_items++];
+}
+
+static hone_code add_use(hone_conversion *j, const finder *f, uint32_t output, uint32_t weight, hone_err *err)
 {
     hone_weight w = j->outputs[output].weights[weight];
     hone_use        *u = HONE_ARENA_NEW(&j->arena, hone_use, 1);
-    size_t      i = 0;
     if (!u) return HONE_NOMEM(err, "the plan");
     *u = (hone_use){ .output = output, .weight = weight };
     w.scale = 1;
     w.add = 0;
     /* Rows that share a byte with their neighbours are read in the order in which they are wanted. */
     if (align_of(&j->outputs[output].plan[weight]) == 1) HONE_TRY(stored_order(&w, &u->to, &j->arena, err));
-    while (i < j->n_items && !same_slices(&j->items[i].w, &w)) i++;
-    if (i == j->n_items) j->items[j->n_items++].w = w;
-    hone_use **end = &j->items[i].uses;
+    hone_use **end = &item_of(j, f, &w)->uses;
     while (*end) end = &(*end)->next;
     *end = u;
     return HONE_OK;
@@ -96,9 +113,12 @@ static hone_code plan_items(hone_conversion *j, hone_err *err)
     size_t most = 0;
     for (size_t k = 0; k < j->n_outputs; k++) most += j->outputs[k].n_weights;
     j->items = HONE_ARENA_NEW(&j->arena, hone_item, most + 1);
-    if (!j->items) return HONE_NOMEM(err, "the plan");
+    finder f = { .n = 4 };
+    while (f.n < 2 * most + 2) f.n *= 2;
+    f.slots = HONE_ARENA_NEW(&j->arena, uint32_t, f.n);
+    if (!j->items || !f.slots) return HONE_NOMEM(err, "the plan");
     for (uint32_t k = 0; k < j->n_outputs; k++)
-        for (uint32_t i = 0; i < j->outputs[k].n_weights; i++) HONE_TRY(add_use(j, k, i, err));
+        for (uint32_t i = 0; i < j->outputs[k].n_weights; i++) HONE_TRY(add_use(j, &f, k, i, err));
     return HONE_OK;
 }
 
@@ -138,7 +158,30 @@ static void plan_tiles(hone_conversion *j)
         }
     }
     j->scratch_each = j->floats_bytes + j->form_bytes + j->read_bytes + j->order_bytes + j->treat_bytes + j->treated_bytes + out;
-    if (j->threads > j->n_tiles) j->threads = j->n_tiles ? (unsigned)j->n_tiles : 1;
+}
+
+/* Tiles in their order, those of small weights together. */
+static hone_code plan_jobs(hone_conversion *j, hone_err *err)
+{
+    uint64_t elems = 0;
+    size_t   at = 0;
+    j->jobs = HONE_ARENA_NEW(&j->arena, size_t, j->n_tiles + 1);
+    if (!j->jobs) return HONE_NOMEM(err, "the plan");
+    for (size_t i = 0; i < j->n_items; i++) {
+        const hone_item *it = &j->items[i];
+        uint64_t         each = it->step * hone_weight_cols(&it->w);
+        size_t           end = i + 1 < j->n_items ? (size_t)j->items[i + 1].first : j->n_tiles;
+        for (; at < end; at++) {
+            if (at == 0 || elems + each > JOB_ELEMS) {
+                j->jobs[j->n_jobs++] = at;
+                elems = 0;
+            }
+            elems += each;
+        }
+    }
+    j->jobs[j->n_jobs] = j->n_tiles;
+    if (j->threads > j->n_jobs) j->threads = j->n_jobs ? (unsigned)j->n_jobs : 1;
+    return HONE_OK;
 }
 
 /* A quantised source's rows that are wanted in the type they have are taken as they are: encoding them again would change them. */
@@ -166,7 +209,7 @@ hone_code hone_conversion_tiles(hone_conversion *j, const hone_convert_options *
     HONE_TRY(plan_items(j, err));
     HONE_TRY(plan_treatments(j, opt, err));
     plan_tiles(j);
-    return HONE_OK;
+    return plan_jobs(j, err);
 }
 
 /* The item that a tile belongs to is the last one that begins at or before it (empty ones begin where the next does). */
@@ -297,7 +340,27 @@ hone_code hone_conversion_run_tile(void *user, size_t index, unsigned worker, ho
             HONE_TRY(hone_treatments_rows(j->treat, u->known, planned(j, u), x, t.row0, u->to, t.n_rows, cols, treated, d.treat, err));
         HONE_TRY(put_rows(j, u, &t, &d, x, u->known ? treated : NULL, (size_t)cols, err));
     }
-    uint64_t done = atomic_fetch_add(&j->done, t.n_rows * cols) + t.n_rows * cols;
+    (void)atomic_fetch_add(&j->done, t.n_rows * cols);
+    return HONE_OK;
+}
+
+/* The source may fetch a later job's rows while this one computes: as far ahead as every thread has one to do in between. */
+static void read_ahead(const hone_conversion *j, size_t job)
+{
+    for (size_t i = j->jobs[job]; i < j->jobs[job + 1]; i++) {
+        tile t = tile_at(j, i);
+        hone_weight_soon(j->m->source, &t.it->w, t.row0, t.n_rows);
+    }
+}
+
+hone_code hone_conversion_run_job(void *user, size_t index, unsigned worker, hone_err *err)
+{
+    hone_conversion *j = user;
+    size_t           last = index + 2 * (size_t)j->threads, first = index ? last : 1; /* the first job asks for the first few at once */
+    for (size_t k = first; k <= last && k < j->n_jobs; k++) read_ahead(j, k);
+    for (size_t i = j->jobs[index]; i < j->jobs[index + 1]; i++) HONE_TRY(hone_conversion_run_tile(j, i, worker, err));
+    const hone_weight *w = &tile_at(j, j->jobs[index]).it->w;
+    uint64_t           done = atomic_load(&j->done);
     /* Source bytes, near enough for a bar: computed weights (rope factors) are a few hundred bytes. */
     uint64_t esize = hone_dtype_get(w->dtype)->block_bytes / hone_dtype_get(w->dtype)->block_elems;
     hone_event_progress(j->ctx, "bytes", done * (esize ? esize : 1) < j->source_bytes ? done * (esize ? esize : 1) : j->source_bytes,
