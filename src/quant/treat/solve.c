@@ -501,8 +501,8 @@ static bool move_codes(const hone_task *k, hone_bundle *b, size_t block0, size_t
 /* Sums of a sub-block's or block's least squares: of u (per d * S) and of ones or M (per m). */
 typedef struct normal { lane uu, uv, vv, ut, vt; } normal;
 
-/* S and M of one sub-block, d and m fixed. */
-static void move_whole(const hone_task *k, hone_bundle *b, size_t block, size_t sub, size_t at, size_t n, size_t from, size_t len)
+/* S and M of one sub-block, d and m fixed; true when one has moved. */
+static bool move_whole(const hone_task *k, hone_bundle *b, size_t block, size_t sub, size_t at, size_t n, size_t from, size_t len)
 {
     const hone_layout *y = k->layout;
     float             *s = b->s + sub * R, *z = b->z + sub * R, *u = b->u, *hu = b->v;
@@ -544,13 +544,14 @@ static void move_whole(const hone_task *k, hone_bundle *b, size_t block, size_t 
         s[l] = to_s;
         z[l] = to_z;
     }
-    if (!moved) return;
+    if (!moved) return false;
     grid(y, b, block, sub);
     for (size_t i = 0; i < len; i++) {
         lane delta;
         EACH delta[l] = ds[l] * u[i * R + l] + db[l];
         shift(k, b, at, n, from + i, delta);
     }
+    return true;
 }
 
 /* d and m of a block, S and M fixed; at .. at+n are its columns. */
@@ -630,19 +631,23 @@ static void best_zero(const hone_layout *y, const normal *q, size_t l, float *d,
     *z = nz;
 }
 
-static void move_floats(const hone_task *k, hone_bundle *b, size_t block, size_t sub0, size_t at, size_t n)
+/* True when one has moved. */
+static bool move_floats(const hone_task *k, hone_bundle *b, size_t block, size_t sub0, size_t at, size_t n)
 {
     const hone_layout *y = k->layout;
     size_t             subs = (n + y->sub - 1) / y->sub;
     float              hv[2 * HONE_PANEL * R];
     normal             q = { 0 };
     lane               x, o;
+    int                moved = 0;
     normal_of(k, b, sub0, at, n, &q, hv);
     EACH {
         float *d = &b->d[block * R + l], *m = &b->m[block * R + l], *z = &b->z[sub0 * R + l];
         if (y->offset == HONE_OFFSET_ZERO) best_zero(y, &q, l, d, z, &x[l], &o[l]);
         else best_floats(y, &q, l, d, m, &x[l], &o[l]);
+        moved += x[l] != 0 || o[l] != 0;
     }
+    if (!moved) return false;
     for (size_t s = 0; s < subs; s++) grid(y, b, block, sub0 + s);
     for (size_t i = 0; i < n; i++) {
         float       *t = b->t + i * R, *e = b->e + (at + i) * R;
@@ -655,6 +660,7 @@ static void move_floats(const hone_task *k, hone_bundle *b, size_t block, size_t
         EACH e[l] -= x[l] * u[l] + o[l] * v[l];
         EACH t[l] -= x[l] * hu[l] + o[l] * h1[l];
     }
+    return true;
 }
 
 /* What rounding has left in e over many small moves is taken out. */
@@ -680,10 +686,12 @@ static void again(const hone_task *k, hone_bundle *b)
             else times_block(k->curve, from, part, b->e + from * R, b->t);
             for (int round = 0; round < ROUNDS; round++) {
                 bool moved = move_codes(k, b, at, block * subs, from, part);
-                if (len > HONE_PANEL || (!moved && round > 0)) break;
+                if (len > HONE_PANEL) break;
                 for (size_t s = 0; s < subs && y->s_max > 1; s++)
-                    move_whole(k, b, block, block * subs + s, at, len, at + s * y->sub, y->sub);
-                move_floats(k, b, block, block * subs, at, len);
+                    if (move_whole(k, b, block, block * subs + s, at, len, at + s * y->sub, y->sub)) moved = true;
+                if (move_floats(k, b, block, block * subs, at, len)) moved = true;
+                /* Nothing has moved in any lane, nothing ever will: what a lane does here does not depend on the others. */
+                if (!moved) break;
             }
             (void)move_codes(k, b, at, block * subs, from, part);
             refresh(y, b, at, block * subs, from, part);
