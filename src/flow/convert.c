@@ -305,8 +305,12 @@ hone_code hone_convert(const hone_ctx *ctx, const hone_model *m, const hone_conv
     hone_conversion     *j = calloc(1, sizeof *j);
     hone_rewritten       rewritten;
     hone_convert_options opt = *asked;
-    if (!j) return HONE_NOMEM(err, "the conversion");
     *res = (hone_convert_result){ 0 };
+    if (!j) return HONE_NOMEM(err, "the conversion");
+    if (asked->stats && hone_stats_check(asked->stats, m, err) != HONE_OK) {
+        free(j);
+        return HONE_EINPUT;
+    }
     hone_code code = hone_model_rewrite(ctx, m, asked, &rewritten, err);
     j->ctx = ctx;
     j->m = rewritten.m;

@@ -1,4 +1,5 @@
 #include "ir/stats.h"
+#include "ir/model.h"
 
 /* Roles that multiply the same rows have the same number here; 0: only themselves. */
 static int input_of(hone_role r)
@@ -40,4 +41,32 @@ void hone_stats_mean_sq(const hone_input_stats *in, uint32_t mat, float *out)
             if (in->counts[k]) sum += (double)in->sum_sq[k * n + i];
         out[i] = rows ? (float)(sum / (double)rows) : 1.0f;
     }
+}
+
+static const char OTHER[] = "give statistics of this model: hone calibrate makes them";
+
+/* The input of a weight, if s knows it: a tied output goes by the role of the output. */
+static const hone_input_stats *input_of_weight(const hone_stats *s, const hone_model *m, const hone_weight *w)
+{
+    hone_role role = w->role == HONE_R_TOK_EMBD && !hone_model_find(m, HONE_R_OUTPUT, HONE_PART_WEIGHT, -1) ? HONE_R_OUTPUT : w->role;
+    return w->part == HONE_PART_WEIGHT && w->n_dims >= 2 ? hone_stats_find(s, role, w->layer) : NULL;
+}
+
+hone_code hone_stats_check(const hone_stats *s, const hone_model *m, hone_err *err)
+{
+    size_t known = 0;
+    for (size_t i = 0; i < s->n_inputs; i++)
+        if (s->inputs[i].layer >= 0 && (uint32_t)s->inputs[i].layer >= m->facts.n_layers)
+            return HONE_FAIL(err, HONE_EINPUT, OTHER, "the statistics have a layer %d, the model has %u layers", (int)s->inputs[i].layer, m->facts.n_layers);
+    for (size_t i = 0; i < m->n_weights; i++) {
+        const hone_weight      *w = &m->weights[i];
+        const hone_input_stats *in = input_of_weight(s, m, w);
+        const uint64_t          mats = w->n_dims == 3 ? w->dims[0] : 1;
+        if (!in) continue;
+        if (in->n_cols != hone_weight_cols(w) || in->n_mats != mats)
+            return HONE_FAIL(err, HONE_EINPUT, OTHER, "the statistics have %u x %u inputs for %s of layer %d, the model has %llu x %llu", in->n_mats, in->n_cols,
+                             hone_role_name(w->role), (int)w->layer, (unsigned long long)mats, (unsigned long long)hone_weight_cols(w));
+        known++;
+    }
+    return known ? HONE_OK : HONE_FAIL(err, HONE_EINPUT, OTHER, "the statistics are of no weight that the model has");
 }

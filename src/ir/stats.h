@@ -34,6 +34,10 @@ typedef struct hone_stats {
 const hone_input_stats *hone_stats_find(const hone_stats *s, hone_role role, int32_t layer);
 /* Whether the weights of two roles in one layer multiply the same input. */
 bool hone_role_shares_input(hone_role a, hone_role b);
+/* Whether s was seen in m: where both know a weight its shape is the same, there is one such weight, and no layer that m does not have.
+ * HONE_EINPUT names the first that disagrees. */
+struct hone_model;
+hone_code hone_stats_check(const hone_stats *s, const struct hone_model *m, hone_err *err);
 /* out: [n_cols] mean squares of one matrix's input, sum_sq / counts.  A cold expert gets those of all rows that the layer's other experts saw, and 1
  * everywhere when nobody saw any. */
 void hone_stats_mean_sq(const hone_input_stats *in, uint32_t mat, float *out);

@@ -79,4 +79,9 @@ check("somebody is cold", cold and any("cold expert" in w for w in moe["warnings
 check("an encoder", bert["weights"] > 0 and bert["coverage"] is None)
 sys.exit(not ok)
 PY
+
+# Statistics of another model are told.
+"$HONE" convert "$moe" --quant q4_k_m --imatrix "$tmp/one.gguf" -n >/dev/null 2>"$tmp/err"
+[ $? -eq 3 ] || fail "statistics of another model are taken: $(cat "$tmp/err")"
+grep -q "the statistics have" "$tmp/err" || fail "statistics of another model: $(cat "$tmp/err")"
 exit $failed
