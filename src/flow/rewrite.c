@@ -115,6 +115,16 @@ static void inherit(const hone_model *m, hone_model *out)
     out->quantized = m->quantized;
 }
 
+/* A family whose shapes cannot follow the cut (GPT-NeoX: q, k and v are 3 * hidden) says so by a tensor. */
+static hone_code bind_cut(const hone_model *m, const json_t *config, hone_model *out, hone_err *err)
+{
+    hone_err  e = { 0 };
+    hone_code code = hone_arch_bind_roles(m->arch, config, (hone_role_finder){ find_role, out->source }, out, &e);
+    if (code == HONE_EINPUT) return HONE_FAIL(err, HONE_EUNSUPPORTED, "take another --prune-method", "a %s model cannot be cut that way: %s", m->facts.family, e.cause);
+    if (code != HONE_OK && err) *err = e;
+    return code;
+}
+
 static hone_code bind_new(const hone_model *m, const hone_facts *want, const hone_pruned *p, const hone_change *list, size_t n, json_t *config, hone_model *out,
                           hone_err *err)
 {
@@ -123,7 +133,7 @@ static hone_code bind_new(const hone_model *m, const hone_facts *want, const hon
     hone_facts got;
     HONE_TRY(hone_arch_facts(m->arch, config, &out->arena, &got, err));
     HONE_TRY(check_facts(want, &got, err));
-    HONE_TRY(hone_arch_bind_roles(m->arch, config, (hone_role_finder){ find_role, out->source }, out, err));
+    HONE_TRY(bind_cut(m, config, out, err));
     HONE_TRY(check_layers(&m->facts, &out->facts, p ? p->layers : NULL, err));
     for (size_t i = 0; i < out->n_weights; i++)
         for (size_t k = 0; k < n; k++) { /* what is not quantised keeps the type that it had */

@@ -6,7 +6,10 @@
 #include <cmocka.h>
 
 #include "passes/rewrite.h"
+#include "quant/codec.h"
+#include "quant/grouped.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -226,6 +229,48 @@ static void an_untouched_tensor_keeps_type_and_bytes(void **state)
     hone_arena_release(&a);
 }
 
+/* ---- zeros in codes ---- */
+
+/* Half of 256 numbers are zero; how many of those are still zero after a way there and back. */
+static int zeros_left(hone_dtype t, const hone_grouped *g)
+{
+    static uint8_t bytes[HONE_STREAMS][4096];
+    float          x[256], y[256];
+    int            left = 0;
+    for (int i = 0; i < 256; i++) x[i] = i % 2 ? number() + 0.2f : 0;
+    if (g) {
+        uint8_t *const       out[HONE_STREAMS] = { bytes[0], bytes[1], bytes[2] };
+        const uint8_t *const in[HONE_STREAMS] = { bytes[0], bytes[1], bytes[2] };
+        hone_grouped_encode(g, x, 1, 256, out);
+        hone_grouped_decode(g, in, 1, 256, y);
+    } else {
+        hone_codec_find(t)->encode_row(x, bytes[0], 256, NULL);
+        hone_codec_find(t)->decode_row(bytes[0], y, 256);
+    }
+    for (int i = 0; i < 256; i += 2) left += y[i] == 0;
+    return left;
+}
+
+/* docs/PRUNING.md, "Zeros in codes" */
+static void pruned_weights_stay_zero_in_codes_that_have_a_zero(void **state)
+{
+    static const hone_dtype exact[] = { HONE_DTYPE_F16, HONE_DTYPE_BF16, HONE_DTYPE_Q8_0, HONE_DTYPE_Q4_0, HONE_DTYPE_Q5_0, HONE_DTYPE_Q6_K, HONE_DTYPE_Q3_K };
+    static const hone_dtype not_exact[] = { HONE_DTYPE_Q4_K, HONE_DTYPE_Q5_K, HONE_DTYPE_Q2_K, HONE_DTYPE_Q4_1, HONE_DTYPE_IQ4_NL, HONE_DTYPE_IQ4_XS };
+    const hone_grouped      grouped[] = { { .scheme = HONE_SCHEME_ONNX, .bits = 4, .group = 32, .scale = HONE_DTYPE_F32 },
+                                          { .scheme = HONE_SCHEME_NNCF, .bits = 4, .group = 64, .scale = HONE_DTYPE_F16 },
+                                          { .scheme = HONE_SCHEME_NNCF, .bits = 8, .scale = HONE_DTYPE_F16, .sym = true },
+                                          { .scheme = HONE_SCHEME_MLX_MXFP4, .bits = 4, .group = 32, .scale = HONE_DTYPE_BF16 } };
+    (void)state;
+    for (size_t i = 0; i < HONE_COUNT(exact); i++)
+        if (zeros_left(exact[i], NULL) != 128) fail_msg("%s: %d of 128 zeros are left", hone_dtype_name(exact[i]), zeros_left(exact[i], NULL));
+    for (size_t i = 0; i < HONE_COUNT(grouped); i++)
+        if (zeros_left(HONE_DTYPE_F32, &grouped[i]) != 128) fail_msg("scheme %zu: %d of 128 zeros are left", i, zeros_left(HONE_DTYPE_F32, &grouped[i]));
+    for (size_t i = 0; i < HONE_COUNT(not_exact); i++)
+        if (zeros_left(not_exact[i], NULL) == 128) fail_msg("%s keeps zeros: say so in docs/PRUNING.md", hone_dtype_name(not_exact[i]));
+    printf("mlx affine int4 g64 keeps %d of 128 zeros\n",
+           zeros_left(HONE_DTYPE_F32, &(hone_grouped){ .scheme = HONE_SCHEME_MLX_AFFINE, .bits = 4, .group = 64, .scale = HONE_DTYPE_F32 }));
+}
+
 /* ---- statistics ---- */
 
 static float hessian_of(int i, int j) { return (float)(1 + i * 3 + j * 3); }
@@ -288,6 +333,7 @@ int main(void)
         cmocka_unit_test_setup(of_equal_weights_the_first_go, fill),
         cmocka_unit_test_setup(two_of_four_columns_stay, fill),
         cmocka_unit_test_setup(an_untouched_tensor_keeps_type_and_bytes, fill),
+        cmocka_unit_test_setup(pruned_weights_stay_zero_in_codes_that_have_a_zero, fill),
         cmocka_unit_test_setup(statistics_follow_the_columns_and_their_factors, fill),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
