@@ -44,11 +44,19 @@ static void on_rows(void *user, size_t name, const float *rows, size_t n_rows, s
         if (mats[i] >= n_mats) abort();
 }
 
+static void on_value(void *user, const hone_backend_value *v)
+{
+    seen    *s = user;
+    uint64_t bytes = 0;
+    if (!v->name || !hone_backend_value_bytes(v->type, v->dims, v->rank, &bytes) || bytes != v->bytes) abort();
+    for (size_t i = 0; i < v->bytes; i++) s->sum += (float)((const uint8_t *)v->data)[i];
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const hone_msg ops[] = { HONE_MSG_PROBE,    HONE_MSG_OPEN,   HONE_MSG_TOKENIZE, HONE_MSG_DETOKENIZE, HONE_MSG_FORWARD, HONE_MSG_NLL,
                                     HONE_MSG_GENERATE, HONE_MSG_RENDER, HONE_MSG_CAPTURE,  HONE_MSG_USAGE,      HONE_MSG_REWIND,  HONE_MSG_HELLO,
-                                    HONE_MSG_LAYERS,   HONE_MSG_INPUTS };
+                                    HONE_MSG_LAYERS,   HONE_MSG_INPUTS, HONE_MSG_SIGNATURE, HONE_MSG_INFER };
     if (size < 2) return 0;
     size_t   n = data[1] % 16u + 1;
     seen     s = { .row_len = 3 };
@@ -60,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     hone_arena    a = { 0 };
     hone_generate g = { .max_new = (uint32_t)n, .out = out, .token_ms = ms };
     hone_reply    r = { .op = ops[data[0] % HONE_COUNT(ops)], .id = 1, .arena = &a, .n = n, .row_len = s.row_len, .row = on_row, .sink = on_stat, .layer = on_layer,
-                        .rows = on_rows, .n_names = 2, .user = &s, .gen = &g, .nll = nll, .version = version, .devices = devices, .version_cap = sizeof version,
+                        .rows = on_rows, .value = on_value, .n_names = 2, .user = &s, .gen = &g, .nll = nll, .version = version, .devices = devices, .version_cap = sizeof version,
                         .devices_cap = sizeof devices };
     hone_bytes in = { data + 2, size - 2 };
     hone_err   err = { 0 };

@@ -46,19 +46,41 @@ typedef struct state {
 static const hone_range_method calibrators[CALIBRATORS] = { HONE_RANGE_MINMAX, HONE_RANGE_PERCENTILE, HONE_RANGE_MSE };
 
 /* --- the artefacts -------------------------------------------------------------------------------------------------------- */
-static hone_code make_one(state *s, const char *format, hone_net_quant quant, int calibrator, hone_err *err)
+static hone_code name_one(state *s, candidate *c, hone_err *err)
 {
-    candidate               *c = &s->c[s->n++];
+    const char *ranges = c->calibrator >= 0 ? hone_range_name(calibrators[c->calibrator]) : "";
+    c->name = hone_arena_printf(&s->a, "%s %s%s%s", c->format, hone_net_quant_name(c->quant), *ranges ? " " : "", ranges);
+    c->accuracy = c->ms = c->rss = c->score = -1;
+    return c->name ? HONE_OK : HONE_NOMEM(err, "a candidate");
+}
+
+static hone_code keep_output(state *s, candidate *c, const hone_net_output *o, hone_err *err)
+{
+    c->path = hone_arena_strdup(&s->a, o->path);
+    c->opened = hone_arena_strdup(&s->a, o->opened);
+    c->sha256 = hone_arena_strdup(&s->a, o->sha256);
+    c->bytes = o->bytes;
+    return c->path && c->opened && c->sha256 ? HONE_OK : HONE_NOMEM(err, "a candidate");
+}
+
+/* One encoding in n formats, from one calibration.  What cannot be made is out, the others go on. */
+static hone_code make_some(state *s, const char *const *formats, size_t n, hone_net_quant quant, int calibrator, hone_err *err)
+{
     hone_static_how          statics = s->opt->statics;
-    hone_net_target          target = { format, quant };
-    hone_net_convert_options o = { .targets = &target, .n_targets = 1, .keep = statics.codes.exclude, .n_keep = statics.codes.n_exclude };
+    hone_net_target          targets[2];
+    hone_net_convert_options o = { .targets = targets, .n_targets = n, .keep = statics.codes.exclude, .n_keep = statics.codes.n_exclude };
     hone_net_convert_result  res = { 0 };
     hone_err                 why = { 0 };
+    candidate               *first = &s->c[s->n];
     const char              *ranges = calibrator >= 0 ? hone_range_name(calibrators[calibrator]) : "";
-    *c = (candidate){ .format = format, .quant = quant, .calibrator = calibrator, .accuracy = -1, .ms = -1, .rss = -1, .score = -1 };
-    c->name = hone_arena_printf(&s->a, "%s %s%s%s", format, hone_net_quant_name(quant), *ranges ? " " : "", ranges);
+    for (size_t i = 0; i < n; i++) {
+        targets[i] = (hone_net_target){ formats[i], quant };
+        first[i] = (candidate){ .format = formats[i], .quant = quant, .calibrator = calibrator };
+        HONE_TRY(name_one(s, &first[i], err));
+    }
+    s->n += n;
     o.out_dir = hone_arena_printf(&s->a, "%s/candidates%s%s", s->opt->out_dir, *ranges ? "/" : "", ranges);
-    if (!c->name || !o.out_dir) return HONE_NOMEM(err, "a candidate");
+    if (!o.out_dir) return HONE_NOMEM(err, "a candidate");
     if (calibrator >= 0) {
         statics.method = calibrators[calibrator];
         o.statics = &statics;
@@ -68,17 +90,14 @@ static hone_code make_one(state *s, const char *format, hone_net_quant quant, in
         if (err) *err = why;
         return code;
     }
-    if (code != HONE_OK) { /* this one is out, the others go on */
-        (void)snprintf(c->failure, sizeof c->failure, "%s", why.cause);
-        hone_event_warn(s->ctx, why.remedy[0] ? why.remedy : NULL, "%s is out: %s", c->name, why.cause);
-        return HONE_OK;
+    for (size_t i = 0; i < n && code != HONE_OK; i++) {
+        (void)snprintf(first[i].failure, sizeof first[i].failure, "%s", why.cause);
+        hone_event_warn(s->ctx, why.remedy[0] ? why.remedy : NULL, "%s is out: %s", first[i].name, why.cause);
     }
-    c->path = hone_arena_strdup(&s->a, res.outputs[0].path);
-    c->opened = hone_arena_strdup(&s->a, res.outputs[0].opened);
-    c->sha256 = hone_arena_strdup(&s->a, res.outputs[0].sha256);
-    c->bytes = res.outputs[0].bytes;
+    if (code != HONE_OK) return HONE_OK;
+    for (size_t i = 0; i < n && code == HONE_OK; i++) code = keep_output(s, &first[i], &res.outputs[i], err);
     hone_net_convert_result_release(&res);
-    return c->path && c->opened && c->sha256 ? HONE_OK : HONE_NOMEM(err, "a candidate");
+    return code;
 }
 
 static hone_code make_all(state *s, hone_err *err)
@@ -87,9 +106,8 @@ static hone_code make_all(state *s, hone_err *err)
     static const hone_net_quant  plain[] = { HONE_NETQ_F32, HONE_NETQ_F16, HONE_NETQ_INT8_DYNAMIC };
     for (size_t q = 0; q < HONE_COUNT(plain); q++)
         for (size_t f = 0; f < HONE_COUNT(formats); f++)
-            if (plain[q] != HONE_NETQ_INT8_DYNAMIC || f == 0) HONE_TRY(make_one(s, formats[f], plain[q], -1, err));
-    for (int k = 0; s->opt->statics.calibration && k < CALIBRATORS; k++)
-        for (size_t f = 0; f < HONE_COUNT(formats); f++) HONE_TRY(make_one(s, formats[f], HONE_NETQ_INT8, k, err));
+            if (plain[q] != HONE_NETQ_INT8_DYNAMIC || f == 0) HONE_TRY(make_some(s, &formats[f], 1, plain[q], -1, err));
+    for (int k = 0; s->opt->statics.calibration && k < CALIBRATORS; k++) HONE_TRY(make_some(s, formats, HONE_COUNT(formats), HONE_NETQ_INT8, k, err));
     if (s->c[0].failure[0]) return HONE_FAIL(err, HONE_ERUNTIME, "", "the baseline cannot be made: %s", s->c[0].failure);
     return HONE_OK;
 }

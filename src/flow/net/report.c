@@ -95,7 +95,7 @@ static void chart(hone_text *t, const json_t *doc)
         most_bytes = fmax(most_bytes, hone_doc_number(c, "bytes", 0));
     }
     if (!(most_ms > 0)) return;
-    double span = fmax(most - least, 0.01), top = fmin(most + span * .15, 1.0 + span * .15), bottom = least - span * .15;
+    double span = fmax(most - least, 0.02), top = fmin(most + span * .15, 1.0 + span * .15), bottom = least - span * .15;
     hone_text_add(t, "<h2>The trade</h2><figure><figcaption><b>Right answers</b> against latency; the larger the point, the larger the files</figcaption>"
                      "<svg viewBox=\"0 0 540 300\" role=img aria-label=\"accuracy against latency\">");
     for (int k = 0; k <= 4; k++) {
@@ -113,7 +113,7 @@ static void chart(hone_text *t, const json_t *doc)
         hone_page_text(t, str(c, "name"));
         hone_text_add(t, "</title></circle>");
         if (win) {
-            hone_text_addf(t, "<text class=win x=%.1f y=%.1f text-anchor=\"%s\">", x > 400 ? x - r - 4 : x + r + 4, y + 4, x > 400 ? "end" : "start");
+            hone_text_addf(t, "<text class=win x=%.1f y=%.1f text-anchor=\"%s\">", x, y - r - 6, x > 400 ? "end" : x < 140 ? "start" : "middle");
             hone_page_text(t, str(c, "name"));
             hone_text_add(t, "</text>");
         }

@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include <ctype.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 static const char AGAIN[] = "write it again with numpy.save";
 
