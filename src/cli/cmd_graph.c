@@ -1,8 +1,10 @@
 /* cmd_graph.c - hone graph: what one pass over the tokens computes, as a table, a document or a picture. */
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/net.h"
 #include "flow/convert.h"
 #include "flow/graph.h"
+#include "flow/net.h"
 #include <string.h>
 
 static const hone_opt opts[] = {
@@ -25,6 +27,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     hone_model  m = { 0 };
     hone_graph  g;
     json_t     *found = NULL;
+    if (hone_net_is(c->args[0])) return hone_cli_net_graph(c, doc, err);
     hone_code   code = hone_model_open(&c->ctx, c->args[0], &m, err);
     if (code == HONE_OK) code = hone_graph_build(&m, &c->arena, &g, err);
     if (code == HONE_OK) code = hone_graph_document(&g, &found, err);
@@ -120,6 +123,10 @@ static void print_layers(hone_cli *c, const json_t *doc, const json_t *nodes)
 
 static void print(hone_cli *c, const json_t *doc)
 {
+    if (hone_cli_net_doc(doc)) {
+        hone_cli_net_graph_print(c, doc);
+        return;
+    }
     const json_t *nodes = json_object_get(doc, "nodes");
     size_t        n = json_array_size(nodes), tail = n;
     while (tail > 0 && json_is_null(json_object_get(json_array_get(nodes, tail - 1), "layer"))) tail--;

@@ -16,6 +16,8 @@ hone_code hone_cli_net_convert(hone_cli *c, json_t *doc, hone_err *err);
 void      hone_cli_net_convert_print(hone_cli *c, const json_t *doc);
 hone_code hone_cli_net_assess(hone_cli *c, json_t *doc, hone_err *err);
 void      hone_cli_net_assess_print(hone_cli *c, const json_t *doc);
-/* True when the document of convert or assess is about a network. */
+hone_code hone_cli_net_graph(hone_cli *c, json_t *doc, hone_err *err);
+void      hone_cli_net_graph_print(hone_cli *c, const json_t *doc);
+/* True when the document of convert, graph or assess is about a network. */
 bool      hone_cli_net_doc(const json_t *doc);
 #endif

@@ -52,7 +52,9 @@ typedef struct hone_net_convert_result {
 hone_code hone_net_convert(const hone_ctx *ctx, const char *path, const hone_net_convert_options *opt, hone_net_convert_result *res, hone_err *err);
 void      hone_net_convert_result_release(hone_net_convert_result *r);
 
-/* *out (owned): see docs/schema/assess.json, kind "net". */
+/* *out (owned): an array of all operators in order, `network` of docs/schema/graph.json. */
+hone_code hone_net_graph(const hone_ctx *ctx, const char *path, json_t **out, hone_err *err);
+/* *out (owned): docs/schema/assess.json, what is told of a network. */
 typedef struct hone_net_assess_options { const char *target; uint64_t max_ram; bool offline; /* no runtime is asked */ } hone_net_assess_options;
 hone_code hone_net_assess(const hone_ctx *ctx, const char *path, const hone_net_assess_options *opt, json_t **out, hone_err *err);
 #endif

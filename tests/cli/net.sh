@@ -38,6 +38,15 @@ PY
 grep -q '"macs_unknown_nodes": *[1-9]' "$tmp/doc" || fail "what If and Loop cost is said to be known"
 "$HONE" assess "$digits" --quick 2>/dev/null | grep -q 'batch, 1, 32, 32' || fail "the page does not show the input"
 
+# graph: every operator, what subgraphs read from outside, and no picture
+"$HONE" graph "$golden/net/control.onnx" --json >"$tmp/doc" 2>/dev/null || fail "graph exits $?"
+"$validate" graph "$tmp/doc" || failed=1
+/usr/bin/python3 -c "
+import json, sys
+n = {x['name'] if x['op'] not in ('If', 'Loop') else x['op']: x for x in json.load(open(sys.argv[1]))['network']}
+assert sorted(n['If']['captures']) == ['c', 'n1', 'scale'] and n['If']['macs'] is None and n['c']['shape'] == ['n', 8, 8, 8] and n['c']['macs'] == 8 * 64 * 27, n" "$tmp/doc" || failed=1
+refused 4 "pictures are drawn of language models" graph "$digits" --svg "$tmp/x.svg"
+
 # convert: the same bytes again, the document, names; an existing folder is replaced, one with other files is not
 "$HONE" convert "$digits" --quant f32,f16,int8-dynamic,int8-weights,int4-weights -o "$tmp/a" --json >"$tmp/doc" 2>/dev/null || fail "convert exits $?"
 "$validate" convert "$tmp/doc" || failed=1
