@@ -14,7 +14,10 @@ static fit fit_of(const hone_grouped *g, const float *x, size_t n)
     fit   f = { .zero = half };
     if (n == 32) hone_range(x, 32, &lo, &hi);
     else hone_range(x, n, &lo, &hi);
-    if (g->sym) f.scale = -(fabsf(hi) > fabsf(lo) ? hi : lo) / half;
+    if (g->sym) {
+        float end = fabsf(hi) > fabsf(lo) ? hi : lo;
+        f.scale = -(end != 0 ? end : x[0]) / half; /* of zeros of two signs the first, as there */
+    }
     else {
         lo = lo < 0 ? lo : 0;
         hi = hi > 0 ? hi : 0;

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "quant/grouped.h"
 #include "quant/hash_row.h"
+#include "quant/rows.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -83,6 +84,25 @@ static void bytes_are_those_of_the_peers(void **state)
         free(x);
     }
     assert_int_equal(bad, 0);
+}
+
+/* Zeros of two signs, denormals, outliers, ties, a constant: the same bytes at every width. */
+static void odd_rows_give_the_same_bytes_at_every_width(void **state)
+{
+    (void)state;
+    static float x[2 * COLS_MAX];
+    for (size_t i = 0; i < HONE_COUNT(golden); i++)
+        for (int kind = ROW_NORMAL; kind <= ROW_LAST_USUAL; kind++) {
+            const struct golden *k = &golden[i];
+            for (uint64_t r = 0; r < 2; r++) rows_fill((row_kind)kind, r, x + r * k->n_cols, k->n_cols);
+            made plain = encode_width(4, &k->g, x, 2, k->n_cols);
+            for (int width = 8; width <= 16; width *= 2) {
+                made wide = encode_width(width, &k->g, x, 2, k->n_cols);
+                if (wide.n && memcmp(wide.bytes, plain.bytes, plain.n) != 0) fail_msg("golden %zu, %s: %d lanes differ", i, row_kind_text((row_kind)kind), width);
+                free(wide.bytes);
+            }
+            free(plain.bytes);
+        }
 }
 
 /* Half a step of the group's own range; the far end of a symmetric one may be cut by a step. */
@@ -203,6 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_are_those_of_the_peers),
+        cmocka_unit_test(odd_rows_give_the_same_bytes_at_every_width),
         cmocka_unit_test(integers_come_back_within_a_step),
         cmocka_unit_test(small_floats_come_back_within_their_precision),
         cmocka_unit_test(a_run_of_rows_is_a_piece_of_the_whole),
