@@ -7,7 +7,7 @@
  *   scale    from the range on, codes and steps in turn by weighted least squares (NNCF's scale estimation)
  *   gptq     with the Hessian: errors handed on from column to column, then codes and steps in turn on the exact cost (solve.h)
  *
- * Without statistics for a weight, `search` and `scale` count every column alike, and `gptq` is `search`.  No row gets worse than `rtn`
+ * Without statistics for a weight, `search` and `scale` count every column alike, and `gptq` is what `search` is for grouped schemes.  No row gets worse than `rtn`
  * (with importance where the encoder takes it) by the measure that the method minimises: of the two the better is kept.
  * Same bytes for any number of rows at once and on every CPU. */
 #ifndef HONE_QUANT_TREAT_H

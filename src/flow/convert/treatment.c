@@ -1,4 +1,6 @@
 #include "flow/convert/treatment.h"
+#include "quant/gram.h"
+#include "quant/weight.h"
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -9,6 +11,7 @@
 /* One matrix's input, for all weights that see it. */
 typedef struct hone_input {
     const hone_input_stats *in; /* NULL: nothing is known, every column counts alike */
+    bool                    embedding; /* in NULL: what its rows are read by is known (read_embedding) */
     uint32_t                mat;
     size_t                  n;
     float                  *importance; /* [n] mean squares, NULL with in */
@@ -20,6 +23,7 @@ typedef struct hone_input {
 
 struct hone_treatments {
     hone_method        method;
+    const hone_model  *m;
     const hone_stats  *stats;
     bool               tied; /* the embedding is the output */
     hone_arena        *a;
@@ -66,7 +70,7 @@ hone_code hone_treatments_new(const hone_convert_options *opt, const hone_model 
     if (method == HONE_METHOD_RTN) return HONE_OK;
     hone_treatments *t = calloc(1, sizeof *t);
     if (!t) return HONE_NOMEM(err, "the plan");
-    *t = (hone_treatments){ .method = method, .stats = opt->stats, .a = a, .threads = threads, .tied = !hone_model_find(m, HONE_R_OUTPUT, HONE_PART_WEIGHT, -1) };
+    *t = (hone_treatments){ .method = method, .m = m, .stats = opt->stats, .a = a, .threads = threads, .tied = !hone_model_find(m, HONE_R_OUTPUT, HONE_PART_WEIGHT, -1) };
     if (pthread_mutex_init(&t->lock, NULL) != 0 || pthread_cond_init(&t->made, NULL) != 0) {
         free(t);
         return HONE_FAIL(err, HONE_ERESOURCE, "", "no lock can be had");
@@ -93,10 +97,10 @@ static bool wants_curve(const hone_treatments *t, const hone_planned *p)
     return !(t->method == HONE_METHOD_SEARCH && p->grouped.scheme == HONE_SCHEME_NONE);
 }
 
-static hone_code input_for(hone_treatments *t, const hone_input_stats *in, uint32_t mat, size_t n, hone_input **out, hone_err *err)
+static hone_code input_for(hone_treatments *t, const hone_input_stats *in, bool embedding, uint32_t mat, size_t n, hone_input **out, hone_err *err)
 {
     for (size_t i = 0; i < t->n_inputs; i++)
-        if (t->inputs[i]->in == in && t->inputs[i]->mat == mat && t->inputs[i]->n == n) {
+        if (t->inputs[i]->in == in && t->inputs[i]->embedding == embedding && t->inputs[i]->mat == mat && t->inputs[i]->n == n) {
             *out = t->inputs[i];
             return HONE_OK;
         }
@@ -109,7 +113,7 @@ static hone_code input_for(hone_treatments *t, const hone_input_stats *in, uint3
     }
     hone_input *k = HONE_ARENA_NEW(t->a, hone_input, 1);
     if (!k) return HONE_NOMEM(err, "the plan");
-    *k = (hone_input){ .in = in, .mat = mat, .n = n };
+    *k = (hone_input){ .in = in, .embedding = embedding, .mat = mat, .n = n };
     if (in && !(k->importance = HONE_ARENA_NEW(t->a, float, n))) return HONE_NOMEM(err, "an importance");
     if (in) hone_stats_mean_sq(in, mat, k->importance);
     t->inputs[t->n_inputs++] = *out = k;
@@ -139,7 +143,8 @@ hone_code hone_treatments_add(hone_treatments *t, const hone_weight *w, const ho
     if (!k) return HONE_NOMEM(err, "the plan");
     k->n_mats = n;
     k->rows_each = hone_weight_rows(w) / n;
-    for (uint32_t i = 0; i < n; i++) HONE_TRY(input_for(t, in, i, (size_t)cols, &k->inputs[i], err));
+    bool embedding = !in && w->role == HONE_R_TOK_EMBD && t->method == HONE_METHOD_GPTQ && cols == t->m->facts.hidden;
+    for (uint32_t i = 0; i < n; i++) HONE_TRY(input_for(t, in, embedding, i, (size_t)cols, &k->inputs[i], err));
     *out = k;
     return HONE_OK;
 }
@@ -154,7 +159,7 @@ size_t hone_treatments_scratch(const hone_treatments *t, const hone_planned *p, 
 
 static bool has_hessian(const hone_treatments *t, const hone_input *k)
 {
-    return t->method == HONE_METHOD_GPTQ && k->in && k->in->hessian && k->in->counts[k->mat] > 0;
+    return k->embedding || (t->method == HONE_METHOD_GPTQ && k->in && k->in->hessian && k->in->counts[k->mat] > 0);
 }
 
 static uint64_t curve_bytes(const hone_treatments *t, const hone_input *k) { return has_hessian(t, k) ? hone_curve_bytes(k->n) : k->n * sizeof(float); }
@@ -171,14 +176,67 @@ uint64_t hone_treatments_ram(const hone_treatments *t)
     return all < cap ? all : cap;
 }
 
-/* What few rows say of how columns move together is mostly chance: with as many rows as columns it counts half. */
-static void shrink(const hone_input *k, float *h)
+/* Adds what rows of w say, times the gain of the norm before it. */
+static hone_code add_reader(const hone_model *m, const hone_weight *w, const float *gain, hone_gram *g, hone_err *err)
 {
-    double rows = (double)k->in->counts[k->mat];
-    float  trust = (float)(rows / (rows + (double)k->n * 0.0));
-    for (size_t i = 0; i < k->n; i++)
-        for (size_t j = 0; j < k->n; j++)
-            if (i != j) h[i * k->n + j] *= trust;
+    hone_ctx one = { .threads = 1 };
+    enum { ROWS = 16 };
+    uint64_t rows = hone_weight_rows(w), n = g->n;
+    float   *x = malloc(ROWS * n * sizeof *x);
+    void    *scratch = malloc(hone_weight_scratch(w, ROWS) + 1);
+    hone_code code = x && scratch ? HONE_OK : HONE_NOMEM(err, "a weight");
+    for (uint64_t r = 0; code == HONE_OK && r < rows; r += ROWS) {
+        uint64_t some = rows - r < ROWS ? rows - r : ROWS;
+        code = hone_weight_read(m->source, w, r, some, x, scratch, err);
+        for (uint64_t k = 0; code == HONE_OK && k < some; k++) {
+            for (uint64_t i = 0; i < n; i++) x[k * n + i] *= gain[i];
+            code = hone_gram_add(g, &one, x + k * n, err);
+        }
+    }
+    free(scratch);
+    free(x);
+    return code;
+}
+
+/* The gain of a layer's norm; ones when it has none. */
+static hone_code read_gain(const hone_model *m, hone_role role, size_t n, float *gain, hone_err *err)
+{
+    const hone_weight *w = hone_model_find(m, role, HONE_PART_WEIGHT, 0);
+    for (size_t i = 0; i < n; i++) gain[i] = 1;
+    if (!w || hone_weight_elems(w) != n) return HONE_OK;
+    void *scratch = malloc(hone_weight_scratch(w, 1) + 1);
+    if (!scratch) return HONE_NOMEM(err, "a norm");
+    hone_code code = hone_weight_read(m->source, w, 0, 1, gain, scratch, err);
+    free(scratch);
+    return code;
+}
+
+/* An embedding's rows are looked up, not multiplied: no input says which of its columns count.  But the first layer's matrices W read them behind a
+ * norm with gains g, so an error d costs about |W (g d)|^2: H is the sum of g W^T W g over them.  A part of its mean on the diagonal stands for
+ * the later layers, which read everything. */
+#define LATER_LAYERS 0.25f
+static hone_code read_embedding(const hone_model *m, size_t n, float *h, hone_err *err)
+{
+    static const hone_role readers[] = { HONE_R_ATTN_Q, HONE_R_ATTN_K, HONE_R_ATTN_V, HONE_R_ATTN_QKV, HONE_R_FFN_GATE, HONE_R_FFN_UP, HONE_R_FFN_GATE_UP,
+                                         HONE_R_FFN_GATE_EXPS, HONE_R_FFN_UP_EXPS };
+    enum { OF_ATTENTION = 4 };
+    hone_gram  g = { 0 };
+    hone_ctx   one = { .threads = 1 };
+    float     *gain = malloc(n * sizeof *gain);
+    hone_code  code = gain ? hone_gram_init(&g, (uint32_t)n, err) : HONE_NOMEM(err, "a norm");
+    for (size_t i = 0; code == HONE_OK && i < HONE_COUNT(readers); i++) {
+        const hone_weight *w = hone_model_find(m, readers[i], HONE_PART_WEIGHT, 0);
+        if (!w || w->n_dims < 2 || hone_weight_cols(w) != n) continue;
+        code = read_gain(m, i < OF_ATTENTION ? HONE_R_ATTN_NORM : HONE_R_FFN_NORM, n, gain, err);
+        if (code == HONE_OK) code = add_reader(m, w, gain, &g, err);
+    }
+    if (code == HONE_OK) code = hone_gram_take(&g, &one, h, err);
+    float mean = 0;
+    for (size_t i = 0; code == HONE_OK && i < n; i++) mean += h[i * n + i] / (float)n;
+    for (size_t i = 0; code == HONE_OK && i < n; i++) h[i * n + i] += LATER_LAYERS * mean;
+    hone_gram_release(&g);
+    free(gain);
+    return code;
 }
 
 static hone_code make(const hone_treatments *t, hone_input *k, hone_err *err)
@@ -192,12 +250,11 @@ static hone_code make(const hone_treatments *t, hone_input *k, hone_err *err)
     }
     float *h = calloc(k->n, k->n * sizeof *h);
     if (!h) return HONE_NOMEM(err, "a Hessian");
-    hone_code code = t->stats->hessian(t->stats, k->in, k->mat, h, err);
+    hone_code code = k->embedding ? read_embedding(t->m, k->n, h, err) : t->stats->hessian(t->stats, k->in, k->mat, h, err);
     if (code != HONE_OK) {
         free(h);
         return code;
     }
-    shrink(k, h);
     return hone_curve_make(&k->curve, k->n, h, DAMPING, err);
 }
 
