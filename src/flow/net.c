@@ -47,21 +47,27 @@ static hone_code in_folder(const char *dir, hone_arena *a, const char **out, hon
 
 hone_code hone_net_path(const char *path, hone_arena *a, const char **out, hone_err *err)
 {
-    if (hone_dir_exists(path)) return in_folder(path, a, out, err);
-    if (!(*out = hone_arena_strdup(a, path))) return HONE_NOMEM(err, "a path");
-    return HONE_OK;
+    char *own = hone_arena_strdup(a, path);
+    if (!own) return HONE_NOMEM(err, "a path");
+    *out = own;
+    if (!hone_dir_exists(path)) return HONE_OK;
+    for (size_t n = strlen(own); n > 1 && own[n - 1] == '/'; n--) own[n - 1] = '\0';
+    return in_folder(own, a, out, err);
 }
 
 /* A checkpoint, or what hone writes of one: config.json lies beside it, and the operators are hone's. */
 static bool is_language_model(const char *file)
 {
+    static const char *const weights[] = { "model.safetensors", "model.safetensors.index.json" };
     char        beside[4200], producer[64] = "";
     const char *slash = strrchr(file, '/');
     int         dir = slash ? (int)(slash - file) : 1;
     (void)snprintf(beside, sizeof beside, "%.*s/config.json", dir, slash ? file : ".");
     if (!hone_file_exists(beside)) return false;
-    (void)snprintf(beside, sizeof beside, "%.*s/model.safetensors", dir, slash ? file : ".");
-    if (hone_file_exists(beside)) return true;
+    for (size_t i = 0; i < HONE_COUNT(weights); i++) {
+        (void)snprintf(beside, sizeof beside, "%.*s/%s", dir, slash ? file : ".", weights[i]);
+        if (hone_file_exists(beside)) return true;
+    }
     return hone_onnx_net_producer(file, producer, sizeof producer, NULL) == HONE_OK && strcmp(producer, "hone") == 0;
 }
 

@@ -157,10 +157,7 @@ static hone_code node_f16(job *j, hone_net_node *n)
             if (!hone_net_attr_set_int(j->net, n, "to", HONE_NET_F16)) return HONE_NOMEM(j->err, "a Cast");
             return output_f16(j, n, 0);
         }
-        if (n->in[0] && n->in[0]->type == HONE_NET_F32) { /* to integers, or to f64: from f32, so that no number is rounded twice */
-            return HONE_OK;
-        }
-        return HONE_OK;
+        return HONE_OK; /* from f32 to integers or f64: no number is rounded twice */
     }
     for (uint32_t i = 0; i < n->n_in; i++)
         if (n->in[i] && n->in[i]->type == HONE_NET_F32 && !always_f32(n, i)) {

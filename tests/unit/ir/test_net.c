@@ -9,6 +9,7 @@
 #include "passes/net_quant.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void open_golden(const char *name, hone_net *net)
 {
@@ -215,6 +216,41 @@ static void weights_that_are_not_finite_stay_floats(void **state)
     hone_net_close(&net);
 }
 
+static void large_constants_go_into_a_file_of_their_own_and_come_back(void **state)
+{
+    char                  dir[] = "/tmp/hone-net-XXXXXX", file[64], data[64];
+    hone_net              a, b;
+    hone_err              err = { 0 };
+    hone_onnx_net_written w;
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    open_golden("block", &a);
+    assert_int_equal(hone_onnx_net_write(&(hone_ctx){ 0 }, &a, dir, "m.onnx", 0, &w, &err), HONE_OK);
+    assert_true(w.external);
+    (void)snprintf(file, sizeof file, "%s/m.onnx", dir);
+    (void)snprintf(data, sizeof data, "%s/m.onnx.data", dir);
+    if (hone_onnx_net_open(file, &b, &err) != HONE_OK) fail_msg("%s", err.cause);
+    assert_int_equal(a.n_constants, b.n_constants);
+    for (size_t i = 0; i < a.n_constants; i++) {
+        const hone_net_tensor *x = a.constants[i]->tensor, *y = b.constants[i]->tensor;
+        assert_string_equal(a.constants[i]->name, b.constants[i]->name);
+        assert_int_equal(x->bytes, y->bytes);
+        assert_int_equal(y->file, x->bytes >= 1024 ? 1 : 0);
+        if (y->file) assert_int_equal(y->offset % 4096, 0);
+        uint8_t *p = malloc((size_t)x->bytes + 1), *q = malloc((size_t)x->bytes + 1);
+        assert_int_equal(hone_net_tensor_read(&a, x, 0, p, (size_t)x->bytes, &err), HONE_OK);
+        assert_int_equal(hone_net_tensor_read(&b, y, 0, q, (size_t)x->bytes, &err), HONE_OK);
+        assert_memory_equal(p, q, x->bytes);
+        free(p);
+        free(q);
+    }
+    hone_net_close(&a);
+    hone_net_close(&b);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(unlink(data), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 static void damaged_files_are_refused_by_their_cause(void **state)
 {
     static const struct { const char *file, *cause; } rows[] = {
@@ -246,6 +282,7 @@ int main(void)
         cmocka_unit_test(an_older_opset_becomes_a_newer_or_says_why_not),
         cmocka_unit_test(numbers_beyond_f16_become_its_largest_and_are_told),
         cmocka_unit_test(weights_that_are_not_finite_stay_floats),
+        cmocka_unit_test(large_constants_go_into_a_file_of_their_own_and_come_back),
         cmocka_unit_test(damaged_files_are_refused_by_their_cause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
