@@ -23,7 +23,7 @@ static const hone_opt opts[] = {
     { "max-items", 0, HONE_OPT_COUNT, "N", NULL, "use the first N items of each task only (default: all)" },
     { "prefer", 0, HONE_OPT_TEXT, "WEIGHTS", NULL, "of the balance, as speed=.5,accuracy=.3,memory=.2 (the default)" },
     HONE_OPT_DATA,
-    { "network", 0, HONE_OPT_FLAG, NULL, NULL, "the artefacts are networks without tokens, measured on numbers made up (--data says the same)" },
+    { "network", 0, HONE_OPT_FLAG, NULL, NULL, "the artefacts are networks without tokens, as .onnx files that hone did not make of a language model are anyway; without --data on numbers made up" },
     { "batch", 0, HONE_OPT_COUNT, "N", NULL, "of networks: samples of one run (default 1)" },
     HONE_OPT_IMAGES,
     HONE_OPT_DEVICE,
@@ -68,7 +68,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     for (size_t i = 0; i < HONE_COUNT(whole); i++)
         if (hone_cli_has(c, whole[i]) && hone_cli_count(c, whole[i], 0) == 0)
             return HONE_FAIL(err, HONE_EUSAGE, "leave it out for the default", "--%s is 0, needs at least 1", whole[i]);
-    if (hone_cli_has(c, "data") || hone_cli_has(c, "network")) return hone_cli_networks_bench(c, doc, err);
+    if (hone_cli_has(c, "data") || hone_cli_has(c, "network") || hone_cli_is_network(c->args[0])) return hone_cli_networks_bench(c, doc, err);
     HONE_TRY(read_wishes(c, &w, err));
     const hone_bench_options o = { .prompt = hone_cli_count(c, "prompt", 0),
                                    .gen = hone_cli_count(c, "gen", 0),

@@ -85,6 +85,7 @@ static hone_code run_networks(hone_cli *c, json_t *doc, hone_err *err)
 static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
 {
     if (hone_cli_has(c, "data")) return run_networks(c, doc, err);
+    HONE_TRY(hone_cli_networks_need_data(c, err));
     hone_scorecard           s = { 0 };
     const hone_check_options o = { .source = hone_cli_text(c, "against", NULL),
                                    .reference = hone_cli_text(c, "reference", NULL),

@@ -1,7 +1,9 @@
 #include "cli/networks.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "cli/measured.h"
 #include "cli/scored.h"
+#include "flow/net.h"
 #include "flow/net/optimize.h"
 #include <math.h>
 #include <stdlib.h>
@@ -58,6 +60,28 @@ hone_code hone_cli_static(hone_cli *c, const char *calibration, const char *cons
     HONE_TRY(hone_cli_images(c, &how.image, err));
     *out = how;
     return HONE_OK;
+}
+
+/* Others' language models are ONNX files too: a config.json tells them. */
+bool hone_cli_is_network(const char *path)
+{
+    static const char *const configs[] = { "config.json", "genai_config.json" };
+    const char              *slash = strrchr(path, '/');
+    char                     beside[4200];
+    for (size_t i = 0; i < HONE_COUNT(configs); i++) {
+        if (hone_dir_exists(path)) (void)snprintf(beside, sizeof beside, "%s/%s", path, configs[i]);
+        else (void)snprintf(beside, sizeof beside, "%.*s/%s", slash ? (int)(slash - path) : 1, slash ? path : ".", configs[i]);
+        if (hone_file_exists(beside)) return false;
+    }
+    return hone_net_is(path);
+}
+
+hone_code hone_cli_networks_need_data(const hone_cli *c, hone_err *err)
+{
+    char shown[200];
+    if (!hone_cli_is_network(c->args[0])) return HONE_OK;
+    return HONE_FAIL(err, HONE_EUSAGE, "add --data FILE with samples of its inputs", "'%s' is a network without tokens: it is judged on samples",
+                     hone_text_show(c->args[0], strlen(c->args[0]), shown, sizeof shown));
 }
 
 bool hone_cli_networks_doc(const json_t *doc) { return strcmp(hone_doc_str(doc, "kind", ""), "network") == 0; }
