@@ -52,12 +52,27 @@ static const hone_input_stats *input_of_weight(const hone_stats *s, const hone_m
     return w->part == HONE_PART_WEIGHT && w->n_dims >= 2 ? hone_stats_find(s, role, w->layer) : NULL;
 }
 
+/* Whether the model has a weight that multiplies this input. */
+static bool has_input(const hone_model *m, const hone_input_stats *in)
+{
+    for (size_t i = 0; i < m->n_weights; i++) {
+        const hone_weight *w = &m->weights[i];
+        const hone_role    role = w->role == HONE_R_TOK_EMBD ? HONE_R_OUTPUT : w->role;
+        if (w->part == HONE_PART_WEIGHT && w->layer == in->layer && hone_role_shares_input(role, in->role)) return true;
+    }
+    return false;
+}
+
 hone_code hone_stats_check(const hone_stats *s, const hone_model *m, hone_err *err)
 {
     size_t known = 0;
-    for (size_t i = 0; i < s->n_inputs; i++)
-        if (s->inputs[i].layer >= 0 && (uint32_t)s->inputs[i].layer >= m->facts.n_layers)
-            return HONE_FAIL(err, HONE_EINPUT, OTHER, "the statistics have a layer %d, the model has %u layers", (int)s->inputs[i].layer, m->facts.n_layers);
+    for (size_t i = 0; i < s->n_inputs; i++) {
+        const hone_input_stats *in = &s->inputs[i];
+        if (in->layer >= 0 && (uint32_t)in->layer >= m->facts.n_layers)
+            return HONE_FAIL(err, HONE_EINPUT, OTHER, "the statistics have a layer %d, the model has %u layers", (int)in->layer, m->facts.n_layers);
+        if (!has_input(m, in))
+            return HONE_FAIL(err, HONE_EINPUT, OTHER, "the statistics have %s of layer %d, the model has no such weight", hone_role_name(in->role), (int)in->layer);
+    }
     for (size_t i = 0; i < m->n_weights; i++) {
         const hone_weight      *w = &m->weights[i];
         const hone_input_stats *in = input_of_weight(s, m, w);

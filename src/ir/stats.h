@@ -34,7 +34,7 @@ typedef struct hone_stats {
 const hone_input_stats *hone_stats_find(const hone_stats *s, hone_role role, int32_t layer);
 /* Whether the weights of two roles in one layer multiply the same input. */
 bool hone_role_shares_input(hone_role a, hone_role b);
-/* Whether s was seen in m: where both know a weight its shape is the same, there is one such weight, and no layer that m does not have.
+/* Whether s was seen in m: m has every weight that s knows, in the same shape.
  * HONE_EINPUT names the first that disagrees. */
 struct hone_model;
 hone_code hone_stats_check(const hone_stats *s, const struct hone_model *m, hone_err *err);

@@ -257,10 +257,15 @@ static uint32_t number(const hone_gguf *g, const char *key)
     return v && v->type == HONE_GGUF_U32 ? (uint32_t)v->as.u : 0;
 }
 
-static const char *text_of(const hone_gguf_value *v, size_t i, hone_arena *a)
+/* What is empty or no text stays as *out was. */
+static hone_code text_of(const hone_gguf_value *v, size_t i, hone_arena *a, const char **out, hone_err *err)
 {
     const hone_gguf_str *s = (const hone_gguf_str *)v->as.array + i;
-    return s->len && !memchr(s->ptr, 0, (size_t)s->len) && hone_utf8_valid(s->ptr, (size_t)s->len) ? hone_arena_strndup(a, s->ptr, (size_t)s->len) : NULL;
+    if (!s->len || memchr(s->ptr, 0, (size_t)s->len) || !hone_utf8_valid(s->ptr, (size_t)s->len)) return HONE_OK;
+    const char *copy = hone_arena_strndup(a, s->ptr, (size_t)s->len);
+    if (!copy) return HONE_NOMEM(err, "the name of a text");
+    *out = copy;
+    return HONE_OK;
 }
 
 static hone_code load_origin(const hone_gguf *g, hone_arena *a, hone_stats_origin *out, hone_err *err)
@@ -276,10 +281,10 @@ static hone_code load_origin(const hone_gguf *g, hone_arena *a, hone_stats_origi
     if (names && (names->type != HONE_GGUF_ARRAY || names->elem != HONE_GGUF_STRING || names->n != n)) names = NULL;
     if (tokens && (tokens->type != HONE_GGUF_ARRAY || tokens->elem != HONE_GGUF_U64 || tokens->n != n)) tokens = NULL;
     for (size_t i = 0; i < n; i++) {
-        texts[i].path = text_of(paths, i, a);
-        texts[i].name = names ? text_of(names, i, a) : NULL;
+        texts[i].path = "";
+        HONE_TRY(text_of(paths, i, a, &texts[i].path, err));
+        if (names) HONE_TRY(text_of(names, i, a, &texts[i].name, err));
         if (tokens) texts[i].tokens = hone_le64((const uint8_t *)tokens->as.array + 8 * i);
-        if (!texts[i].path) texts[i].path = "";
     }
     out->texts = texts;
     out->n_texts = n;

@@ -1,6 +1,7 @@
 /* Every allocation fails in turn, the first, the second, the third...: the answer is HONE_ERESOURCE, nothing crashes,
  * nothing leaks, no file stays open.   ctest: wrap-memory */
 #include "flow/convert.h"
+#include "formats/gguf/imatrix.h"
 #include "formats/gguf/meta.h"
 #include "formats/onnx.h"
 #include "formats/openvino/tokenizer.h"
@@ -223,12 +224,41 @@ static void an_onnx_graph_survives_every_failed_allocation(void **state)
     }
 }
 
+static const char *stats_file;
+
+/* Opened, and written again. */
+static hone_code copy_stats(const scratch *s, hone_arena *a, hone_err *err)
+{
+    char       path[256];
+    hone_stats stats = { 0 };
+    HONE_TRY(hone_stats_open(stats_file, a, &stats, err));
+    hone_code code = hone_stats_write(scratch_path(s, "copy.gguf", path), &stats, hone_stats_origin_of(&stats), err);
+    hone_stats_close(&stats);
+    return code;
+}
+
+static void copying_statistics_survives_every_failed_allocation(void **state)
+{
+    static const char *const files[] = { "hone", "old" };
+    scratch                  s;
+    (void)state;
+    scratch_open(&s);
+    for (size_t i = 0; i < HONE_COUNT(files); i++) {
+        char path[256];
+        (void)snprintf(path, sizeof path, HONE_TEST_SOURCE_DIR "/tests/golden/fuzz/imatrix/%s", files[i]);
+        stats_file = path;
+        sweep(&s, copy_stats, 60);
+    }
+    scratch_close(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_shards_survives_every_failed_allocation),
         cmocka_unit_test(opening_splits_survives_every_failed_allocation),
         cmocka_unit_test(building_a_header_survives_every_failed_allocation),
+        cmocka_unit_test(copying_statistics_survives_every_failed_allocation),
         cmocka_unit_test(making_a_tokenizer_model_survives_every_failed_allocation),
         cmocka_unit_test(an_onnx_graph_survives_every_failed_allocation),
     };

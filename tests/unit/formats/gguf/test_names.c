@@ -57,11 +57,34 @@ static void a_layer_where_none_belongs_is_our_bug(void **state)
     assert_string_equal(name, "untouched");
 }
 
+static void a_name_leads_back_to_its_role(void **state)
+{
+    static const char *const others[] = { "", "blk.", "blk.0", "blk.0.", "blk.01.attn_q.weight", "blk.-1.attn_q.weight", "blk.1234567.attn_q.weight", "blk.0.attn_q", "blk.0.attn_q.weight.x",
+                                          "blk.0.output.weight", "attn_q.weight", "blk.0.attn_qq.weight", "blk.0.attn_.weight", "output.scale", ".weight" };
+    hone_role                role;
+    hone_part                part;
+    int32_t                  layer;
+    (void)state;
+    for (int r = 0; r < HONE_R_COUNT; r++) {
+        char name[HONE_GGUF_NAME];
+        for (int p = HONE_PART_WEIGHT; p <= HONE_PART_BIAS; p++) {
+            if (hone_gguf_tensor_name((hone_role)r, (hone_part)p, hone_role_per_layer((hone_role)r) ? 120 : -1, name, sizeof name, NULL) != HONE_OK) continue;
+            if (!hone_gguf_tensor_role(name, &role, &part, &layer)) fail_msg("'%s' is not known", name);
+            assert_int_equal(role, r == HONE_R_FFN_GATE_UP ? HONE_R_FFN_UP : r);
+            assert_int_equal(part, p);
+            assert_int_equal(layer, hone_role_per_layer((hone_role)r) ? 120 : -1);
+        }
+    }
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (hone_gguf_tensor_role(others[i], &role, &part, &layer)) fail_msg("'%s' is known", others[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(roles_have_the_names_llama_cpp_reads),
         cmocka_unit_test(every_role_but_pooler_and_ignored_has_a_name),
+        cmocka_unit_test(a_name_leads_back_to_its_role),
         cmocka_unit_test(a_layer_where_none_belongs_is_our_bug),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
