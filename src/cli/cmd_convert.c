@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/planned.h"
 #include "cli/net.h"
 #include "flow/calibrate.h"
 #include "flow/convert/output.h"
@@ -36,6 +37,7 @@ static const hone_opt opts[] = {
     { "imatrix", 0, HONE_OPT_TEXT, "FILE", NULL, "an importance matrix of llama-imatrix or of hone calibrate, used as llama-quantize --imatrix uses it" },
     { "method", 0, HONE_OPT_LIST, "M", NULL, "how numbers are rounded: rtn (to the nearest), search, hqq, scale or gptq (default: with --imatrix search, with --calibration gptq "
                                             "if there are Hessians, else search; without statistics rtn); awq or smooth beside it move scales between layers first" },
+    HONE_OPT_TARGETS,
     { "split-bytes", 0, HONE_OPT_BYTES, "SIZE", NULL, "gguf: no file longer than SIZE (as 2G): what would be becomes a folder of parts, all of "
                                                      "which a runtime finds by the first" },
     { "dry-run", 'n', HONE_OPT_FLAG, NULL, NULL, "show the plan and its cost in bytes, memory and disk; write nothing" },
@@ -316,8 +318,43 @@ static hone_code read_stats(hone_cli *c, const hone_model *m, hone_convert_optio
     return HONE_OK;
 }
 
+/* --target-...: the plan is made here, kept beside the outputs, and applied. */
+static hone_code make_plan(hone_cli *c, const hone_model *m, hone_convert_options *o, json_t *doc, hone_err *err)
+{
+    const char     *stem = o->name ? o->name : m->facts.name && *m->facts.name ? m->facts.name : "model", *path = NULL;
+    const char     *temporary = getenv("TMPDIR"), *work = o->dry_run ? temporary ? temporary : "/tmp" : o->out_dir;
+    hone_plan_made *made = HONE_ARENA_NEW(&c->arena, hone_plan_made, 1);
+    json_t         *said = json_object();
+    if (!made || !said) {
+        json_decref(said);
+        return HONE_NOMEM(err, "the plan");
+    }
+    hone_code code = o->dry_run ? HONE_OK : hone_dir_make(o->out_dir, err);
+    if (code == HONE_OK && !o->dry_run && !(path = hone_arena_printf(&c->arena, "%s/%s-plan.yaml", o->out_dir, stem))) code = HONE_NOMEM(err, "a path");
+    if (code == HONE_OK) code = hone_cli_make_plan(c, m, o, path, work, false, made, err);
+    if (code == HONE_OK) code = hone_cli_put_plan(said, made, path, false, err);
+    if (code == HONE_OK && !hone_json_put(doc, "made_plan", json_incref(said))) code = HONE_NOMEM(err, "the result");
+    json_decref(said);
+    o->lines = &made->plan;
+    return code;
+}
+
+static hone_code check_target(const hone_cli *c, hone_err *err)
+{
+    static const char *const only[] = { "context", "sensitivity", "text", "tokens" }, *const not_with[] = { "plan", "prune", "keep", "ratio" };
+    bool target = hone_cli_has_target(c);
+    for (size_t i = 0; !target && i < HONE_COUNT(only); i++)
+        if (hone_cli_has(c, only[i]))
+            return HONE_FAIL(err, HONE_EUSAGE, "add --target-bytes, --target-bpw, --target-kld or --max-ram", "--%s is about making a plan, and none is made", only[i]);
+    for (size_t i = 0; target && i < HONE_COUNT(not_with); i++)
+        if (hone_cli_has(c, not_with[i]))
+            return HONE_FAIL(err, HONE_EUSAGE, "make the plan first: hone plan; edit it; hone convert --plan", "a target and --%s both decide about encodings", not_with[i]);
+    return HONE_OK;
+}
+
 static hone_code read_plan(hone_cli *c, targets *t, hone_err *err)
 {
+    HONE_TRY(check_target(c, err));
     const char *path = hone_cli_text(c, "plan", NULL);
     hone_plan  *plan = path ? HONE_ARENA_NEW(&c->arena, hone_plan, 1) : NULL;
     if (!path) return HONE_OK;
@@ -368,6 +405,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     HONE_TRY(read_options(c, &t, &o, err));
     hone_code code = hone_model_open(&c->ctx, c->args[0], &m, err);
     if (code == HONE_OK) code = read_stats(c, &m, &o, &stats, err);
+    if (code == HONE_OK && hone_cli_has_target(c)) code = make_plan(c, &m, &o, doc, err);
     if (code == HONE_OK) code = hone_convert(&c->ctx, &m, &o, &res, err);
     if (code == HONE_OK) {
         bool good = hone_json_put(doc, "source", json_string(c->args[0])) && put_outputs(doc, &res) && hone_json_put(doc, "dry_run", json_boolean(o.dry_run)) &&
@@ -395,6 +433,10 @@ static void print(hone_cli *c, const json_t *doc)
     const char *dry = json_is_true(json_object_get(doc, "dry_run")) ? "would write" : "wrote";
     size_t      i;
     json_t     *o;
+    if (json_object_get(doc, "made_plan")) {
+        hone_cli_say_plan(c, json_object_get(doc, "made_plan"));
+        hone_say(c, HONE_PLAIN, "\n");
+    }
     hone_table *t = hone_table_new(c, 4);
     hone_table_col(t, 0, "encoding", "", false);
     hone_table_col(t, 1, "size", "", true);

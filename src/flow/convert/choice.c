@@ -218,7 +218,7 @@ bool hone_choice_at(const hone_format *f, size_t i, const hone_usual *u, hone_ch
     if (is(f, &hone_format_gguf)) out->dtype = gguf_types[i];
     else if (is(f, &hone_format_mlx) && i == HONE_COUNT(mlx_grid)) out->grouped = mlx_words[0].g;
     else if (is(f, &hone_format_mlx))
-        out->grouped = (hone_grouped){ .scheme = HONE_SCHEME_MLX_AFFINE, .bits = mlx_grid[i].bits, .group = mlx_grid[i].group, .scale = HONE_DTYPE_BF16 };
+        out->grouped = (hone_grouped){ .scheme = HONE_SCHEME_MLX_AFFINE, .bits = mlx_grid[i].bits, .group = mlx_grid[i].group, .scale = u->plain };
     else if (is(f, &hone_format_onnx))
         out->grouped = (hone_grouped){ .scheme = HONE_SCHEME_ONNX, .bits = onnx_grid[i].bits, .group = onnx_grid[i].group, .sym = onnx_grid[i].sym, .scale = HONE_DTYPE_F32 };
     else

@@ -295,6 +295,21 @@ static hone_sense_trial trial_of(const hone_plan_request *r)
                                .max_trials = MAX_TRIALS };
 }
 
+/* Nobody has asked for it in so many words: then it may be left out. */
+static hone_code try_weights(const hone_ctx *ctx, const hone_model *m, const hone_plan_request *r, const hone_sense_trial *t, hone_plan_made *out, hone_err *err)
+{
+    hone_err  why = { 0 };
+    hone_code code = hone_sense_measure(ctx, m, t, &out->sense, &out->tried, &why);
+    if (code == HONE_OK) return HONE_OK;
+    out->tried = 0;
+    if (code == HONE_EUNSUPPORTED && r->how == HONE_PLAN_AUTO) {
+        hone_event_warn(ctx, why.remedy[0] ? why.remedy : NULL, "sensitivity is not measured but guessed: %s", why.cause);
+        return HONE_OK;
+    }
+    if (err) *err = why;
+    return code;
+}
+
 static hone_code feel(const hone_ctx *ctx, const hone_model *m, const hone_plan_request *r, hone_arena *a, hone_plan_made *out, hone_err *err)
 {
     hone_sense_request ask = { .stats = r->as->stats };
@@ -307,8 +322,8 @@ static hone_code feel(const hone_ctx *ctx, const hone_model *m, const hone_plan_
     for (size_t i = 0; i < m->source->n_tensors; i++) bytes += m->source->tensors[i].bytes;
     bool measured = r->how == HONE_PLAN_MEASURED || (r->how == HONE_PLAN_AUTO && r->text && bytes <= BIG_BYTES && m->facts.kind == HONE_KIND_DECODER);
     hone_sense_trial t = trial_of(r);
-    if (measured) HONE_TRY(hone_sense_measure(ctx, m, &t, &out->sense, &out->tried, err));
-    else if (r->target_kld > 0)
+    if (measured) HONE_TRY(try_weights(ctx, m, r, &t, out, err));
+    if (!out->tried && r->target_kld > 0)
         return HONE_FAIL(err, HONE_EUSAGE, "add --text FILE, a calibration text, or give --target-bytes", "a KLD can be aimed at only where sensitivity is measured");
     const char *weighed = out->sense.weighed ? "errors weighed by statistics" : "no statistics: every column counts alike";
     out->about.sensitivity = out->tried ? hone_arena_printf(a, "measured on %zu weights or groups over %u tokens; %s", out->tried, t.max_tokens, weighed)

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# hone plan and hone convert --plan: sizes by stat of the files, edits that are honoured, all formats load, bad plans are refused.
+# ctest: timeout 300
+set -u
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+fail() { echo "FAIL: $*"; failed=1; }
+model=$HONE_SOURCE_DIR/examples/models/tale-8m
+tiny=$HONE_SOURCE_DIR/tests/golden/tiny/llama
+validate=$HONE_SOURCE_DIR/tests/tools/validate
+folder_bytes() { find "$1" -type f -printf '%s\n' | awk '{ n += $1 } END { print n }'; }
+# encoding DOC FORMAT NAME: what the plan of a conversion says of a tensor
+encoding() { /usr/bin/python3 -c 'import json,sys
+d=json.load(open(sys.argv[1]))
+print(*[v for r in d["plan"] if r["format"]==sys.argv[2] and r["name"]==sys.argv[3] for v in r["encodings"].values()])' "$@"; }
+
+# --- a target of bytes for every format: met, and within 1 %
+"$HONE" plan "$model" --to gguf,onnx,openvino,mlx --target-bytes 5.5M --sensitivity proxy -o "$tmp/p.yaml" --json >"$tmp/doc" 2>"$tmp/err" || fail "plan: exit $?: $(cat "$tmp/err")"
+"$validate" plan "$tmp/doc" || failed=1
+"$HONE" convert "$model" --plan "$tmp/p.yaml" --name t -o "$tmp/out" --json >"$tmp/conv" 2>"$tmp/err" || fail "convert --plan: exit $?: $(cat "$tmp/err")"
+"$validate" convert "$tmp/conv" || failed=1
+for f in t-plan.gguf t-plan-onnx t-plan-openvino t-plan-mlx; do
+    n=$(folder_bytes "$tmp/out/$f")
+    [ "$n" -le 5500000 ] && [ "$n" -ge 5445000 ] || fail "$f has $n bytes, 5500000 are the target"
+done
+/usr/bin/python3 - "$tmp/doc" "$tmp/conv" <<'PY' || failed=1
+import json, sys
+plan, made = (json.load(open(f)) for f in sys.argv[1:])
+for f, o in zip(plan["formats"], made["outputs"]):
+    assert (f["format"], f["bytes"]) == (o["format"], o["bytes"]), (f, o)
+    assert abs(f["bpw"] - o["bpw"]) < 1e-9 and f["predicted_kld"] is None
+assert plan["measurements"] == 0 and plan["measured"] is None and len(plan["weights"]) == 58
+PY
+[ "$(find "$tmp" -name '.hone-plan-*')" = "" ] || fail "files of measurements stay behind"
+
+# --- all of them load and are the same model
+for f in t-plan.gguf t-plan-onnx t-plan-openvino t-plan-mlx; do
+    "$HONE" check "$tmp/out/$f" --against "$model" --quiet >"$tmp/check" 2>&1
+    rc=$?
+    if [ $rc -eq 4 ]; then echo "note: $f is not checked: its runtime is not here"; elif [ $rc -ne 0 ]; then fail "hone check $f: exit $rc: $(cat "$tmp/check")"; fi
+done
+
+# --- a planned file is derived again from its source and its recipe
+"$HONE" convert "$model" --plan "$tmp/p.yaml" --to gguf --threads 3 --name t -o "$tmp/again" --quiet >/dev/null 2>&1
+cmp "$tmp/again/t-plan.gguf" "$tmp/out/t-plan.gguf" || fail "the bytes depend on the number of threads, or on the other formats"
+"$HONE" verify "$tmp/out/t-plan.gguf" --source "$model" --quiet >"$tmp/verify" 2>&1
+rc=$?
+[ $rc -eq 0 ] || fail "hone verify of a planned file: exit $rc: $(cat "$tmp/verify")"
+
+# --- a plan that a person wrote, and edits of one that hone made
+cat >"$tmp/hand.yaml" <<'YAML'
+schema: hone.plan_file/1
+formats: {gguf: {base: q4_k_m}, mlx: {}, onnx: {base: int8}, openvino: {}}
+weights:
+  - bits: 4                                   # all that no other line names
+  - {role: ffn_down, gguf: q6_k, mlx: int6 g32, bits: 8}
+  - {role: ffn_down, layer: 1, bits: 3}       # closer than the line above
+  - {tensor: "model.layers.0.self_attn.?_proj.weight", gguf: iq4_xs, mlx: mxfp4, onnx: int4 sym g128, openvino: int4 sym per row}
+YAML
+"$HONE" convert "$tiny" --plan "$tmp/hand.yaml" -o "$tmp/hand" --json >"$tmp/doc" 2>"$tmp/err" || fail "a plan by hand: exit $?: $(cat "$tmp/err")"
+while read -r format name want; do
+    got=$(encoding "$tmp/doc" "$format" "$name")
+    [ "$got" = "$want" ] || fail "$format $name is '$got', the plan says '$want'"
+done <<'ROWS'
+gguf blk.0.ffn_down.weight q6_k
+gguf blk.1.ffn_down.weight q3_k
+gguf blk.0.attn_q.weight iq4_xs
+gguf output.weight q4_k
+mlx model.layers.0.mlp.down_proj.weight int6 g32
+mlx model.layers.1.mlp.down_proj.weight int3 g64
+mlx model.layers.0.self_attn.k_proj.weight mxfp4
+onnx layers.0.ffn.down.weight int8 asym g32
+onnx layers.0.attn.out.weight int4 sym g128
+openvino model.layers.0.mlp.down_proj.weight int8 asym per row
+openvino model.layers.0.self_attn.o_proj.weight int4 sym per row
+ROWS
+sed -i 's/role: output, gguf: [a-z0-9_]*/role: output, gguf: f16/' "$tmp/p.yaml"
+"$HONE" convert "$model" --plan "$tmp/p.yaml" --to gguf -n --json >"$tmp/doc" 2>/dev/null
+[ "$(encoding "$tmp/doc" gguf output.weight)" = f16 ] || fail "an edited line is not honoured"
+
+# --- what is refused, and how
+refuse() { # CODE 'TEXT' LINE-OF-WEIGHTS
+    printf 'schema: hone.plan_file/1\nweights:\n- %s\n' "$3" >"$tmp/bad.yaml"
+    "$HONE" convert "$tiny" --to gguf,mlx --plan "$tmp/bad.yaml" -o "$tmp/bad" >"$tmp/doc" 2>"$tmp/err"
+    rc=$?
+    [ $rc -eq "$1" ] && grep -qF -- "$2" "$tmp/err" || fail "exit $rc, wanted $1 and '$2': $(cat "$tmp/err")"
+    [ ! -e "$tmp/bad" ] || fail "something was written"
+}
+refuse 3 "bad.yaml: line 3: the model has no weight 'role: ffn_gate_exps'" '{role: ffn_gate_exps, bits: 4}'
+refuse 3 "bad.yaml: line 3: role: attn_q: gguf has no encoding 'q9_z'" '{role: attn_q, gguf: q9_z}'
+refuse 3 "bad.yaml: line 3: role: output: mlx has no encoding 'int4 sym'" '{role: output, mlx: int4 sym}'
+refuse 3 "lines 3 and 4 disagree about 'lm_head.weight' in gguf: q4_k and 6 bits" '{role: output, gguf: q4_k}
+- {role: output, bits: 6}'
+"$HONE" plan "$model" >/dev/null 2>"$tmp/err"; [ $? -eq 2 ] && grep -q "a plan needs a target" "$tmp/err" || fail "a plan without a target"
+"$HONE" plan "$model" --target-bytes 1M --sensitivity proxy -o "$tmp/no.yaml" >/dev/null 2>"$tmp/err"
+[ $? -eq 1 ] && grep -q "the narrowest gguf plan takes [0-9]* bytes, 1000000 are allowed" "$tmp/err" && [ ! -e "$tmp/no.yaml" ] || fail "too small a target: $(cat "$tmp/err")"
+"$HONE" convert "$model" --target-bpw 4 --plan "$tmp/p.yaml" -o "$tmp/bad" >/dev/null 2>&1; [ $? -eq 2 ] || fail "a plan and a target together"
+
+# --- measured: a target on the command line of convert, the plan beside the outputs, memory
+"$HONE" convert "$tiny" --target-bpw 4.7 --text "$model/eval/calibration.txt" --tokens 64 --sensitivity measured --name m -o "$tmp/m" --json >"$tmp/doc" 2>"$tmp/err"
+rc=$?
+if [ $rc -eq 4 ]; then
+    echo "note: nothing is measured: llama.cpp is not here"
+elif [ $rc -ne 0 ]; then
+    fail "convert --target-bpw: exit $rc: $(cat "$tmp/err")"
+else
+    "$validate" convert "$tmp/doc" || failed=1
+    /usr/bin/python3 -c 'import json,sys
+d=json.load(open(sys.argv[1])); o=d["outputs"][0]; p=d["made_plan"]
+assert 4.6 < o["bpw"] <= 4.7 and p["measurements"] == 16 and p["formats"][0]["predicted_kld"] > 0, (o, p)' "$tmp/doc" || failed=1
+    [ -s "$tmp/m/m-plan.yaml" ] && [ -s "$tmp/m/m-plan.gguf" ] || fail "plan or output is missing: $(ls "$tmp/m")"
+    [ "$(find "$tmp" -name '.hone-plan-*')" = "" ] || fail "files of measurements stay behind"
+fi
+"$HONE" plan "$model" --max-ram 12M --context 512 --sensitivity proxy --json >"$tmp/doc" 2>"$tmp/err" || fail "--max-ram: exit $?: $(cat "$tmp/err")"
+exit $failed
