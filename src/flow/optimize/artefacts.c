@@ -97,30 +97,65 @@ static bool keep_warnings(hone_opt_state *s, const json_t *record)
     return json_array_size(s->warnings) > 0 || !json_is_array(w) || json_array_extend(s->warnings, (json_t *)(uintptr_t)w) == 0;
 }
 
-static hone_code make(hone_opt_state *s, hone_candidate *const *missing, char (*keys)[65], size_t n, const char *dir, hone_err *err)
+/* What the converter made of list[0..n), which n outputs of res are, in order. */
+static hone_code keep_made(hone_opt_state *s, hone_candidate *const *list, char (*keys)[65], size_t n, const hone_convert_result *res, hone_err *err)
 {
-    const char         *quants[HONE_MAX_OUTPUTS];
-    hone_convert_result res = { 0 };
-    for (size_t i = 0; i < n; i++) quants[i] = missing[i]->quant;
-    hone_code code = hone_convert(&s->inner, &s->model, &(hone_convert_options){ .quants = quants, .n_quants = n, .out_dir = dir }, &res, err);
-    bool held = code == HONE_OK && (code = hone_history_hold(s->history, err)) == HONE_OK; /* one read, one transaction */
+    hone_code code = hone_history_hold(s->history, err); /* one read, one transaction */
+    bool      held = code == HONE_OK;
     for (size_t i = 0; code == HONE_OK && i < n; i++) {
-        const hone_convert_output *o = &res.outputs[i];
+        const hone_convert_output *o = &res->outputs[i];
         bool                       taken = false;
         json_t *record = json_pack("{s:s,s:s,s:I,s:f,s:O}", "path", o->path, "sha256", o->sha256, "bytes", (json_int_t)o->bytes, "bpw", o->bpw, "warnings",
-                                   res.warnings);
+                                   res->warnings);
         if (!record || !keep_warnings(s, record)) code = HONE_NOMEM(err, "a record");
-        if (code == HONE_OK) code = take(s, missing[i], record, &taken, err);
+        if (code == HONE_OK) code = take(s, list[i], record, &taken, err);
         if (code == HONE_OK && !taken) code = HONE_FAIL(err, HONE_EINPUT, "leave the folder alone while hone works in it", "'%s' changed after it was written", o->path);
         if (code == HONE_OK) code = hone_history_add(s->history, s->run_id, keys[i], "convert", o->path, o->sha256, record, err);
         json_decref(record);
     }
-    if (held) code = hone_history_settle(s->history, code, err);
-    s->convert_seconds = res.seconds;
-    s->convert_rss = res.peak_rss_bytes;
-    s->measured += n;
+    return held ? hone_history_settle(s->history, code, err) : code;
+}
+
+static hone_code convert(hone_opt_state *s, hone_candidate *const *list, char (*keys)[65], size_t n, const hone_convert_options *opt, hone_err *err)
+{
+    hone_convert_result res = { 0 };
+    hone_code           code = hone_convert(&s->inner, &s->model, opt, &res, err);
+    if (code == HONE_OK) code = keep_made(s, list, keys, n, &res, err);
+    s->convert_seconds += res.seconds;
+    if (res.peak_rss_bytes > s->convert_rss) s->convert_rss = res.peak_rss_bytes;
+    if (code == HONE_OK) s->measured += n;
     hone_convert_result_release(&res);
     return code;
+}
+
+/* Another model: a run of its own.  Channels or experts leave, for single zeros make nothing smaller or faster (docs/PRUNING.md). */
+static hone_code make_pruned(hone_opt_state *s, hone_candidate *c, char (*key)[65], const char *dir, hone_err *err)
+{
+    const char *name = hone_arena_printf(&s->arena, "%s-prune%g", s->model.facts.name && *s->model.facts.name ? s->model.facts.name : "model", c->prune);
+    hone_err    why = { 0 };
+    if (!name) return HONE_NOMEM(err, "a name");
+    hone_code code = convert(s, &c, key, 1, &(hone_convert_options){ .quants = &c->made_as, .n_quants = 1, .out_dir = dir, .name = name, .prune = c->prune,
+                                                                     .prune_method = s->model.facts.n_experts ? "experts" : "ffn" }, &why);
+    if (code == HONE_EUNSUPPORTED || code == HONE_EUSAGE) { /* a cut that this model does not allow */
+        c->absent = true;
+        (void)snprintf(c->failure, sizeof c->failure, "%.400s", why.cause);
+        (void)snprintf(c->excluded, sizeof c->excluded, "not measured: %.200s", why.cause);
+        return HONE_OK;
+    }
+    if (code != HONE_OK && err) *err = why;
+    return code;
+}
+
+static hone_code make(hone_opt_state *s, hone_candidate *const *missing, char (*keys)[65], size_t n, const char *dir, hone_err *err)
+{
+    const char *quants[HONE_MAX_OUTPUTS];
+    size_t      whole = 0;
+    while (whole < n && !missing[whole]->prune) whole++; /* the pruned ones are the last (formats.c) */
+    for (size_t i = 0; i < whole; i++) quants[i] = missing[i]->quant;
+    s->convert_seconds = 0;
+    if (whole) HONE_TRY(convert(s, missing, keys, whole, &(hone_convert_options){ .quants = quants, .n_quants = whole, .out_dir = dir }, err));
+    for (size_t i = whole; i < n; i++) HONE_TRY(make_pruned(s, missing[i], &keys[i], dir, err));
+    return HONE_OK;
 }
 
 hone_code hone_opt_artefacts(hone_opt_state *s, hone_err *err)

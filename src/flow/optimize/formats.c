@@ -13,6 +13,8 @@ static const char *const default_gguf[] = { "q8_0", "q6_k", "q5_k_m", "q5_k_s", 
 static const struct { const char *format, *encoding; } default_others[] = {
     { "onnx", "int8" }, { "onnx", "int4" }, { "openvino", "int8" }, { "openvino", "int4" }, { "mlx", "int4" },
 };
+/* And with part of the model left out first. */
+static const struct { const char *quant, *encoding; double prune; } default_pruned[] = { { "q8_0+prune0.1", "q8_0", 0.1 }, { "q4_k_m+prune0.2", "q4_k_m", 0.2 } };
 static const struct { const char *format, *backend; } runs[] = { { "onnx", "onnxruntime" }, { "openvino", "openvino" }, { "mlx", "mlx" } };
 
 static hone_candidate *find(hone_opt_state *s, const char *quant)
@@ -160,6 +162,11 @@ hone_code hone_opt_candidates(hone_opt_state *s, hone_err *err)
         if (!f) continue;
         HONE_TRY(add_runtime_base(s, f, err));
         HONE_TRY(try_format(s, f->name, runs[i].backend, err));
+    }
+    for (size_t i = 0; !s->opt->n_quants && i < HONE_COUNT(default_pruned); i++) { /* last: they are made in runs of their own */
+        HONE_TRY(add(s, NULL, default_pruned[i].quant, HONE_OPT_CANDIDATE, err));
+        s->c[s->n - 1].made_as = default_pruned[i].encoding;
+        s->c[s->n - 1].prune = default_pruned[i].prune;
     }
     return HONE_OK;
 }

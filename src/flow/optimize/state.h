@@ -17,6 +17,8 @@ typedef struct hone_candidate {
     const char   *quant; /* the word for --quant: "q4_k_m" of GGUF, "onnx=int4" */
     const char   *format, *encoding; /* "onnx", "int4"; NULL: GGUF, quant */
     const char   *path, *sha256;
+    const char   *made_as;              /* what hone convert is asked for when that is not quant: of "q8_0+prune0.1" "q8_0" */
+    double        prune;                /* share that is pruned first; 0: none */
     hone_opt_role role;
     bool          absent;               /* it cannot be made or run here: failure says why; nothing of it was measured */
     uint32_t      brief;                /* tokens that stood for its quality because the runtime is slow here; 0: all that the others got */
