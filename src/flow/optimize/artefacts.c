@@ -150,7 +150,7 @@ static hone_code make(hone_opt_state *s, hone_candidate *const *missing, char (*
 {
     const char *quants[HONE_MAX_OUTPUTS];
     size_t      whole = 0;
-    while (whole < n && !missing[whole]->prune) whole++; /* the pruned ones are the last (formats.c) */
+    while (whole < n && !(missing[whole]->prune > 0)) whole++; /* the pruned ones are the last (formats.c) */
     for (size_t i = 0; i < whole; i++) quants[i] = missing[i]->quant;
     s->convert_seconds = 0;
     if (whole) HONE_TRY(convert(s, missing, keys, whole, &(hone_convert_options){ .quants = quants, .n_quants = whole, .out_dir = dir }, err));
