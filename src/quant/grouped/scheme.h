@@ -76,7 +76,7 @@ HONE_FIT_INLINE void hone_codes_put_lanes(uint8_t *to, size_t i, hone_ilanes v, 
 }
 static inline uint32_t hone_code_get(const uint8_t *in, uint64_t at, uint32_t bits)
 {
-    return bits == 8 ? in[at] : in[at / 2] >> (at % 2 * 4) & 15u;
+    return bits == 8 ? in[at] : (uint32_t)in[at / 2] >> (at % 2 * 4) & 15u;
 }
 
 /* Smallest and largest of n numbers, n > 0; of zeros of two signs any. */
