@@ -34,14 +34,38 @@ static void pass_progress(void *user, const hone_event *ev)
 
 /* ---- how it was made ---- */
 
+static hone_code open_gguf(verification *v, hone_gguf *g, hone_err *err)
+{
+    const hone_found *f = &v->found;
+    const char       *path = f->dir ? hone_arena_printf(&v->arena, "%s/%s", f->dir, f->names[0]) : f->path;
+    return path ? hone_gguf_open(path, &v->arena, g, err) : HONE_NOMEM(err, "a path");
+}
+
+/* Somebody has quantised again what hone made, and kept its keys: general.file_type is not that of the recipe, nor has most of the file its type.
+ * One of them alone is damage. */
+static bool is_rewritten(verification *v)
+{
+    const hone_mix *mix = hone_mix_find(v->quant);
+    hone_gguf       g;
+    uint64_t        all = 0, same = 0;
+    if (!v->found.gguf || !mix || v->recipe.options.n_keep || json_object_get(v->recipe.doc, "plan")) return false;
+    if (open_gguf(v, &g, NULL) != HONE_OK) return false;
+    const hone_gguf_value *type = hone_gguf_find(&g, "general.file_type");
+    for (size_t i = 0; i < g.source->n_tensors; i++) {
+        all += g.source->tensors[i].bytes;
+        same += g.source->tensors[i].dtype == mix->base ? g.source->tensors[i].bytes : 0;
+    }
+    bool other = type && type->type == HONE_GGUF_U32 && type->as.u != mix->file_type;
+    g.source->close(g.source);
+    return other && 2 * same < all;
+}
+
 /* Without a recipe, a GGUF file's own words: its types are taken as they are, the mix is what plans. */
 static hone_code take_file_type(verification *v, hone_err *err)
 {
     const hone_found *f = &v->found;
-    const char       *path = f->dir ? hone_arena_printf(&v->arena, "%s/%s", f->dir, f->names[0]) : f->path;
     hone_gguf         g;
-    if (!path) return HONE_NOMEM(err, "a path");
-    HONE_TRY(hone_gguf_open(path, &v->arena, &g, err));
+    HONE_TRY(open_gguf(v, &g, err));
     const hone_gguf_value *type = hone_gguf_find(&g, "general.file_type"), *imatrix = hone_gguf_find(&g, "quantize.imatrix.file");
     v->quant = "f16";
     for (size_t i = 0; type && i < hone_mix_count; i++)
@@ -62,7 +86,10 @@ static hone_code read_recipe(verification *v, hone_err *err)
     HONE_TRY(hone_recipe_read(f->recipe, &v->arena, &v->recipe, err));
     v->has_recipe = true;
     v->quant = v->recipe.quant;
-    return HONE_OK;
+    if (!is_rewritten(v)) return HONE_OK;
+    v->has_recipe = false;
+    hone_recipe_release(&v->recipe);
+    return take_file_type(v, err);
 }
 
 static hone_code read_stats(verification *v, hone_err *err)
@@ -96,6 +123,7 @@ static hone_code compare(verification *v, hone_model *m, hone_err *err)
     opt.out_dir = ".";
     opt.name = "model";
     if (v->opt->calibration) opt.stats = &v->stats;
+    if (v->opt->calibration && !v->has_recipe) opt.method = "search"; /* what llama-quantize does with an importance matrix */
     opt.judge = &v->c.judge;
     hone_code code = hone_convert(&v->ctx, m, &opt, &res, err);
     v->seconds = res.seconds;
@@ -181,7 +209,7 @@ static json_t *document(const verification *v, bool identical)
                                (json_int_t)c->bytes_differ, "files", c->files, "keys", c->metadata);
     bool    good = doc && compared && differ && hone_json_put(doc, "compared", json_incref(compared)) && hone_json_put(doc, "differences", json_incref(differ)) &&
                 hone_json_put(doc, "first", first_of(c)) && hone_json_put(doc, "sha256", v->sha256[0] ? json_string(v->sha256) : json_null()) &&
-                hone_json_put(doc, "recipe", v->has_recipe && !c->rewritten ? json_incref(v->recipe.doc) : json_null());
+                hone_json_put(doc, "recipe", v->has_recipe ? json_incref(v->recipe.doc) : json_null());
     json_decref(compared);
     json_decref(differ);
     if (good) return doc;

@@ -118,6 +118,17 @@ if [ -x "$quantize" ] && [ -z "${HONE_SANITIZE:-}" ]; then
         "$quantize" "$tmp/peer/tale-8m-bf16.gguf" "$tmp/peer/$q.gguf" $q >"$tmp/log" 2>&1 || fail "llama-quantize: $(tail -2 "$tmp/log")"
         expect 0 '"metadata": "not compared"' "$tmp/peer/$q.gguf" "$model"
     done
+    "$HONE" calibrate "$model" --data "$model/eval/calibration.txt" --max-tokens 512 -o "$tmp/stats.gguf" --quiet >/dev/null 2>"$tmp/err" || fail "calibrate: $(cat "$tmp/err")"
+    "$quantize" --imatrix "$tmp/stats.gguf" "$tmp/peer/tale-8m-bf16.gguf" "$tmp/peer/weighted.gguf" Q3_K_M >"$tmp/log" 2>&1 || fail "llama-quantize: $(tail -2 "$tmp/log")"
+    expect 3 "give the file with --calibration" "$tmp/peer/weighted.gguf" "$model"
+    expect 0 '"metadata": "not compared"' "$tmp/peer/weighted.gguf" "$model" --calibration "$tmp/stats.gguf"
+    # Ours with the same statistics: by their sha256 only.
+    convert "$model" --quant q3_k_m --imatrix "$tmp/stats.gguf" -o "$tmp/weighted"
+    expect 3 "$(sha256sum <"$tmp/stats.gguf" | cut -d' ' -f1)" "$tmp/weighted/tale-8m-q3_k_m.gguf" "$model"
+    expect 0 '"identical": true' "$tmp/weighted/tale-8m-q3_k_m.gguf" "$model" --calibration "$tmp/stats.gguf"
+    cp "$tmp/stats.gguf" "$tmp/other.gguf" && printf x >>"$tmp/other.gguf"
+    expect 3 "the recipe names" "$tmp/weighted/tale-8m-q3_k_m.gguf" "$model" --calibration "$tmp/other.gguf"
+    expect 2 "was made without statistics of activations" "$tmp/a/tale-8m-q8_0.gguf" "$model" --calibration "$tmp/stats.gguf"
     /usr/bin/python3 -c "
 import sys
 f = open(sys.argv[1], 'r+b'); f.seek(-2000, 2); b = f.read(1)[0]; f.seek(-2000, 2); f.write(bytes([b ^ 1]))" "$tmp/peer/Q4_K_M.gguf"

@@ -53,7 +53,6 @@ typedef struct hone_comparison {
     hone_conversion   *j;       /* while it runs */
     bool               by_name; /* tensors are compared where the artefact has them */
     bool               foreign; /* and nothing else is */
-    bool               rewritten; /* foreign in spite of a recipe: another program quantised again what hone made */
     const char *const *paths;   /* [n_files] of the output's files */
     const hone_planned *plan;   /* the output's, as long as the arena lives */
     size_t             n_weights;

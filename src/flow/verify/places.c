@@ -1,7 +1,6 @@
 /* places.c - which weight a byte belongs to, which bytes belong to none, and where a GGUF artefact of another header has its tensors. */
 #include "base/text.h"
 #include "flow/verify/parts.h"
-#include "passes/mix.h"
 #include "quant/codec.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -124,25 +123,15 @@ static bool same_shape(const hone_weight *w, const hone_tensor *t)
     return same;
 }
 
-static size_t count_moved(const hone_output *o, const hone_gguf *g, size_t *types)
+static size_t count_moved(const hone_output *o, const hone_gguf *g)
 {
     size_t moved = g->source->n_tensors > o->n_weights ? g->source->n_tensors - o->n_weights : 0;
-    *types = 0;
     for (size_t i = 0; i < o->n_weights; i++) {
         const hone_tensor *t = hone_source_find(g->source, o->plan[i].name);
         bool               other = !t || t->dtype != o->plan[i].dtype;
-        *types += other;
         moved += other || !same_shape(&o->weights[i], t) || t->offset != o->plan[i].at[0].offset || t->file != o->plan[i].at[0].file;
     }
     return moved;
-}
-
-/* general.file_type of the recipe's encoding is not what the file says, nor are its types: somebody has quantised again what hone made. */
-static bool is_rewritten(const hone_comparison *c, const hone_gguf *g, size_t types)
-{
-    const hone_gguf_value *v = hone_gguf_find(g, "general.file_type");
-    const hone_mix        *mix = c->recipe ? hone_mix_find(c->recipe->quant) : NULL;
-    return mix && types > 1 && v && v->type == HONE_GGUF_U32 && v->as.u != mix->file_type && !json_object_get(c->recipe->doc, "plan");
 }
 
 static const char *shape_text(hone_arena *a, const char *type, uint32_t n, const uint64_t *dims)
@@ -252,9 +241,8 @@ static hone_code note_head(hone_comparison *c, const hone_gguf *g, hone_bytes he
 static hone_code by_name(hone_comparison *c, const hone_gguf *g, hone_err *err)
 {
     hone_bytes head = output(c)->files[0].head;
-    size_t     types, moved = count_moved(output(c), g, &types);
-    c->rewritten = is_rewritten(c, g, types);
-    c->foreign = !c->recipe || c->rewritten;
+    size_t     moved = count_moved(output(c), g);
+    c->foreign = !c->recipe;
     if (moved == 0 && !c->foreign) return HONE_OK; /* all is where it should be: bytes will tell */
     c->by_name = true;
     if (!c->foreign) HONE_TRY(note_head(c, g, head, err));
