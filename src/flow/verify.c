@@ -129,6 +129,7 @@ static hone_code compare(verification *v, hone_model *m, hone_err *err)
     v->seconds = res.seconds;
     v->peak_rss = res.peak_rss_bytes;
     hone_convert_result_release(&res);
+    if (code != HONE_OK) v->c.first = (hone_difference){ 0 }; /* its names are gone */
     if (code != HONE_EUSAGE || !err) return code;
     /* Nobody has typed these options here: the recipe and the source do not go together. */
     hone_err_wrap(err, "the recipe does not fit this source");
@@ -174,13 +175,6 @@ static const char *hex_of(const uint8_t *p, size_t n, char out[2 * HONE_SAMPLE +
 
 static const char *const kind_names[] = { "", "tensor", "header", "padding", "missing", "extra", "truncated", "longer", "shape" };
 
-static const char *stream_name(const hone_comparison *c, const hone_difference *d)
-{
-    const hone_planned *p = &c->plan[d->weight];
-    if (p->grouped.scheme == HONE_SCHEME_NONE) return "values";
-    return d->stream == HONE_STREAM_CODES ? "codes" : d->stream == HONE_STREAM_SCALES ? "scales" : "zeros";
-}
-
 static json_t *first_of(const hone_comparison *c)
 {
     const hone_difference *d = &c->first;
@@ -189,8 +183,8 @@ static json_t *first_of(const hone_comparison *c)
     json_t *o = json_pack("{s:s,s:s,s:I,s:s,s:s}", "kind", kind_names[d->kind], "file", d->file, "offset", (json_int_t)d->offset, "expected",
                           hex_of(d->want, d->n_want, want), "found", hex_of(d->found, d->n_found, found));
     if (!o || d->kind != HONE_DIFFERS_TENSOR) return o;
-    bool good = hone_json_put(o, "tensor", json_string(c->plan[d->weight].name)) && hone_json_put(o, "encoding", json_string(c->plan[d->weight].encoding)) &&
-                hone_json_put(o, "stream", json_string(stream_name(c, d))) && hone_json_put(o, "row", json_integer((json_int_t)d->row)) &&
+    bool good = hone_json_put(o, "tensor", json_string(c->tensor)) && hone_json_put(o, "encoding", json_string(c->encoding)) &&
+                hone_json_put(o, "stream", json_string(c->stream)) && hone_json_put(o, "row", json_integer((json_int_t)d->row)) &&
                 hone_json_put(o, "block", json_integer((json_int_t)d->block)) && hone_json_put(o, "values", c->values ? json_incref(c->values) : json_null());
     if (good) return o;
     json_decref(o);
@@ -222,9 +216,8 @@ static hone_code say_tensor(const hone_comparison *c, hone_err *err)
     const hone_difference *d = &c->first;
     size_t                 n = tensors_touched(c);
     char                   want[2 * HONE_SAMPLE + 1], found[2 * HONE_SAMPLE + 1], name[96];
-    const char            *tensor = c->plan[d->weight].name;
     return HONE_FAIL(err, HONE_ENO, "", "tensor '%s' differs in row %" PRIu64 ", block %" PRIu64 ", at byte %" PRIu64
-                     " of '%s': %s instead of %s; %zu of %zu tensors and %" PRIu64 " blocks differ", hone_text_show(tensor, strlen(tensor), name, sizeof name), d->row, d->block,
+                     " of '%s': %s instead of %s; %zu of %zu tensors and %" PRIu64 " blocks differ", hone_text_show(c->tensor, strlen(c->tensor), name, sizeof name), d->row, d->block,
                      d->offset, d->file, d->n_found ? hex_of(d->found, d->n_found < 4 ? d->n_found : 4, found) : "the end of the file",
                      hex_of(d->want, d->n_want < 4 ? d->n_want : 4, want), n, c->n_weights, c->blocks_differ);
 }

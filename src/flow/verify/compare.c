@@ -180,6 +180,27 @@ static void count_compared(hone_comparison *c)
     c->n_files = o->n_files;
 }
 
+static const char *stream_name(const hone_planned *p, uint32_t stream)
+{
+    if (p->grouped.scheme == HONE_SCHEME_NONE) return "values";
+    return stream == HONE_STREAM_CODES ? "codes" : stream == HONE_STREAM_SCALES ? "scales" : "zeros";
+}
+
+/* The plan and its names go with the conversion. */
+static hone_code keep_names(hone_comparison *c, hone_err *err)
+{
+    hone_difference *d = &c->first;
+    if (d->kind == HONE_DIFFERS_NOT) return HONE_OK;
+    d->file = hone_arena_strdup(c->a, d->file);
+    if (!d->file) return HONE_NOMEM(err, "the comparison");
+    if (d->kind != HONE_DIFFERS_TENSOR) return HONE_OK;
+    const hone_planned *p = &c->plan[d->weight];
+    c->tensor = hone_arena_strdup(c->a, p->name);
+    c->encoding = hone_arena_strdup(c->a, p->encoding);
+    c->stream = stream_name(p, d->stream);
+    return c->tensor && c->encoding ? HONE_OK : HONE_NOMEM(err, "the comparison");
+}
+
 static hone_code run(void *self, hone_conversion *j, hone_err *err)
 {
     hone_comparison *c = self;
@@ -195,7 +216,8 @@ static hone_code run(void *self, hone_conversion *j, hone_err *err)
     if (!c->by_name) HONE_TRY(hone_comparison_gaps(c, err));
     if (!c->by_name && (c->found->whole_dir || c->found->prefix)) HONE_TRY(check_extra(c, err));
     count_compared(c);
-    return hone_comparison_values(c, err);
+    HONE_TRY(hone_comparison_values(c, err));
+    return keep_names(c, err);
 }
 
 hone_code hone_comparison_init(hone_comparison *c, hone_err *err)

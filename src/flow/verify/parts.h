@@ -54,7 +54,8 @@ typedef struct hone_comparison {
     bool               by_name; /* tensors are compared where the artefact has them */
     bool               foreign; /* and nothing else is */
     const char *const *paths;   /* [n_files] of the output's files */
-    const hone_planned *plan;   /* the output's, as long as the arena lives */
+    const hone_planned *plan;   /* the output's, while it runs */
+    const char        *tensor, *encoding, *stream; /* of the first difference, in the arena: what outlives the conversion */
     size_t             n_weights;
     pthread_mutex_t    lock;    /* guards first, touched and the counts of differences */
     hone_difference    first;
