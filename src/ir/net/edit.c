@@ -25,7 +25,7 @@ static void use_drop(hone_net_value *v, const hone_net_node *n, uint32_t slot)
         v->n_captures -= slot == HONE_NET_CAPTURE;
         return;
     }
-    assert(!"a use that was never added");
+    assert(false && "a use that was never added");
 }
 
 const char *hone_net_fresh(hone_net *net, const char *stem)
