@@ -20,13 +20,10 @@ def openvino_rows():
             base = {"mode": f"INT4_{sym.upper()}", "group_size": group, "ratio": 1.0}
             name = f"int4 {sym} g{group}"
             rows.append(("NNCF", name, "compress", base))
-            for what, more in (("SE", {"scale_estimation": True}), ("AWQ", {"awq": True}), ("SE+AWQ", {"scale_estimation": True, "awq": True})):
-                rows.append((f"NNCF {'SE+AWQ' if what == 'SE+AWQ' else 'calibrated'}", f"{name} {what}", "compress", {**base, **more}))
-            if group == 64:
-                for what, more in (("GPTQ", {"gptq": True}), ("GPTQ+SE", {"gptq": True, "scale_estimation": True})):
+            rows.append(("NNCF SE+AWQ", f"{name} SE+AWQ", "compress", {**base, "scale_estimation": True, "awq": True}))
+            if name == "int4 asym g64":
+                for what, more in (("SE", {"scale_estimation": True}), ("AWQ", {"awq": True}), ("GPTQ", {"gptq": True})):
                     rows.append(("NNCF calibrated", f"{name} {what}", "compress", {**base, **more}))
-    rows.append(("NNCF SE+AWQ", "int4 asym g64 SE+AWQ all layers", "compress",
-                 {"mode": "INT4_ASYM", "group_size": 64, "ratio": 1.0, "all_layers": True, "scale_estimation": True, "awq": True}))
     return rows
 
 
@@ -73,6 +70,7 @@ class Maker:
 
     def __init__(self, tools, model, text, folder):
         self.t, self.model, self.text, self.folder = tools, model, text, folder
+        self.refused = None
 
     def path(self, kind, out):
         return out + ".gguf" if kind == "quantize" else out
@@ -103,6 +101,16 @@ class Maker:
              "text-generation-with-past", "--weight-format", "fp32", out]))
 
     def build(self, out, precision, options):
+        if self.refused:
+            raise self.refused
+        try:
+            self.build_now(out, precision, options)
+        except Exception as e:
+            if "not currently supported" in str(e):
+                self.refused = e  # the family, whatever the settings
+            raise
+
+    def build_now(self, out, precision, options):
         self.t.run([self.t.judge("builder"), "-m", "onnxruntime_genai.models.builder", "-i", self.model, "-o", out, "-p", precision, "-e", "cpu", "-c",
                     os.path.join(self.folder, "builder-cache")] + (["--extra_options"] + options if options else []))
 
@@ -121,6 +129,6 @@ class Maker:
             json.dump({"out": out, **settings}, f)
         judge, script = DRIVER[kind]
         try:
-            return self.t.run([self.t.judge(judge), os.path.join(self.t.here, "peers", script)] + before + [job])
+            return self.t.run([self.t.judge(judge), os.path.join(self.t.here, "peers", script)] + before + [job], self.t.fast if kind == "mlx" else None)
         finally:
             os.unlink(job)
