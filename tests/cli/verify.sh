@@ -36,6 +36,7 @@ for a in "$tmp"/*/*; do
     expect 0 '"identical": true' "$a" "$model" --threads $((n % 3 + 1))
 done
 [ $n -ge 25 ] || fail "only $n artefacts were verified"
+for f in "$tmp"/*/*/hone.json; do "$validate" recipe "$f" || failed=1; done
 sha=$("$HONE" convert "$model" --to mlx --quant int4 -o "$tmp/a" --json 2>/dev/null | sed -n 's/.*"sha256": "\(.*\)".*/\1/p')
 expect 0 "$sha" "$tmp/a/tale-8m-int4-mlx" "$model"
 expect 0 '"identical": true' "$tmp/a/tale-8m-int4-onnx/model.onnx" "$model"
