@@ -3,6 +3,7 @@
 
   digits_peers.py ort  DIR OUT.json    in the environment of deps/judges/genai.txt
   digits_peers.py nncf DIR OUT.json    in the environment of deps/judges/optimum.txt
+  digits_peers.py ort|nncf --check     the same from tests/golden/digits, which holds the first 100 test images: exit 1 where its peers.json says otherwise
 
 DIR: model.onnx, calibration.safetensors, test.safetensors, test_noisy.safetensors.  OUT.json gets, for each peer's own settings, the
 number of right answers among all test images, and among the first N of them for each N in SLICES; the peers' rows that are there already stay.
@@ -82,11 +83,30 @@ def by_nncf(model, calibration, tests):
     return rows, {"nncf": nncf.__version__, "openvino": ov.__version__}
 
 
-def main():
-    peer, folder, out = sys.argv[1:4]
+def check(peer):
+    """Do today's peers answer the first 100 images as the golden file says?  One image of slack: processors round in their own ways."""
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "digits")
+    golden = json.load(open(os.path.join(folder, "peers.json")))["right"]
+    differs = 0
+    for name, now in run(peer, folder)[0].items():
+        for data, right in now.items():
+            if abs(right["100"] - golden[name][data]["100"]) > 1:
+                print(f"{name}, {data}: {right['100']} of 100 right, the golden file says {golden[name][data]['100']}", file=sys.stderr)
+                differs += 1
+    return differs
+
+
+def run(peer, folder):
     files = {name: os.path.join(folder, name) for name in ("model.onnx", "calibration.safetensors", "test.safetensors", "test_noisy.safetensors")}
     tests = {"test": load_file(files["test.safetensors"]), "test_noisy": load_file(files["test_noisy.safetensors"])}
-    rows, versions = {"ort": by_ort, "nncf": by_nncf}[peer](files["model.onnx"], load_file(files["calibration.safetensors"]), tests)
+    return {"ort": by_ort, "nncf": by_nncf}[peer](files["model.onnx"], load_file(files["calibration.safetensors"]), tests)
+
+
+def main():
+    if sys.argv[2:] == ["--check"]:
+        sys.exit(1 if check(sys.argv[1]) else 0)
+    peer, folder, out = sys.argv[1:4]
+    rows, versions = run(peer, folder)
     doc = json.load(open(out)) if os.path.exists(out) else {"made_by": "tests/judges/digits_peers.py", "versions": {}, "processor": platform.machine(), "right": {}}
     doc["versions"].update(versions)
     doc["right"].update(rows)

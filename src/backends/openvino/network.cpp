@@ -233,7 +233,7 @@ int hone_ovrt_net_infer(hone_ovrt_net *n, const hone_backend_value *in, size_t n
             v.name = n->out[i].name;
             v.type = number_of(t.get_element_type());
             v.rank = static_cast<uint32_t>(shape.size());
-            for (size_t k = 0; k < shape.size(); k++) v.dims[k] = static_cast<int64_t>(shape[k]);
+            for (size_t k = 0; k < shape.size(); k++) v.dims[k] = static_cast<int64_t>(shape[static_cast<std::ptrdiff_t>(k)]);
             v.data = t.data();
             v.bytes = t.get_byte_size();
             if (v.type == 0) throw refusal{ UNSUPPORTED, std::string("output '") + v.name + "' is of type " + t.get_element_type().to_string() };
