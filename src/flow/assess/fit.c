@@ -1,5 +1,7 @@
 #include "flow/assess/fit.h"
 #include "arch/arch.h"
+#include "flow/convert/output.h"
+#include "flow/recipe.h"
 #include "formats/gguf.h"
 #include "formats/gguf/meta.h"
 #include "formats/gguf/names.h"
@@ -75,20 +77,23 @@ typedef struct plan {
     const hone_weight **order;
     size_t              n;
     hone_dtype         *types;
-    uint64_t            head_bytes, elems;
+    uint64_t            elems;
     bool                embd_is_head;
 } plan;
 
-/* Bytes before the first tensor: the same for every encoding, since only values of fixed width differ. */
-static hone_code head_of(const hone_model *m, const plan *p, hone_arena *a, uint64_t *out, hone_err *err)
+/* Everything before the first tensor, as flow/convert/gguf.c puts it; values of fixed width do not matter. */
+static hone_code put_head(const hone_model *m, const plan *p, const hone_mix *mix, hone_arena *a, uint64_t *out, hone_err *err)
 {
-    hone_gguf_writer *w;
-    hone_bytes        head;
-    uint64_t          total, *offsets = HONE_ARENA_NEW(a, uint64_t, p->n + 1);
-    char              name[HONE_GGUF_NAME];
+    hone_convert_options usual = { .name = m->facts.name };
+    hone_gguf_writer    *w;
+    hone_bytes           head, recipe;
+    uint64_t             total, *offsets = HONE_ARENA_NEW(a, uint64_t, p->n + 1);
+    char                 name[HONE_GGUF_NAME];
     if (!offsets) return HONE_NOMEM(err, "the plan");
     HONE_TRY(hone_gguf_writer_new(a, &w, err));
     HONE_TRY(hone_gguf_put_general(w, m, m->arch->gguf.name, 0, err));
+    HONE_TRY(hone_recipe_text(m, &usual, &hone_format_gguf, mix->name, true, a, &recipe, err));
+    HONE_TRY(hone_gguf_put_strn(w, HONE_RECIPE_KEY, (const char *)recipe.ptr, recipe.len, err));
     HONE_TRY(hone_gguf_put_facts(w, &m->facts, m->arch->gguf.name, err));
     HONE_TRY(hone_gguf_put_tokenizer(w, &m->tokenizer, m->facts.vocab, err));
     for (size_t i = 0; i < p->n; i++) {
@@ -98,6 +103,15 @@ static hone_code head_of(const hone_model *m, const plan *p, hone_arena *a, uint
     HONE_TRY(hone_gguf_layout(w, offsets, &total, &head, err));
     *out = head.len;
     return HONE_OK;
+}
+
+/* Its bytes; a vocabulary takes megabytes, so nothing of it stays. */
+static hone_code head_of(const hone_model *m, const plan *p, const hone_mix *mix, uint64_t *out, hone_err *err)
+{
+    hone_arena a = { 0 };
+    hone_code  code = put_head(m, p, mix, &a, out, err);
+    hone_arena_release(&a);
+    return code;
 }
 
 static int within(uint64_t need, uint64_t have) { return have == 0 ? -1 : need <= have; }
@@ -126,7 +140,7 @@ static hone_code fit_one(const hone_model *m, const plan *p, const hone_fit_inpu
         return code;
     }
     if (!can_encode(f, p->types, p->n, f->why, sizeof f->why)) return HONE_OK;
-    f->file_bytes = p->head_bytes;
+    HONE_TRY(head_of(m, p, f->mix, &f->file_bytes, err));
     for (size_t i = 0; i < p->n; i++) {
         const hone_weight *w = &p->weights[i];
         uint64_t           bytes = hone_weight_rows(w) * row_bytes(p->types[i], hone_weight_cols(w)), aligned = bytes;
@@ -154,6 +168,7 @@ static hone_code fit_one(const hone_model *m, const plan *p, const hone_fit_inpu
 hone_code hone_fit_all(const hone_model *m, hone_arena *a, hone_fit_inputs *in, hone_fit **out, size_t *n, hone_err *err)
 {
     plan      p = { 0 };
+    uint64_t  any;
     hone_err  why = { 0 };
     hone_fit *fits = HONE_ARENA_NEW(a, hone_fit, hone_mix_count);
     if (!fits) return HONE_NOMEM(err, "the plan");
@@ -164,7 +179,7 @@ hone_code hone_fit_all(const hone_model *m, hone_arena *a, hone_fit_inputs *in, 
     *n = hone_mix_count;
     /* What hone_gguf_can says of the facts, and then whether the file can hold names and tokenizer. */
     hone_code code = hone_gguf_rewrite(m, a, &p.weights, &p.n, &why);
-    if (code == HONE_OK) code = head_of(m, &p, a, &p.head_bytes, &why);
+    if (code == HONE_OK) code = head_of(m, &p, &hone_mix_list[0], &any, &why);
     if (code == HONE_EUNSUPPORTED) {
         for (size_t i = 0; i < hone_mix_count; i++) (void)snprintf(fits[i].why, sizeof fits[i].why, "%s", why.cause);
         return HONE_OK;

@@ -73,7 +73,7 @@ static void small_cases_are_solved_as_well_as_by_trying_all(void **state)
         uint64_t bytes, fewest, budget;
         hone_err err = { 0 };
         make(&p, &seed, round % 2 ? 1 : 4608);
-        budget = (uint64_t)(round % 2 ? 1 : 4608) * (next(&seed) % (40 * (uint32_t)p.n)) + (uint32_t)round % 3;
+        budget = (round % 2 ? 1u : 4608u) * (next(&seed) % (40 * p.n)) + (unsigned)round % 3u;
         double    best = brute(&p, budget, 0, &fewest);
         hone_code code = hone_allot(p.items, p.n, budget, chosen, &err);
         if (isinf(best)) {
