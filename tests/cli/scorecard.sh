@@ -2,6 +2,7 @@
 # Artefacts of all formats in one call of check, eval and bench: one table, one document, one page; who ignores a sliding window is found out;
 # a runtime that is missing costs its own artefacts only.
 # ctest: timeout 600
+# ctest: plain
 set -u
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -232,8 +232,8 @@ static void add_up(pass *p)
     }
 }
 
-/* Without a measurement: the KLD that an error as large as the output would bring, in proportion.  Means over the weights of the two small models
- * in tests (docs/PLAN.md): they put weights in order, and are no prediction for another model. */
+/* Without a measurement: the KLD that an error as large as the output would bring, in proportion.  Set by hand after what is known of such
+ * models (the head most, then the embedding, values and what they go through): they put weights in order, and are no prediction. */
 static double guess(hone_role r)
 {
     switch (r) {

@@ -1,5 +1,6 @@
 /* tale-8m in llama.cpp is as good as its reference says: perplexity within 0.5 %, each task within its interval.
- * ctest: timeout 900 */
+ * ctest: timeout 900
+ * ctest: plain */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

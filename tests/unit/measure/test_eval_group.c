@@ -1,5 +1,6 @@
 /* A group of artefacts measured against one pass of the reference gives each the numbers that it gets alone; who fails, fails alone.
- * ctest: threads */
+ * ctest: threads
+ * ctest: runtime */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,7 @@
 /* What every plug-in must do, asked of each one that is here.  For a plug-in of your own:
  *   HONE_CONFORMANCE=name=/path/to/model ctest -R conformance       (docs/BACKENDS.md)
- * ctest: timeout 600 */
+ * ctest: timeout 600
+ * ctest: runtime */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,7 @@
 /* MLX on the folders that hone writes: the logits of transformers for every family, in float32 and bfloat16; every way to quantise.
  * What is run is hone's own graph on libmlx, so windows and rope scalings that mlx_lm leaves out are judged too.
- * ctest: timeout 600 */
+ * ctest: timeout 600
+ * ctest: runtime */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

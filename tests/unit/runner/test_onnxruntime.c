@@ -1,6 +1,7 @@
 /* What the ONNX Runtime plug-in promises beyond conformance: every family as transformers computes it, with the cache in place and with
  * one that the graph copies; encoders; what is behind each layer; memory figures; folders that are broken.
- * ctest: timeout 900 */
+ * ctest: timeout 900
+ * ctest: runtime */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

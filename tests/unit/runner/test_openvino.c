@@ -1,6 +1,7 @@
 /* OpenVINO on the folders that hone writes: the logits of transformers for every family, in float32 and float16; encoders; states that are
  * cut, and states that cannot be; what stands behind the layers; damaged folders.
- * ctest: timeout 900 */
+ * ctest: timeout 900
+ * ctest: runtime */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

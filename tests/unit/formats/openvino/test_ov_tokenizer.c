@@ -1,7 +1,8 @@
 /* test_ov_tokenizer.c - the tokenizer models we write, judged where they are used: openvino_genai with the openvino_tokenizers extension gives
  * the ids, texts and rendered chats of the original tokenizers (tests/judges/ov_tokenizers.py).  Where it cannot, data/limits.json
  * says so and the number of differences stands here: a limit that disappears or grows fails this test.
- * ctest: timeout 900 */
+ * ctest: timeout 900
+ * ctest: runtime */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
