@@ -10,20 +10,7 @@
 
 bool hone_plan_covers(const hone_weight *w)
 {
-    if (w->part != HONE_PART_WEIGHT || w->n_dims < 2 || w->values) return false;
-    switch (w->role) {
-    case HONE_R_TOK_EMBD_NORM:
-    case HONE_R_OUTPUT_NORM:
-    case HONE_R_ATTN_NORM:
-    case HONE_R_ATTN_Q_NORM:
-    case HONE_R_ATTN_K_NORM:
-    case HONE_R_ATTN_POST_NORM:
-    case HONE_R_ATTN_OUT_NORM:
-    case HONE_R_FFN_NORM:
-    case HONE_R_FFN_POST_NORM:
-    case HONE_R_LAYER_OUT_NORM: return false;
-    default: return true;
-    }
+    return w->part == HONE_PART_WEIGHT && w->n_dims >= 2 && !w->values && !hone_role_is_norm(w->role);
 }
 
 static bool is_glob(const char *s) { return strpbrk(s, "*?[") != NULL; }

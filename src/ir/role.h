@@ -49,4 +49,6 @@ typedef enum hone_part { HONE_PART_WEIGHT, HONE_PART_BIAS } hone_part;
 
 const char *hone_role_name(hone_role r);
 bool        hone_role_per_layer(hone_role r);
+/* The weight or bias of a normalisation. */
+bool        hone_role_is_norm(hone_role r);
 #endif

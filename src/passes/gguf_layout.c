@@ -116,30 +116,13 @@ static hone_code neighbours(hone_weight *w, uint32_t heads, hone_arena *a, hone_
     return HONE_OK;
 }
 
-static bool is_norm(hone_role r)
-{
-    switch (r) {
-    case HONE_R_TOK_EMBD_NORM:
-    case HONE_R_OUTPUT_NORM:
-    case HONE_R_ATTN_NORM:
-    case HONE_R_ATTN_Q_NORM:
-    case HONE_R_ATTN_K_NORM:
-    case HONE_R_ATTN_POST_NORM:
-    case HONE_R_ATTN_OUT_NORM:
-    case HONE_R_FFN_NORM:
-    case HONE_R_FFN_POST_NORM:
-    case HONE_R_LAYER_OUT_NORM: return true;
-    default: return false;
-    }
-}
-
 static hone_code rewrite(hone_weight *w, const hone_facts *f, hone_arena *a, hone_err *err)
 {
     if (has(f, HONE_GGUF_QK_NEIGHBOURS) && f->rope.kind == HONE_ROPE_HALVES) {
         if (w->role == HONE_R_ATTN_Q) HONE_TRY(neighbours(w, f->n_heads, a, err));
         if (w->role == HONE_R_ATTN_K) HONE_TRY(neighbours(w, f->n_kv_heads, a, err));
     }
-    if (f->norm_plus_one && is_norm(w->role) && w->part == HONE_PART_WEIGHT) w->add += 1;
+    if (f->norm_plus_one && hone_role_is_norm(w->role) && w->part == HONE_PART_WEIGHT) w->add += 1;
     /* The scale goes where it survives: into the norm of q when there is one, else into q itself.  Both come before a soft-cap. */
     double scale = hone_gguf_query_scale(f);
     if (scale != 1 && ((f->qk_norm && w->role == HONE_R_ATTN_Q_NORM) || (!f->qk_norm && w->role == HONE_R_ATTN_Q))) {
@@ -224,7 +207,7 @@ static hone_code halves(hone_weight *w, uint32_t heads, hone_arena *a, hone_err 
 void hone_norms_without_one(hone_model *m)
 {
     for (size_t i = 0; i < m->n_weights; i++)
-        if (m->facts.norm_plus_one && is_norm(m->weights[i].role) && m->weights[i].part == HONE_PART_WEIGHT) m->weights[i].add = -1;
+        if (m->facts.norm_plus_one && hone_role_is_norm(m->weights[i].role) && m->weights[i].part == HONE_PART_WEIGHT) m->weights[i].add = -1;
 }
 
 hone_code hone_gguf_restore(hone_model *m, hone_err *err)

@@ -67,18 +67,8 @@ bool hone_mix_may_quantize(const hone_weight *w)
     switch (w->role) {
     case HONE_R_POS_EMBD:
     case HONE_R_TOKEN_TYPES:
-    case HONE_R_FFN_ROUTER:
-    case HONE_R_TOK_EMBD_NORM:
-    case HONE_R_OUTPUT_NORM:
-    case HONE_R_ATTN_NORM:
-    case HONE_R_ATTN_Q_NORM:
-    case HONE_R_ATTN_K_NORM:
-    case HONE_R_ATTN_POST_NORM:
-    case HONE_R_ATTN_OUT_NORM:
-    case HONE_R_FFN_NORM:
-    case HONE_R_FFN_POST_NORM:
-    case HONE_R_LAYER_OUT_NORM: return false;
-    default: return true;
+    case HONE_R_FFN_ROUTER: return false;
+    default: return !hone_role_is_norm(w->role);
     }
 }
 
