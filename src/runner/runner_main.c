@@ -377,6 +377,20 @@ static void send_row(void *user, size_t index, const float *values, size_t n_val
     h->away_ms += now_ms() - from;
 }
 
+/* The end of an evaluation: its failure, that of a row on the way, or how long it took. */
+static void answer_timed(host *h, int rc, const hone_backend_error *e, double ms)
+{
+    if (rc) {
+        fail_with(h, rc, e);
+    } else if (h->err.code) {
+        fail(h, (int)h->err.code, h->err.cause);
+    } else {
+        hone_pack_begin(&h->out, HONE_MSG_DONE, h->id);
+        hone_pack_f64(&h->out, ms);
+        done(h);
+    }
+}
+
 static void do_forward(host *h, hone_unpacker *u)
 {
     uint32_t   pos = hone_unpack_u32(u);
@@ -392,15 +406,7 @@ static void do_forward(host *h, hone_unpacker *u)
         double             from = now_ms();
         int                rc = h->b->forward(h->m, ids, n, pos, want.len ? want.ptr : NULL, send_row, h, &e);
         double             ms = now_ms() - from - h->away_ms;
-        if (rc) {
-            fail_with(h, rc, &e);
-        } else if (h->err.code) {
-            fail(h, (int)h->err.code, h->err.cause);
-        } else {
-            hone_pack_begin(&h->out, HONE_MSG_DONE, h->id);
-            hone_pack_f64(&h->out, ms);
-            done(h);
-        }
+        answer_timed(h, rc, &e, ms);
     }
     free(ids);
 }
@@ -737,15 +743,7 @@ static void do_infer(host *h, hone_unpacker *u)
     double from = now_ms();
     int    rc = h->b->infer(h->m, in, n, send_value, h, &e);
     double ms = now_ms() - from - h->away_ms;
-    if (rc) {
-        fail_with(h, rc, &e);
-    } else if (h->err.code) {
-        fail(h, (int)h->err.code, h->err.cause);
-    } else {
-        hone_pack_begin(&h->out, HONE_MSG_DONE, h->id);
-        hone_pack_f64(&h->out, ms);
-        done(h);
-    }
+    answer_timed(h, rc, &e, ms);
     free(in);
     free(room);
 }
