@@ -23,4 +23,5 @@ cmake -S "$tmp" -B "$tmp/b" >/dev/null || exit 1
 ctest --test-dir "$tmp/b" --output-junit "$tmp/junit.xml" >/dev/null 2>&1
 got=$("$root/tools/junit-count" "$tmp/junit.xml")
 if [ "$got" != "2 4 1" ]; then echo "FAIL: counted '$got', wanted '2 4 1'"; exit 1; fi
+[ "$("$root/tools/junit-count" --failed "$tmp/junit.xml" | sort | tr '\n' ' ')" = "bad crashes hangs never_built " ] || { echo "FAIL: names of failed tests"; exit 1; }
 if "$root/tools/junit-count" "$tmp/missing.xml" 2>/dev/null; then echo "FAIL: counts a file that is not there"; exit 1; fi
