@@ -2,6 +2,8 @@
 
 import re
 
+from quality_peers import ALONE, MLX_SAMPLES
+
 # format -> [(name, --quant, options)]: the encodings by themselves
 PLAIN = {
     "gguf": [(t, t, []) for t in ("q2_k", "q3_k_s", "q3_k_m", "q4_k_m")],
@@ -15,6 +17,9 @@ TREATED = {
     "onnx": ("int4 asym b32", "int4 sym b32", "int4 asym b128"), "mlx": ("int2 g64", "int3 g64", "int4 g64"),
 }
 METHODS = {"gguf": ("search", "gptq", "awq,gptq"), "openvino": ("scale", "gptq", "awq,gptq"), "onnx": ("hqq", "gptq", "awq,gptq"), "mlx": ("scale", "gptq", "awq,gptq")}
+
+# Ids of the calibration text that ours may see where the peers of a format see less than all of it: chunks of 511 ids after BOS.
+CALIBRATED_ON = {"mlx": MLX_SAMPLES * 511}
 
 # (format, the peer's row, how much lower ours must be, in words)
 TARGETS = [
@@ -39,6 +44,16 @@ TARGETS = [
     ("mlx", "awq int2 g64", .75, "mlx_lm AWQ, 25 % lower at 2 bits"),
     ("mlx", "dynamic 2/4 3.2 bpw", .75, "mlx_lm dynamic_quant 2/4 bits, 25 % lower"),
 ]
+
+# Where the builder refuses a family, the quantiser that it would have called stands for it, on a graph that it can read.
+INSTEAD = {t[1]: t[1] + ALONE for t in TARGETS if t[0] == "onnx"}
+
+
+def peer_of(rows, name):
+    """The peer's row of that name; where it is not measured, the row that stands for it, if that is; None where there is neither."""
+    named = {r["name"]: r for r in rows if r["who"] == "peer"}
+    first, second = named.get(name), named.get(INSTEAD.get(name))
+    return second if second and not second.get("not_measured") and (first is None or first.get("not_measured")) else first
 
 
 class Offer:

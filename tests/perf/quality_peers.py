@@ -4,6 +4,9 @@ import json
 import os
 import shutil
 
+PRE = "llama-bpe"  # how the models' tokenizers cut a text (tokenizer.json says it); the converter, which knows tokenizers by a hash, is told
+ALONE = ", onnxruntime's own"
+MLX_SAMPLES = 16  # chunks of 512 ids for mlx_lm's AWQ, GPTQ and dynamic_quant (AWQ's own default is 128, of a larger text than ours)
 GGUF_PLAIN = ("q2_k", "q3_k_s", "q3_k_m", "q3_k_l", "iq4_xs", "q4_0", "q4_k_s", "q4_k_m", "q5_k_m", "q6_k")
 GGUF_IMATRIX = ("iq2_xs", "iq2_m", "iq3_xxs", "iq3_s", "iq3_m") + GGUF_PLAIN
 
@@ -39,7 +42,12 @@ def onnx_rows():
     rows.append(("genai builder", "int4 default b32 embeddings too", "build",
                  {"precision": "int4", "options": ["algo_config=default", "block_size=32", "op_types_to_quantize=MatMul/Gather"]}))
     for block in (32, 64):
-        rows.append(("onnxruntime HQQ", f"int4 hqq b{block}", "hqq", {"block": block}))
+        rows.append(("onnxruntime HQQ", f"int4 hqq b{block}", "hqq", {"method": "hqq", "block": block}))
+    # The quantiser that the builder calls, on hone's own float32 graph in plain operators: what is left where the builder refuses the family.
+    for method, maker in (("rtn", "onnxruntime RTN"), ("k_quant", "onnxruntime k_quant"), ("hqq", "onnxruntime HQQ")):
+        rows += [(maker, f"int4 {method} b{block}{ALONE}", "ort", {"method": method, "block": block, "plain": True}) for block in (32, 128)]
+    rows.append(("onnxruntime k_quant", f"int4 k_quant_mixed b32{ALONE}", "ort", {"method": "k_quant", "block": 32, "plain": True, "mixed": True}))
+    rows.append(("onnxruntime default", f"int4 default b32 embeddings too{ALONE}", "ort", {"method": "default", "block": 32, "plain": True, "embeddings": True}))
     return rows
 
 
@@ -51,25 +59,26 @@ def mlx_rows():
         rows.append(("mlx_lm convert", recipe, "mlx", {"method": "convert", "recipe": recipe, "bits": 4, "group_size": 64}))
     for low, high, target in ((2, 4, 3.2), (3, 4, 4.0), (3, 5, 4.0), (4, 5, 5.0), (4, 6, 5.5)):
         rows.append(("mlx_lm dynamic_quant", f"dynamic {low}/{high} {target} bpw", "mlx",
-                     {"method": "dynamic_quant", "low_bits": low, "high_bits": high, "group_size": 64, "target_bpw": target, "samples": 16}))
+                     {"method": "dynamic_quant", "low_bits": low, "high_bits": high, "group_size": 64, "target_bpw": target, "samples": MLX_SAMPLES}))
     for bits in (2, 4):
-        rows.append(("mlx_lm GPTQ", f"gptq int{bits} g64", "mlx", {"method": "gptq", "bits": bits, "group_size": 64, "samples": 64}))
+        rows.append(("mlx_lm GPTQ", f"gptq int{bits} g64", "mlx", {"method": "gptq", "bits": bits, "group_size": 64, "samples": MLX_SAMPLES}))
     for bits in (2, 3, 4):
-        rows.append(("mlx_lm AWQ", f"awq int{bits} g64", "mlx", {"method": "awq", "bits": bits, "group_size": 64, "samples": 16}))
+        rows.append(("mlx_lm AWQ", f"awq int{bits} g64", "mlx", {"method": "awq", "bits": bits, "group_size": 64, "samples": MLX_SAMPLES}))
     for bits in (2, 3, 4):
         rows.append(("mlx_lm DWQ", f"dwq int{bits} g64", "mlx", {"method": "dwq", "bits": bits, "group_size": 64, "samples": 72, "rate": 1e-5}))
     return rows
 
 
 ROWS = {"gguf": gguf_rows, "openvino": openvino_rows, "onnx": onnx_rows, "mlx": mlx_rows}
-DRIVER = {"compress": ("optimum", "nncf_compress.py"), "hqq": ("builder", "ort_quantise.py"), "mlx": ("mlx", "mlx_quantise.py")}
+DRIVER = {"compress": ("optimum", "nncf_compress.py"), "hqq": ("builder", "ort_quantise.py"), "ort": ("builder", "ort_quantise.py"), "mlx": ("mlx", "mlx_quantise.py")}
 
 
 class Maker:
-    """Makes one peer's artefact of one model.  tools: .judge(name), .run(command, log, env=None), .prefix (llama.cpp), .here, .root"""
+    """Makes one peer's artefact of one model.  tools: .judge(name), .run(command, log, env=None), .prefix (llama.cpp), .here, .root;
+    reference: a call that gives hone's float32 artefact of a format"""
 
-    def __init__(self, tools, model, text, folder):
-        self.t, self.model, self.text, self.folder = tools, model, text, folder
+    def __init__(self, tools, model, text, folder, reference):
+        self.t, self.model, self.text, self.folder, self.reference = tools, model, text, folder, reference
         self.refused = None
 
     def path(self, kind, out):
@@ -87,11 +96,11 @@ class Maker:
         return path
 
     def unquantised_gguf(self):
-        return self.made_once("peer-f32.gguf", lambda out: self.t.run(
-            [self.t.judge("convert"), os.path.join(self.t.root, "deps", "judges", "convert_hf.py"), self.model, "--outtype", "f32", "--outfile", out]))
+        return self.made_once(f"peer-f32-{PRE}.gguf", lambda out: self.t.run(
+            [self.t.judge("convert"), os.path.join(self.t.root, "deps", "judges", "convert_hf.py"), "--pre", PRE, self.model, "--outtype", "f32", "--outfile", out]))
 
     def imatrix(self):
-        return self.made_once("llama-imatrix.gguf", lambda out: self.t.run(
+        return self.made_once(f"llama-imatrix-{PRE}.gguf", lambda out: self.t.run(
             [os.path.join(self.t.prefix, "bin", "llama-imatrix"), "-m", self.unquantised_gguf(), "-f", self.text, "-o", out, "-c", "512", "-t", "1",
              "--no-ppl"]))
 
@@ -123,7 +132,7 @@ class Maker:
             return self.t.run([os.path.join(self.t.prefix, "bin", "llama-quantize")] + more + [self.unquantised_gguf(), self.path(kind, out), settings["type"], "1"])
         if kind == "build":
             return self.build(out, settings["precision"], settings["options"])
-        before = {"compress": lambda: [self.exported(), self.model, self.text], "hqq": lambda: [self.built()], "mlx": lambda: [self.model, self.text]}[kind]()
+        before = {"compress": lambda: [self.exported(), self.model, self.text], "hqq": lambda: [self.built()], "ort": lambda: [self.reference("onnx")], "mlx": lambda: [self.model, self.text]}[kind]()
         job = out + ".job.json"
         with open(job, "w", encoding="utf-8") as f:
             json.dump({"out": out, **settings}, f)

@@ -5,7 +5,7 @@ import os
 import quality_digits
 import quality_numbers as numbers
 import quality_plot
-from quality_ours import TARGETS
+from quality_ours import TARGETS, peer_of
 
 TITLES = {"gguf": "GGUF in llama.cpp", "openvino": "OpenVINO IR in OpenVINO", "onnx": "ONNX in ONNX Runtime", "mlx": "MLX"}
 
@@ -18,13 +18,22 @@ def verdicts(rows, models, formats):
             if fmt not in formats:
                 continue
             mine = [r for r in rows if r["model"] == model and r["format"] == fmt and r["who"] == "ours" and ("windows" in r or r.get("not_measured"))]
-            peer = next((r for r in rows if r["model"] == model and r["format"] == fmt and r["who"] == "peer" and r["name"] == name), None)
+            theirs = [r for r in rows if r["model"] == model and r["format"] == fmt and r["who"] == "peer"]
+            peer = peer_of(theirs, name)
             ours = numbers.best(mine, peer["bytes"]) if peer and not peer.get("not_measured") else None
             v = numbers.judge(ours, peer, factor) if peer else {"verdict": "not measured", "why": "the peer's row is missing"}
             if peer and peer.get("not_measured"):
                 v = {"verdict": "not measured", "why": f"the peer: {peer['not_measured']}"}
-            out.append({"model": model, "format": fmt, "peer": name, "factor": factor, "words": words, "ours": ours["name"] if ours else None, **v})
+            out.append({"model": model, "format": fmt, "peer": peer["name"] if peer else name, "factor": factor, "words": words + instead(theirs, peer, name), "ours": ours["name"] if ours else None, **v})
     return out
+
+
+def instead(theirs, peer, name):
+    """Words on a target whose own peer gave no row, and another stands for it."""
+    if peer is None or peer["name"] == name:
+        return ""
+    asked = next((r for r in theirs if r["name"] == name), {})
+    return f" (it gave none: {asked.get('not_measured', 'no row')}; instead: {peer['maker']}, {peer['name']})"
 
 
 def interval(k, digits=5):
