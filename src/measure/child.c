@@ -1,11 +1,10 @@
 #include "measure/child.h"
+#include "base/file.h"
+#include "base/temp.h"
 #include "base/text.h"
 #include "measure/child/vocab.h"
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static hone_code open_in(hone_child *c, const hone_backend_open *how, hone_err *err)
 {
@@ -55,27 +54,6 @@ hone_code hone_child_open(const hone_ctx *ctx, const char *backend, const hone_b
 
 /* ---- another's tokenizer ---- */
 
-/* A new file that only we may read, named for the runtime's benefit. */
-static hone_code private_file(hone_bytes bytes, char *path, size_t cap, hone_err *err)
-{
-    const char *dir = getenv("TMPDIR");
-    int         n = snprintf(path, cap, "%s/hone-vocab-XXXXXX.gguf", dir && dir[0] ? dir : "/tmp");
-    if (n < 0 || (size_t)n >= cap) return HONE_FAIL(err, HONE_ERESOURCE, "set TMPDIR to a shorter path", "the temporary folder's path is too long");
-    int fd = mkostemps(path, 5, O_CLOEXEC);
-    if (fd < 0) return HONE_FAIL(err, HONE_ERESOURCE, "set TMPDIR to a folder that you may write to", "cannot make a file in '%s'", dir && dir[0] ? dir : "/tmp");
-    for (size_t at = 0; at < bytes.len;) {
-        ssize_t k = write(fd, bytes.ptr + at, bytes.len - at);
-        if (k <= 0) {
-            (void)close(fd);
-            (void)unlink(path);
-            return HONE_FAIL(err, HONE_ERESOURCE, "free some space there, or set TMPDIR", "cannot write %zu bytes to '%s'", bytes.len, path);
-        }
-        at += (size_t)k;
-    }
-    (void)close(fd);
-    return HONE_OK;
-}
-
 static hone_code borrow_words(const hone_ctx *ctx, const hone_artefact *x, hone_child *c, hone_err *err)
 {
     hone_arena        a = { 0 };
@@ -83,14 +61,18 @@ static hone_code borrow_words(const hone_ctx *ctx, const hone_artefact *x, hone_
     hone_runner      *r = NULL;
     hone_backend_info info;
     double            ms;
-    char              path[4096];
+    hone_temp         folder = { 0 };
+    char              path[1100];
     hone_code         code = hone_vocab_gguf(x, c->info.n_vocab, &a, &gguf, err);
     if (code == HONE_OK) code = hone_runner_start(ctx, &(hone_runner_options){ .backend = "llamacpp" }, &r, err);
-    if (code == HONE_OK) code = private_file(gguf, path, sizeof path, err);
+    if (code == HONE_OK) code = hone_temp_open(NULL, "hone-vocab-", &folder, err);
     if (code == HONE_OK) {
-        code = hone_runner_open(r, &(hone_backend_open){ .path = path, .device = "cpu", .threads = 1, .vocab_only = true }, &info, &ms, err);
-        (void)unlink(path);
+        (void)snprintf(path, sizeof path, "%s/vocab.gguf", folder.path); /* named for the runtime's benefit */
+        code = hone_out_put(path, gguf.ptr, gguf.len, err);
     }
+    if (code == HONE_OK)
+        code = hone_runner_open(r, &(hone_backend_open){ .path = path, .device = "cpu", .threads = 1, .vocab_only = true }, &info, &ms, err);
+    hone_temp_close(&folder);
     hone_arena_release(&a);
     if (code != HONE_OK) {
         hone_runner_stop(r);

@@ -30,7 +30,7 @@ expect 3 "there is no" "$tmp/nowhere" --data "$text" -o "$tmp/x.gguf"
 expect 3 "$tmp/none.txt" "$tiny" --data de="$tmp/none.txt" -o "$tmp/x.gguf"
 expect 3 "empty.txt' is empty" "$tiny" --data "$tmp/empty.txt" -o "$tmp/x.gguf"
 expect 3 "latin.txt' is not UTF-8 text" "$tiny" --data "$tmp/latin.txt" -o "$tmp/x.gguf"
-expect 6 "cannot make a folder beside" "$tiny" --data "$text" -o "$tmp/no/x.gguf"
+expect 6 "cannot make a folder in '$tmp/no'" "$tiny" --data "$text" -o "$tmp/no/x.gguf"
 [ -z "$(find "$tmp" -name '*calibrate*' -o -name '*.gguf*')" ] || fail "left behind: $(ls -A "$tmp")"
 
 # The bytes depend neither on threads nor on how many passes the Hessians take.
@@ -79,6 +79,21 @@ check("somebody is cold", cold and any("cold expert" in w for w in moe["warnings
 check("an encoder", bert["weights"] > 0 and bert["coverage"] is None)
 sys.exit(not ok)
 PY
+
+# A run that is killed leaves its model behind; the next one in the same place takes it away, and not that of one which still runs.
+mkdir "$tmp/kill"
+copies() { find "$tmp/kill" -name '.hone-calibrate-*' | wc -l; }
+"$HONE" calibrate "$tale" --data "$text" -o "$tmp/kill/a.gguf" >/dev/null 2>&1 &
+for _ in $(seq 500); do [ "$(copies)" -gt 0 ] && break; sleep 0.01; done
+kill -STOP $!
+[ "$(copies)" -eq 1 ] || fail "no folder of a run to kill"
+"$HONE" calibrate "$tiny" --data "$text" $few -o "$tmp/kill/b.gguf" >/dev/null 2>"$tmp/err" || fail "$(cat "$tmp/err")"
+[ "$(copies)" -eq 1 ] || fail "a run that only stands still has lost its folder"
+kill -KILL $!
+wait $! 2>/dev/null
+[ "$(copies)" -eq 1 ] || fail "what removed the folder of a killed run?"
+"$HONE" calibrate "$tiny" --data "$text" $few -o "$tmp/kill/b.gguf" >/dev/null 2>"$tmp/err" || fail "$(cat "$tmp/err")"
+[ "$(copies)" -eq 0 ] || fail "the folder of a killed run stays: $(find "$tmp/kill")"
 
 # Statistics of another model are told.
 "$HONE" convert "$moe" --quant q4_k_m --imatrix "$tmp/one.gguf" -n >/dev/null 2>"$tmp/err"

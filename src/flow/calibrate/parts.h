@@ -4,6 +4,7 @@
 #include "flow/calibrate.h"
 #include "formats/gguf/imatrix.h"
 #include "ir/model.h"
+#include "base/temp.h"
 #include "measure/child.h"
 #include "quant/gram.h"
 
@@ -45,7 +46,7 @@ typedef struct hone_calib {
     hone_child                    child;
     const char                   *gguf;   /* what the runtime opened */
     const char                   *dtype;  /* of the GGUF's weights */
-    char                          folder[1024]; /* a temporary one, or "" */
+    hone_temp                     folder; /* for the model as GGUF */
     uint32_t                      context;
     hone_calib_text              *texts;  /* [opt->n_texts] */
     hone_calib_weight            *weights; /* [n_weights] in the order of layers and roles */

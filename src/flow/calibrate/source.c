@@ -4,9 +4,7 @@
 #include "flow/calibrate/parts.h"
 #include "flow/convert.h"
 #include "formats/files.h"
-#include <dirent.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define TEXT_MAX ((uint64_t)32 << 20) /* bytes: its tokens fit one frame of the runner's protocol */
 enum { CONTEXT = 512 /* llama-imatrix's own */ };
@@ -33,28 +31,15 @@ static const char *own_type(const hone_model *m)
     return bf16 > f16 ? "bf16" : "f16";
 }
 
-static void remove_folder(hone_calib *c)
-{
-    if (!c->folder[0]) return;
-    DIR *d = opendir(c->folder);
-    for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d))
-        if (e->d_name[0] != '.') (void)unlinkat(dirfd(d), e->d_name, 0);
-    if (d) (void)closedir(d);
-    (void)rmdir(c->folder);
-    c->folder[0] = '\0';
-}
-
 /* Beside the output: where the user wants gigabytes, there is room for them. */
 static hone_code make_gguf(hone_calib *c, hone_err *err)
 {
     const char *base = hone_path_base(c->opt->out), *quant = hone_arena_printf(&c->arena, "gguf=%s", c->dtype);
-    int         n = snprintf(c->folder, sizeof c->folder, "%.*s.hone-calibrate-XXXXXX", (int)(base - c->opt->out), c->opt->out);
-    if (!quant) return HONE_NOMEM(err, "a path");
-    if (n < 0 || (size_t)n >= sizeof c->folder || !mkdtemp(c->folder)) {
-        c->folder[0] = '\0';
-        return HONE_FAIL(err, HONE_ERESOURCE, "write to a folder that exists and that you may write to", "cannot make a folder beside '%s'", c->opt->out);
-    }
-    const hone_convert_options o = { .quants = &quant, .n_quants = 1, .out_dir = c->folder, .name = "model" };
+    int         n = (int)(base - c->opt->out); /* with the slash, which is all of the root's name */
+    const char *beside = n ? hone_arena_printf(&c->arena, "%.*s", n > 1 ? n - 1 : n, c->opt->out) : ".";
+    if (!quant || !beside) return HONE_NOMEM(err, "a path");
+    HONE_TRY(hone_temp_open(beside, ".hone-calibrate-", &c->folder, err));
+    const hone_convert_options o = { .quants = &quant, .n_quants = 1, .out_dir = c->folder.path, .name = "model" };
     hone_convert_result        r = { 0 };
     hone_ctx                   quiet = *c->ctx; /* what it warns of concerns those who deploy the file */
     quiet.on_event = NULL;
@@ -90,7 +75,7 @@ static hone_code open_model(hone_calib *c, hone_err *err)
     const hone_backend_open how = { .path = c->gguf, .device = "cpu", .threads = hone_ctx_threads(c->ctx), .context = c->context, .embeddings = encoder, .hidden = encoder };
     hone_event_step(c->ctx, "opening the model in llama.cpp");
     hone_code code = hone_child_open(c->ctx, "llamacpp", &how, &c->child, err);
-    remove_folder(c); /* the runtime has it mapped */
+    hone_temp_close(&c->folder); /* the runtime has it mapped */
     return code;
 }
 
@@ -140,7 +125,7 @@ void hone_calib_close(hone_calib *c)
 {
     for (size_t i = 0; c->grams && i < c->unit_to - c->unit_from; i++) hone_gram_release(&c->grams[i]);
     free(c->grams);
-    remove_folder(c);
+    hone_temp_close(&c->folder);
     hone_child_close(&c->child);
     hone_model_close(&c->model);
     hone_arena_release(&c->arena);

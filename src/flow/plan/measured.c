@@ -1,5 +1,6 @@
 /* measured.c - what coarse encodings of single weights, and whole plans, do to a model in llama.cpp. */
 #include "base/file.h"
+#include "base/temp.h"
 #include "flow/plan/sense.h"
 #include "measure/measure.h"
 #include "passes/mix.h"
@@ -7,7 +8,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define AT_ONCE 6 /* files on disk beside the reference */
@@ -24,7 +24,8 @@ typedef struct lab {
     const hone_model       *m;
     const hone_sense_trial *t;
     const char             *plain; /* "bf16": the unquantised GGUF */
-    char                    dir[1024], reference[1200];
+    hone_temp               dir;
+    char                    reference[1200];
 } lab;
 
 /* ---- the folder ---- */
@@ -32,11 +33,7 @@ typedef struct lab {
 static hone_code lab_open(lab *l, hone_err *err)
 {
     HONE_TRY(hone_dir_make(l->t->work_dir, err));
-    if ((size_t)snprintf(l->dir, sizeof l->dir, "%s/.hone-plan-XXXXXX", l->t->work_dir) >= sizeof l->dir || !mkdtemp(l->dir)) {
-        l->dir[0] = 0;
-        return HONE_FAIL(err, HONE_ERESOURCE, "name another folder with -o", "cannot make a folder in '%s'", l->t->work_dir);
-    }
-    return HONE_OK;
+    return hone_temp_open(l->t->work_dir, ".hone-plan-", &l->dir, err);
 }
 
 static void drop(const lab *l, const char *name)
@@ -44,21 +41,9 @@ static void drop(const lab *l, const char *name)
     char path[1300];
     static const char *const kinds[] = { "plan", "f32", "f16", "bf16" };
     for (size_t i = 0; i < HONE_COUNT(kinds); i++) {
-        (void)snprintf(path, sizeof path, "%s/%s-%s.gguf", l->dir, name, kinds[i]);
+        (void)snprintf(path, sizeof path, "%s/%s-%s.gguf", l->dir.path, name, kinds[i]);
         (void)unlink(path);
     }
-}
-
-static void lab_close(lab *l)
-{
-    if (!l->dir[0]) return;
-    char name[32];
-    drop(l, "reference");
-    for (size_t i = 0; i < AT_ONCE; i++) {
-        (void)snprintf(name, sizeof name, "trial%zu", i);
-        drop(l, name);
-    }
-    (void)rmdir(l->dir);
 }
 
 /* ---- files ---- */
@@ -78,7 +63,7 @@ static const char *plain_word(const hone_model *m)
 static hone_code make_file(const lab *l, const char *name, const char *base, const hone_plan *p, char *path, size_t cap, hone_err *err)
 {
     const char *quant[] = { base };
-    hone_convert_options o = { .quants = quant, .n_quants = 1, .out_dir = l->dir, .name = name, .lines = p, .stats = l->t->stats, .method = l->t->method };
+    hone_convert_options o = { .quants = quant, .n_quants = 1, .out_dir = l->dir.path, .name = name, .lines = p, .stats = l->t->stats, .method = l->t->method };
     hone_convert_result  res = { 0 };
     if (!p) { /* unquantised: nothing to treat */
         o.stats = NULL;
@@ -217,7 +202,7 @@ hone_code hone_sense_measure(const hone_ctx *ctx, const hone_model *m, const hon
     *tried = make_groups(m, s, t->max_trials, g);
     hone_event_step(ctx, "measuring what %zu coarse %s to the model", *tried, *tried == s->n ? "weights do" : "groups of weights do");
     hone_code code = run_all(&l, s, g, *tried, err);
-    lab_close(&l);
+    hone_temp_close(&l.dir);
     free(g);
     return code;
 }
@@ -232,7 +217,7 @@ hone_code hone_sense_judge(const hone_ctx *ctx, const hone_model *m, const hone_
     hone_code   code = start(&l, err);
     if (code == HONE_OK) code = make_file(&l, "trial0", base, p, path, sizeof path, err);
     if (code == HONE_OK) code = ask(&l, paths, 1, &h, err);
-    lab_close(&l);
+    hone_temp_close(&l.dir);
     if (code != HONE_OK) return code;
     *kld = h.kld[0].value;
     *low = h.kld[0].lo;
