@@ -37,7 +37,17 @@ typedef struct hone_net_convert_options {
     bool               dry_run;
     const char *const *keep; size_t n_keep; /* --exclude: globs over names of nodes and of operators that stay as they are (int8 static has them in statics) */
     const struct hone_static_how *statics; /* int8: calibration and what belongs to it (flow/net/static.h); NULL: int8 is refused */
+    const json_t      *known;   /* int8: what a calibration found out (flow/net/static.h), instead of running it; NULL: statics */
+    const char        *made_by; /* of the recipe; NULL: this hone */
+    const struct hone_net_judge *judge; /* NULL: files are written */
 } hone_net_convert_options;
+
+/* `hone verify`: sees what would be written instead.  net: as it becomes model.onnx; NULL for formats that a runtime writes: then dir has the files.
+ * recipe: as it becomes hone.json. */
+typedef struct hone_net_judge {
+    void *self;
+    hone_code (*look)(void *self, const hone_net *net, const char *dir, hone_bytes recipe, hone_err *err);
+} hone_net_judge;
 
 typedef struct hone_net_output { const char *format, *quant; char path[1024] /* the folder */, opened[1100] /* what a runtime is given */, sha256[65]; uint64_t bytes; } hone_net_output;
 typedef struct hone_net_convert_result {
@@ -48,7 +58,13 @@ typedef struct hone_net_convert_result {
     json_t  *statics;  /* array: the report of each static int8 output (flow/net/static.h); owned */
     json_t  *warnings; /* array of strings; owned */
 } hone_net_convert_result;
-/* Writes one folder per target into out_dir: NAME-QUANT-onnx/model.onnx, NAME-QUANT-openvino/openvino_model.xml. */
+/* Files of such folders. */
+#define HONE_NET_MODEL      "model.onnx"
+#define HONE_NET_MODEL_DATA "model.onnx.data"
+#define HONE_NET_IR_XML     "openvino_model.xml"
+#define HONE_NET_IR_BIN     "openvino_model.bin"
+/* Writes one folder per target into out_dir: NAME-QUANT-onnx/model.onnx, NAME-QUANT-openvino/openvino_model.xml; hone.json in each says how it was made
+ * (flow/net/recipe.h). */
 hone_code hone_net_convert(const hone_ctx *ctx, const char *path, const hone_net_convert_options *opt, hone_net_convert_result *res, hone_err *err);
 void      hone_net_convert_result_release(hone_net_convert_result *r);
 

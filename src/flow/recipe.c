@@ -127,7 +127,7 @@ static hone_code digest_of(const json_t *doc, char hex[65], hone_err *err)
     return code;
 }
 
-static hone_code dump(json_t *doc, bool compact, hone_arena *a, hone_bytes *out, hone_err *err)
+hone_code hone_recipe_seal(json_t *doc, bool compact, hone_arena *a, hone_bytes *out, hone_err *err)
 {
     char hex[65];
     HONE_TRY(digest_of(doc, hex, err));
@@ -144,7 +144,7 @@ hone_code hone_recipe_text(const hone_model *m, const hone_convert_options *opt,
                            hone_bytes *out, hone_err *err)
 {
     json_t   *doc = to_json(m, opt, f, quant);
-    hone_code code = doc ? dump(doc, compact, a, out, err) : HONE_NOMEM(err, "a recipe");
+    hone_code code = doc ? hone_recipe_seal(doc, compact, a, out, err) : HONE_NOMEM(err, "a recipe");
     json_decref(doc);
     return code;
 }
@@ -204,11 +204,11 @@ static bool is_known(const char *key)
     return false;
 }
 
-static hone_code check_digest(json_t *doc, hone_err *err)
+hone_code hone_recipe_check(const json_t *doc, hone_err *err)
 {
     const char *said = json_string_value(json_object_get(doc, "digest"));
     char        hex[65];
-    json_t     *bare = json_copy(doc);
+    json_t     *bare = json_copy((json_t *)(uintptr_t)doc);
     if (!bare) return HONE_NOMEM(err, "a recipe");
     (void)json_object_del(bare, "digest");
     hone_code code = digest_of(bare, hex, err);
@@ -242,7 +242,7 @@ static hone_code read_doc(json_t *doc, hone_arena *a, hone_recipe *out, hone_err
     const json_t *v;
     char          shown[64];
     if (!schema && !json_object_get(doc, "digest")) return HONE_FAIL(err, HONE_EINPUT, "", "it is no recipe of hone: it names no schema");
-    HONE_TRY(check_digest(doc, err));
+    HONE_TRY(hone_recipe_check(doc, err));
     if (!schema) return HONE_FAIL(err, HONE_EINPUT, "", "it is no recipe of hone: it names no schema");
     if (strcmp(schema, HONE_RECIPE_SCHEMA) != 0)
         return HONE_FAIL(err, HONE_EUNSUPPORTED, NEWER, "the recipe is of schema '%s', this hone knows " HONE_RECIPE_SCHEMA,

@@ -29,4 +29,10 @@ typedef struct hone_recipe { /* all text in the arena given or borrowed from doc
  * wrote it. */
 hone_code hone_recipe_read(hone_bytes text, hone_arena *a, hone_recipe *out, hone_err *err);
 void      hone_recipe_release(hone_recipe *r);
+
+/* ---- what recipes of every kind share (flow/net/recipe.h has the other one) ---- */
+/* Gives doc its digest and writes it down: one line when compact.  Text in the arena, NUL behind it. */
+hone_code hone_recipe_seal(json_t *doc, bool compact, hone_arena *a, hone_bytes *out, hone_err *err);
+/* HONE_ENO when the digest in doc is not that of the rest. */
+hone_code hone_recipe_check(const json_t *doc, hone_err *err);
 #endif

@@ -2,6 +2,7 @@
 #include "flow/verify.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "flow/net/recipe.h"
 #include "flow/verify/parts.h"
 #include "formats/gguf/imatrix.h"
 #include "passes/mix.h"
@@ -16,6 +17,7 @@ typedef struct verification {
     hone_ctx                   ctx, *outer; /* ctx: only progress goes on to outer */
     hone_found                 found;
     hone_recipe                recipe;
+    hone_net_recipe            network; /* doc not NULL: of a model that is no language model; recipe is empty then */
     bool                       has_recipe;
     const char                *quant; /* of the recipe, or of general.file_type */
     hone_stats                 stats;
@@ -194,7 +196,7 @@ static json_t *first_of(const hone_comparison *c)
 static json_t *document(const verification *v, bool identical)
 {
     const hone_comparison *c = &v->c;
-    const char            *format = v->has_recipe ? v->recipe.format->name : "gguf", *metadata = c->foreign ? "not compared" : "compared";
+    const char            *format = v->network.doc ? v->network.target.format : v->has_recipe ? v->recipe.format->name : "gguf", *metadata = c->foreign ? "not compared" : "compared";
     json_t                *doc = json_pack("{s:s,s:s,s:s,s:s,s:b,s:s,s:f,s:I}", "artefact", v->opt->artefact, "source", v->opt->source, "format", format, "quantization",
                                            v->quant, "identical", identical, "metadata", metadata, "seconds", v->seconds, "peak_rss_bytes", (json_int_t)v->peak_rss);
     json_t *compared = json_pack("{s:I,s:I,s:I,s:I}", "files", (json_int_t)c->n_files, "tensors", (json_int_t)c->n_weights, "blocks", (json_int_t)c->n_blocks, "bytes",
@@ -203,7 +205,7 @@ static json_t *document(const verification *v, bool identical)
                                (json_int_t)c->bytes_differ, "files", c->files, "keys", c->metadata);
     bool    good = doc && compared && differ && hone_json_put(doc, "compared", json_incref(compared)) && hone_json_put(doc, "differences", json_incref(differ)) &&
                 hone_json_put(doc, "first", first_of(c)) && hone_json_put(doc, "sha256", v->sha256[0] ? json_string(v->sha256) : json_null()) &&
-                hone_json_put(doc, "recipe", v->has_recipe ? json_incref(v->recipe.doc) : json_null());
+                hone_json_put(doc, "recipe", v->network.doc ? json_incref(v->network.doc) : v->has_recipe ? json_incref(v->recipe.doc) : json_null());
     json_decref(compared);
     json_decref(differ);
     if (good) return doc;
@@ -279,6 +281,31 @@ static hone_code with_source(verification *v, hone_err *err)
     return v->c.first.kind == HONE_DIFFERS_NOT ? digest(v, err) : say_first(&v->c, err);
 }
 
+/* What of the recipe itself is not as it was. */
+static bool recipe_differs(const hone_comparison *c, const char *key)
+{
+    size_t  i;
+    json_t *row;
+    json_array_foreach(c->metadata, i, row)
+        if (strcmp(json_string_value(json_object_get(row, "file")), HONE_RECIPE_FILE) == 0 && strcmp(json_string_value(json_object_get(row, "key")), key) == 0) return true;
+    return false;
+}
+
+static hone_code of_network(verification *v, hone_err *err)
+{
+    v->quant = hone_net_quant_name(v->network.target.quant);
+    if (v->opt->calibration)
+        return HONE_FAIL(err, HONE_EUSAGE, "leave --calibration out", "the recipe of '%s' holds what calibration found out", v->found.path);
+    hone_code code = hone_comparison_network(&v->c, &v->ctx, &v->network, v->opt->source, &v->peak_rss, err);
+    if (code == HONE_ENO) hone_err_set_remedy(err, ANOTHER_SOURCE);
+    HONE_TRY(code);
+    if (v->c.first.kind == HONE_DIFFERS_NOT) return digest(v, err);
+    code = say_first(&v->c, err);
+    if (recipe_differs(&v->c, "runtime")) hone_err_set_remedy(err, "verify with the runtime that it was made with");
+    if (recipe_differs(&v->c, "source")) hone_err_set_remedy(err, ANOTHER_SOURCE);
+    return code;
+}
+
 /* A recipe that cannot be trusted is the first difference. */
 static hone_code damaged(verification *v, hone_err *err)
 {
@@ -293,9 +320,11 @@ static hone_code verify(verification *v, hone_err *err)
 {
     HONE_TRY(hone_found_open(v->opt->artefact, &v->arena, &v->found, err));
     HONE_TRY(hone_comparison_init(&v->c, err));
-    hone_code code = read_recipe(v, err);
+    bool      network = hone_net_recipe_is(v->found.recipe);
+    hone_code code = network ? hone_net_recipe_read(v->found.recipe, &v->arena, &v->network, err) : read_recipe(v, err);
     if (code == HONE_ENO) return damaged(v, err);
     HONE_TRY(code);
+    if (network) return of_network(v, err);
     if (v->has_recipe) v->c.recipe = &v->recipe;
     HONE_TRY(read_stats(v, err));
     return with_source(v, err);
@@ -321,6 +350,7 @@ hone_code hone_verify(const hone_ctx *ctx, const hone_verify_options *opt, json_
     hone_comparison_release(&v.c);
     hone_stats_close(&v.stats);
     hone_recipe_release(&v.recipe);
+    hone_net_recipe_release(&v.network);
     hone_arena_release(&v.arena);
     return code;
 }

@@ -88,15 +88,17 @@ typedef struct work {
     size_t                     n_done;
 } work;
 
-static hone_code find_range(const work *w, const char *name, float *lo, float *hi, hone_err *err)
+/* Where a layer before it went back to floats, a value that was only moved is its own root; its range is still that of what was moved. */
+static hone_code find_range(const work *w, const hone_net_value *v, float *lo, float *hi, hone_err *err)
 {
-    for (size_t i = 0; i < w->n_ranges; i++) {
-        if (strcmp(w->ranges[i].value, name) != 0) continue;
-        *lo = w->ranges[i].lo;
-        *hi = w->ranges[i].hi;
-        return HONE_OK;
-    }
-    return HONE_FAIL(err, HONE_EINPUT, "calibrate again", "no range is known for '%.80s'", name);
+    for (const hone_net_value *at = v; at; at = at->from && hone_static_moves(at->from) ? hone_net_in(at->from, 0) : NULL)
+        for (size_t i = 0; i < w->n_ranges; i++) {
+            if (strcmp(w->ranges[i].value, at->name) != 0) continue;
+            *lo = w->ranges[i].lo;
+            *hi = w->ranges[i].hi;
+            return HONE_OK;
+        }
+    return HONE_FAIL(err, HONE_EINPUT, "calibrate again", "no range is known for '%.80s'", v->name);
 }
 
 static hone_code codes_of(work *w, const hone_net_value *v, const codes **out, hone_err *err)
@@ -108,7 +110,7 @@ static hone_code codes_of(work *w, const hone_net_value *v, const codes **out, h
             *out = &w->known[i];
             return HONE_OK;
         }
-    HONE_TRY(find_range(w, root->name, &lo, &hi, err));
+    HONE_TRY(find_range(w, root, &lo, &hi, err));
     codes   *c = &w->known[w->n_known];
     bool     sign = w->opt->signed_codes;
     hone_range_codes(lo, hi, sign ? -128 : 0, sign ? 127 : 255, w->opt->sym, &c->step, &c->zero_code);

@@ -87,7 +87,7 @@ fi
 if [ -e "$HONE_BUILD_DIR/hone-backend-openvino.so" ]; then
     "$HONE" convert "$digits" --to openvino --quant f16,int8-weights,int4-weights -o "$tmp/ov" --quiet >/dev/null 2>"$tmp/err" || fail "OpenVINO: $(cat "$tmp/err")"
     for q in f16 int8-weights int4-weights; do
-        [ "$(ls "$tmp/ov/digits-$q-openvino" | tr '\n' ' ')" = "openvino_model.bin openvino_model.xml " ] || fail "$q: $(ls "$tmp/ov/digits-$q-openvino")"
+        [ "$(ls "$tmp/ov/digits-$q-openvino" | tr '\n' ' ')" = "hone.json openvino_model.bin openvino_model.xml " ] || fail "$q: $(ls "$tmp/ov/digits-$q-openvino")"
     done
     "$HONE" eval "$tmp/ov/digits-int4-weights-openvino" --data "$golden/digits/test.safetensors" --json >"$tmp/doc" 2>/dev/null || fail "eval of OpenVINO's form exits $?"
     /usr/bin/python3 -c "import json,sys; r=json.load(open(sys.argv[1]))['results'][0]; assert r['accuracy'] >= 0.96, r" "$tmp/doc" || failed=1

@@ -2,9 +2,11 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/folder.h"
+#include "base/temp.h"
 #include "base/text.h"
-#include "flow/net.h"
+#include "flow/net/recipe.h"
 #include "flow/net/static.h"
+#include "flow/recipe.h"
 #include "formats/onnx/net.h"
 #include "passes/net_fold.h"
 #include "passes/net_quant.h"
@@ -14,23 +16,23 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define MODEL "model.onnx"
-#define MODEL_DATA "model.onnx.data"
-#define IR_XML "openvino_model.xml"
-#define IR_BIN "openvino_model.bin"
-
 typedef struct run {
     const hone_ctx                 *ctx;
     const char                     *file; /* the .onnx */
     const hone_net_convert_options *opt;
     hone_net_convert_result        *res;
     const hone_net_target          *t; /* the one at hand */
+    hone_arena                     *a;
+    char                            source[65]; /* its digest; "": not asked yet */
+    const json_t                   *known;      /* what calibration found out for int8; NULL: nothing yet.  `made` owns it, or the caller */
+    json_t                         *made;
+    const char                     *runtime;    /* what translated the one at hand, or NULL */
     hone_err                       *err;
 } run;
 
 static bool owns(const char *file)
 {
-    static const char *const names[] = { MODEL, MODEL_DATA, IR_XML, IR_BIN };
+    static const char *const names[] = { HONE_RECIPE_FILE, HONE_NET_MODEL, HONE_NET_MODEL_DATA, HONE_NET_IR_XML, HONE_NET_IR_BIN };
     for (size_t i = 0; i < HONE_COUNT(names); i++)
         if (strcmp(file, names[i]) == 0) return true;
     return false;
@@ -45,7 +47,7 @@ static hone_code stem_of(const run *r, hone_arena *a, const char **out)
     }
     const char *slash = strrchr(r->file, '/'), *base = slash ? slash + 1 : r->file;
     size_t      n = strlen(base) - (strlen(base) > 5 ? 5 : 0);
-    if (slash && strcmp(base, MODEL) == 0) {
+    if (slash && strcmp(base, HONE_NET_MODEL) == 0) {
         const char *end = slash, *from = end;
         while (from > r->file && from[-1] != '/') from--;
         if (end > from && strncmp(from, ".", (size_t)(end - from)) != 0 && strncmp(from, "..", (size_t)(end - from)) != 0) {
@@ -122,11 +124,18 @@ static hone_code statically(run *r, hone_net *net)
 {
     hone_static_how how;
     json_t         *report = NULL;
+    if (r->opt->known) {
+        r->known = r->opt->known;
+        return hone_net_static_again(r->file, r->known, r->opt->no_fold, net, r->err);
+    }
     if (!r->opt->statics)
         return HONE_FAIL(r->err, HONE_EUSAGE, "add --calibration FILE, or take int8-dynamic or int8-weights", "int8 needs samples of the model's inputs to find the ranges of its values");
     how = *r->opt->statics;
     how.no_fold = how.no_fold || r->opt->no_fold;
-    HONE_TRY(hone_net_static(r->ctx, r->file, &how, net, &report, r->err));
+    json_decref(r->made);
+    r->made = NULL;
+    HONE_TRY(hone_net_static(r->ctx, r->file, &how, net, &report, &r->made, r->err));
+    r->known = r->made;
     r->res->parameters = parameters(net);
     if (json_array_append_new(r->res->statics, report) == 0) return tell(r, "static", 1, NULL, 0);
     hone_net_close(net);
@@ -156,13 +165,34 @@ static hone_code reread(const run *r, const char *path)
     return HONE_OK;
 }
 
-static hone_code to_ir(const run *r, const char *onnx, const char *xml)
+static hone_code to_ir(run *r, const char *onnx, const char *xml)
 {
     hone_runner *child = NULL;
+    char         version[128], devices[8];
     HONE_TRY(hone_runner_start(r->ctx, &(hone_runner_options){ .backend = "openvino" }, &child, r->err));
-    hone_code code = hone_runner_translate(child, onnx, xml, r->t->quant == HONE_NETQ_F16, r->err);
+    hone_code code = hone_runner_probe(child, version, sizeof version, devices, sizeof devices, r->err);
+    if (code == HONE_OK) code = hone_runner_translate(child, onnx, xml, r->t->quant == HONE_NETQ_F16, r->err);
     hone_runner_stop(child);
-    return code;
+    HONE_TRY(code);
+    if (!hone_file_exists(xml)) return HONE_FAIL(r->err, HONE_ERUNTIME, "", "OpenVINO wrote no '%s'", HONE_NET_IR_XML);
+    r->runtime = hone_arena_printf(r->a, "openvino %s", version);
+    return r->runtime ? HONE_OK : HONE_NOMEM(r->err, "a recipe");
+}
+
+static hone_code recipe_text(run *r, hone_bytes *out)
+{
+    const hone_net_recipe recipe = { .target = *r->t, .made_by = r->opt->made_by ? r->opt->made_by : HONE_VERSION, .source = r->source, .runtime = r->runtime,
+                                     .options = *r->opt, .known = r->t->quant == HONE_NETQ_INT8 ? r->known : NULL };
+    return hone_net_recipe_text(&recipe, r->a, out, r->err);
+}
+
+static hone_code put_recipe(run *r, const char *dir)
+{
+    hone_bytes text;
+    char       path[4400];
+    (void)snprintf(path, sizeof path, "%s/" HONE_RECIPE_FILE, dir);
+    HONE_TRY(recipe_text(r, &text));
+    return hone_out_put(path, text.ptr, text.len, r->err);
 }
 
 static hone_code file_bytes(const char *path, uint64_t *total, hone_text *digests, const char *name, hone_err *err)
@@ -180,7 +210,7 @@ static hone_code file_bytes(const char *path, uint64_t *total, hone_text *digest
 /* `sha256sum * | sha256sum` in the folder, as flow/convert/files.c has it. */
 static hone_code measure(const run *r, hone_net_output *o)
 {
-    static const char *const names[] = { MODEL, MODEL_DATA, IR_BIN, IR_XML };
+    static const char *const names[] = { HONE_RECIPE_FILE, HONE_NET_MODEL, HONE_NET_MODEL_DATA, HONE_NET_IR_BIN, HONE_NET_IR_XML }; /* in byte order */
     hone_text                list = { 0 };
     char                     path[1200];
     hone_code                code = HONE_OK;
@@ -194,57 +224,82 @@ static hone_code measure(const run *r, hone_net_output *o)
     return code;
 }
 
-static hone_code fill_folder(const run *r, const hone_net *net, const char *dir)
+static hone_code fill_folder(run *r, const hone_net *net, const char *dir)
 {
     hone_onnx_net_written w;
     char                  onnx[4400], xml[4400], data[4400];
     bool                  openvino = strcmp(r->t->format, "openvino") == 0;
-    (void)snprintf(onnx, sizeof onnx, "%s/" MODEL, dir);
-    (void)snprintf(data, sizeof data, "%s/" MODEL_DATA, dir);
-    (void)snprintf(xml, sizeof xml, "%s/" IR_XML, dir);
-    HONE_TRY(hone_onnx_net_write(r->ctx, net, dir, MODEL, HONE_ONNX_INLINE_MAX, &w, r->err));
+    (void)snprintf(onnx, sizeof onnx, "%s/" HONE_NET_MODEL, dir);
+    (void)snprintf(data, sizeof data, "%s/" HONE_NET_MODEL_DATA, dir);
+    (void)snprintf(xml, sizeof xml, "%s/" HONE_NET_IR_XML, dir);
+    HONE_TRY(hone_onnx_net_write(r->ctx, net, dir, HONE_NET_MODEL, HONE_ONNX_INLINE_MAX, &w, r->err));
     HONE_TRY(reread(r, onnx));
-    if (!openvino) return HONE_OK;
+    if (!openvino) return put_recipe(r, dir);
     HONE_TRY(to_ir(r, onnx, xml));
     (void)unlink(onnx);
     if (w.external) (void)unlink(data);
-    return hone_file_exists(xml) ? HONE_OK : HONE_FAIL(r->err, HONE_ERUNTIME, "", "OpenVINO wrote no '%s'", IR_XML);
+    return put_recipe(r, dir);
 }
 
 /* Static int8 for OpenVINO is what was written for ONNX Runtime a moment ago, if it was: the samples are run once. */
 static const hone_net_output *static_twin(const run *r)
 {
-    if (r->t->quant != HONE_NETQ_INT8 || strcmp(r->t->format, "openvino") != 0 || r->opt->dry_run) return NULL;
+    if (r->t->quant != HONE_NETQ_INT8 || strcmp(r->t->format, "openvino") != 0 || r->opt->dry_run || r->opt->judge) return NULL;
     for (size_t i = 0; i < r->res->n_outputs; i++)
         if (strcmp(r->res->outputs[i].format, "onnx") == 0 && strcmp(r->res->outputs[i].quant, hone_net_quant_name(HONE_NETQ_INT8)) == 0) return &r->res->outputs[i];
     return NULL;
 }
 
-static hone_code from_twin(const run *r, const hone_net_output *twin, hone_net_output *o)
+static hone_code from_twin(run *r, const hone_net_output *twin, hone_net_output *o)
 {
     hone_folder folder = { 0 };
     char        xml[4400];
     HONE_TRY(hone_folder_open(o->path, owns, &folder, r->err));
-    (void)snprintf(xml, sizeof xml, "%s/" IR_XML, folder.tmp);
+    (void)snprintf(xml, sizeof xml, "%s/" HONE_NET_IR_XML, folder.tmp);
     hone_code code = to_ir(r, twin->opened, xml);
-    if (code == HONE_OK && !hone_file_exists(xml)) code = HONE_FAIL(r->err, HONE_ERUNTIME, "", "OpenVINO wrote no '%s'", IR_XML);
+    if (code == HONE_OK) code = put_recipe(r, folder.tmp);
     if (code == HONE_OK) code = hone_folder_commit(&folder, r->err);
     hone_folder_discard(&folder);
     if (code == HONE_OK) code = tell(r, "static", 1, NULL, 0);
     return code == HONE_OK ? measure(r, o) : code;
 }
 
+static hone_code judged(run *r, const hone_net *net)
+{
+    const hone_net_judge *j = r->opt->judge;
+    hone_temp  dir = { 0 };
+    hone_bytes text;
+    bool       onnx = strcmp(r->t->format, "onnx") == 0;
+    if (!onnx) HONE_TRY(hone_temp_open(NULL, "hone-verify-", &dir, r->err));
+    hone_code code = onnx ? HONE_OK : fill_folder(r, net, dir.path);
+    if (code == HONE_OK) code = recipe_text(r, &text);
+    if (code == HONE_OK) code = j->look(j->self, onnx ? net : NULL, onnx ? NULL : dir.path, text, r->err);
+    hone_temp_close(&dir);
+    return code;
+}
+
+static hone_code written(run *r, const hone_net *net, hone_net_output *o)
+{
+    hone_folder folder = { 0 };
+    HONE_TRY(hone_dir_make(r->opt->out_dir, r->err));
+    hone_code code = hone_folder_open(o->path, owns, &folder, r->err);
+    if (code == HONE_OK) code = fill_folder(r, net, folder.tmp);
+    if (code == HONE_OK) code = hone_folder_commit(&folder, r->err);
+    hone_folder_discard(&folder);
+    return code == HONE_OK ? measure(r, o) : code;
+}
+
 static hone_code one_target(run *r, const char *stem)
 {
     hone_net         net;
-    hone_folder      folder = { 0 };
     hone_net_output *o = &r->res->outputs[r->res->n_outputs];
     bool             openvino = strcmp(r->t->format, "openvino") == 0;
     *o = (hone_net_output){ .format = r->t->format, .quant = hone_net_quant_name(r->t->quant) };
     if ((size_t)snprintf(o->path, sizeof o->path, "%s/%s-%s-%s", r->opt->out_dir, stem, o->quant, o->format) >= sizeof o->path)
         return HONE_FAIL(r->err, HONE_EUSAGE, "choose a shorter one", "the output's path is too long");
-    (void)snprintf(o->opened, sizeof o->opened, "%s/%s-%s-%s/%s", r->opt->out_dir, stem, o->quant, r->t->format, openvino ? IR_XML : MODEL);
+    (void)snprintf(o->opened, sizeof o->opened, "%s/%s-%s-%s/%s", r->opt->out_dir, stem, o->quant, r->t->format, openvino ? HONE_NET_IR_XML : HONE_NET_MODEL);
     hone_event_step(r->ctx, "%s %s", o->format, o->quant);
+    r->runtime = NULL;
     const hone_net_output *twin = static_twin(r);
     if (twin) {
         HONE_TRY(from_twin(r, twin, o));
@@ -252,14 +307,8 @@ static hone_code one_target(run *r, const char *stem)
         return HONE_OK;
     }
     HONE_TRY(make_net(r, &net));
-    hone_code code = r->opt->dry_run ? HONE_OK : hone_dir_make(r->opt->out_dir, r->err);
-    if (code == HONE_OK && !r->opt->dry_run) {
-        code = hone_folder_open(o->path, owns, &folder, r->err);
-        if (code == HONE_OK) code = fill_folder(r, &net, folder.tmp);
-        if (code == HONE_OK) code = hone_folder_commit(&folder, r->err);
-        hone_folder_discard(&folder);
-        if (code == HONE_OK) code = measure(r, o);
-    }
+    hone_code code = r->source[0] || r->opt->dry_run ? HONE_OK : hone_onnx_net_sha256(&net, r->source, r->err);
+    if (code == HONE_OK && !r->opt->dry_run) code = r->opt->judge ? judged(r, &net) : written(r, &net, o);
     if (code == HONE_OK && r->opt->dry_run)
         for (size_t i = 0; i < net.n_constants; i++) o->bytes += net.constants[i] ? net.constants[i]->tensor->bytes : 0;
     hone_net_close(&net);
@@ -287,7 +336,7 @@ hone_code hone_net_convert(const hone_ctx *ctx, const char *path, const hone_net
     double        begin = hone_now_s();
     hone_arena    a = { 0 };
     struct rusage ru;
-    run           r = { .ctx = ctx, .opt = opt, .res = res, .err = err };
+    run           r = { .ctx = ctx, .opt = opt, .res = res, .a = &a, .err = err };
     *res = (hone_net_convert_result){ .passes = json_array(), .statics = json_array(), .warnings = json_array() };
     hone_code code = res->passes && res->statics && res->warnings ? all_targets(&r, &a, path) : HONE_NOMEM(err, "the result");
     hone_file f = HONE_FILE_CLOSED;
@@ -295,6 +344,7 @@ hone_code hone_net_convert(const hone_ctx *ctx, const char *path, const hone_net
         res->read_bytes = f.size;
         hone_file_close(&f);
     }
+    json_decref(r.made);
     hone_arena_release(&a);
     res->seconds = hone_now_s() - begin;
     if (getrusage(RUSAGE_SELF, &ru) == 0) res->peak_rss_bytes = (uint64_t)ru.ru_maxrss * 1024u;

@@ -5,41 +5,23 @@
 #include "passes/net_fold.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 /* --- a folder of our own ------------------------------------------------------------------------------------------------- */
 static hone_code make_dir(hone_static_run *r, hone_err *err)
 {
-    const char *tmp = getenv("TMPDIR");
-    int         n = snprintf(r->dir, sizeof r->dir, "%s/hone-static-XXXXXX", tmp && tmp[0] ? tmp : "/tmp");
-    if (n < 0 || (size_t)n >= sizeof r->dir || !mkdtemp(r->dir)) {
-        r->dir[0] = '\0';
-        return HONE_FAIL(err, HONE_ERESOURCE, "set TMPDIR to a folder that you may write to", "cannot make a temporary folder");
-    }
-    (void)snprintf(r->float_path, sizeof r->float_path, "%s/float.onnx", r->dir);
-    (void)snprintf(r->int8_path, sizeof r->int8_path, "%s/int8.onnx", r->dir);
+    HONE_TRY(hone_temp_open(NULL, "hone-static-", &r->dir, err));
+    (void)snprintf(r->float_path, sizeof r->float_path, "%s/float.onnx", r->dir.path);
+    (void)snprintf(r->int8_path, sizeof r->int8_path, "%s/int8.onnx", r->dir.path);
     return HONE_OK;
 }
 
-static void remove_dir(hone_static_run *r)
-{
-    static const char *const files[] = { "float.onnx", "float.onnx.data", "int8.onnx", "int8.onnx.data" };
-    char                     path[600];
-    if (!r->dir[0]) return;
-    for (size_t i = 0; i < HONE_COUNT(files); i++) {
-        (void)snprintf(path, sizeof path, "%s/%s", r->dir, files[i]);
-        (void)unlink(path);
-    }
-    (void)rmdir(r->dir);
-}
-
 /* --- the networks ---------------------------------------------------------------------------------------------------------- */
-static hone_code open_float(const hone_static_run *r, hone_net *out, hone_err *err)
+hone_code hone_static_open_float(const char *path, bool no_fold, hone_net *out, hone_err *err)
 {
-    HONE_TRY(hone_onnx_net_open(r->path, out, err));
+    HONE_TRY(hone_onnx_net_open(path, out, err));
     hone_net_folded folded;
     (void)hone_net_demote_inputs(out);
-    hone_code code = r->how->no_fold ? HONE_OK : hone_net_fold(out, &folded, err);
+    hone_code code = no_fold ? HONE_OK : hone_net_fold(out, &folded, err);
     if (code == HONE_OK) code = hone_net_infer(out, err);
     if (code != HONE_OK) hone_net_close(out);
     return code;
@@ -48,7 +30,7 @@ static hone_code open_float(const hone_static_run *r, hone_net *out, hone_err *e
 static hone_code write_net(const hone_static_run *r, const hone_net *net, const char *file, hone_err *err)
 {
     hone_onnx_net_written w;
-    return hone_onnx_net_write(r->ctx, net, r->dir, file, HONE_ONNX_INLINE_MAX, &w, err);
+    return hone_onnx_net_write(r->ctx, net, r->dir.path, file, HONE_ONNX_INLINE_MAX, &w, err);
 }
 
 hone_code hone_static_build(const hone_static_run *r, hone_net *out, hone_err *err)
@@ -58,8 +40,8 @@ hone_code hone_static_build(const hone_static_run *r, hone_net *out, hone_err *e
     if (!shifts) return HONE_NOMEM(err, "corrections");
     for (size_t i = 0; r->shift && i < r->plan.n_layers; i++)
         if (r->shift[i]) shifts[n++] = (hone_static_shift){ r->plan.layers[i].node, r->shift[i] };
-    hone_code code = open_float(r, out, err);
-    if (code == HONE_OK && (code = hone_static_apply(out, &r->codes, r->ranges, r->plan.n_values, shifts, n, err)) != HONE_OK) hone_net_close(out);
+    hone_code code = hone_static_open_float(r->path, r->how->no_fold, out, err);
+    if (code == HONE_OK && (code = hone_static_apply(out, &r->codes, r->ranges, r->n_ranges, shifts, n, err)) != HONE_OK) hone_net_close(out);
     free(shifts);
     return code;
 }
@@ -171,8 +153,8 @@ static hone_code open_samples(hone_static_run *r, hone_err *err)
     hone_network   net = { 0 };
     hone_image_how image = r->how->image;
     HONE_TRY(hone_network_open(r->ctx, r->float_path, &(hone_network_how){ .backend = "onnxruntime" }, &net, err));
-    bool      pictures = hone_network_image(&net, &image);
-    hone_code code = hone_samples_open(r->how->calibration, pictures ? &image : NULL, &r->a, &r->data, err);
+    r->pictures = hone_network_image(&net, &image);
+    hone_code code = hone_samples_open(r->how->calibration, r->pictures ? &image : NULL, &r->a, &r->data, err);
     hone_network_close(&net);
     if (code == HONE_OK) r->samples = r->how->max_samples && r->how->max_samples < r->data.n ? r->how->max_samples : r->data.n;
     return code;
@@ -181,7 +163,7 @@ static hone_code open_samples(hone_static_run *r, hone_err *err)
 static hone_code prepare(hone_static_run *r, hone_err *err)
 {
     HONE_TRY(make_dir(r, err));
-    HONE_TRY(open_float(r, &r->net, err));
+    HONE_TRY(hone_static_open_float(r->path, r->how->no_fold, &r->net, err));
     HONE_TRY(write_net(r, &r->net, "float.onnx", err));
     HONE_TRY(hone_static_plan_make(&r->net, &r->codes, &r->plan, err));
     return open_samples(r, err);
@@ -214,10 +196,10 @@ static json_t *report_of(const hone_static_run *r, json_t *aware)
     return NULL;
 }
 
-hone_code hone_net_static(const hone_ctx *ctx, const char *path, const hone_static_how *how, hone_net *out, json_t **report, hone_err *err)
+hone_code hone_net_static(const hone_ctx *ctx, const char *path, const hone_static_how *how, hone_net *out, json_t **report, json_t **known, hone_err *err)
 {
     hone_static_run r = { .ctx = ctx, .how = how, .path = path, .codes = how->codes };
-    json_t         *aware = NULL, *doc = NULL;
+    json_t         *aware = NULL, *doc = NULL, *recipe = NULL;
     hone_net        net;
     if (!how->calibration) return HONE_FAIL(err, HONE_EUSAGE, "add --calibration FILE", "static int8 needs samples to learn the ranges of activations from");
     if (r.codes.weight_max == 0) r.codes.weight_max = 127;
@@ -226,18 +208,20 @@ hone_code hone_net_static(const hone_ctx *ctx, const char *path, const hone_stat
     if (code == HONE_OK && how->correct_bias) code = hone_static_correct(&r, err);
     if (code == HONE_OK && how->accuracy) code = hone_static_put_back(&r, &aware, err);
     if (code == HONE_OK) code = hone_static_build(&r, &net, err);
-    if (code == HONE_OK && !(doc = report_of(&r, aware))) {
-        hone_net_close(&net);
-        code = HONE_NOMEM(err, "the report");
+    if (code == HONE_OK) {
+        code = hone_static_recipe(&r, &recipe, err);
+        if (code == HONE_OK && !(doc = report_of(&r, aware))) code = HONE_NOMEM(err, "the report");
+        if (code != HONE_OK) hone_net_close(&net);
     }
     if (code == HONE_OK) {
         *out = net;
         *report = doc;
-    }
+        *known = recipe;
+    } else json_decref(recipe);
     json_decref(aware);
     hone_samples_close(&r.data);
     hone_net_close(&r.net);
-    remove_dir(&r);
+    hone_temp_close(&r.dir);
     hone_arena_release(&r.a);
     return code;
 }

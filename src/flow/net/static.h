@@ -21,6 +21,9 @@ typedef struct hone_static_how {
 } hone_static_how;
 
 /* Reads the model at path and makes *out its quantised form: hone_net_close after.  *report (owned): docs/schema/convert.json, "static".
- * HONE_ENO: accuracy-aware, and even with every layer put back the accuracy gate does not hold; out and report are then not touched. */
-hone_code hone_net_static(const hone_ctx *ctx, const char *path, const hone_static_how *how, hone_net *out, json_t **report, hone_err *err);
+ * *known (owned): what was found out and decided, "static" of docs/schema/recipe_network.json.
+ * HONE_ENO: accuracy-aware, and even with every layer put back the accuracy gate does not hold; out, report and known are then not touched. */
+hone_code hone_net_static(const hone_ctx *ctx, const char *path, const hone_static_how *how, hone_net *out, json_t **report, json_t **known, hone_err *err);
+/* The same from what was found out then: no samples, no runtime, the same bytes.  HONE_EINPUT: it is not what it should be, or of another model. */
+hone_code hone_net_static_again(const char *path, const json_t *known, bool no_fold, hone_net *out, hone_err *err);
 #endif

@@ -78,7 +78,7 @@ static void differs(void *user, const hone_out *o, uint64_t off, const uint8_t *
 
 /* ---- files ---- */
 
-static hone_code note_file(hone_comparison *c, const char *name, hone_differs kind, uint64_t want, uint64_t found, hone_err *err)
+hone_code hone_comparison_note_file(hone_comparison *c, const char *name, hone_differs kind, uint64_t want, uint64_t found, hone_err *err)
 {
     static const char *const words[] = { [HONE_DIFFERS_MISSING] = "missing", [HONE_DIFFERS_EXTRA] = "extra", [HONE_DIFFERS_TRUNCATED] = "truncated",
                                          [HONE_DIFFERS_LONGER] = "longer" };
@@ -95,11 +95,11 @@ static hone_code check_size(hone_comparison *c, size_t file, hone_err *err)
     const hone_planned_file *f = &output(c)->files[file];
     struct stat              st;
     const char              *name = hone_comparison_file(c, file);
-    if (f->out.fd < 0) return note_file(c, name, HONE_DIFFERS_MISSING, f->total, 0, err);
+    if (f->out.fd < 0) return hone_comparison_note_file(c, name, HONE_DIFFERS_MISSING, f->total, 0, err);
     if (fstat(f->out.fd, &st) != 0) return HONE_FAIL(err, HONE_ERESOURCE, "", "cannot ask for the size of '%s'", c->paths[file]);
     uint64_t size = (uint64_t)st.st_size;
     if (size == f->total) return HONE_OK;
-    return note_file(c, name, size < f->total ? HONE_DIFFERS_TRUNCATED : HONE_DIFFERS_LONGER, f->total, size, err);
+    return hone_comparison_note_file(c, name, size < f->total ? HONE_DIFFERS_TRUNCATED : HONE_DIFFERS_LONGER, f->total, size, err);
 }
 
 /* What is no rows of weights; a difference in it is told by the names of its keys. */
@@ -128,7 +128,7 @@ static hone_code check_extra(hone_comparison *c, hone_err *err)
         const char *path = hone_arena_printf(c->a, "%s/%s", f->dir, f->names[i]);
         struct stat st;
         if (!path) return HONE_NOMEM(err, "a path");
-        HONE_TRY(note_file(c, f->names[i], HONE_DIFFERS_EXTRA, 0, lstat(path, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0, err));
+        HONE_TRY(hone_comparison_note_file(c, f->names[i], HONE_DIFFERS_EXTRA, 0, lstat(path, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0, err));
     }
     return HONE_OK;
 }

@@ -212,6 +212,17 @@ static hone_code compare_json(walk *w, const json_t *a, const json_t *b, const c
     return differ(w, a, b, path);
 }
 
+hone_code hone_metadata_json(hone_comparison *c, const char *file, hone_bytes want, hone_bytes found, hone_err *err)
+{
+    json_t   *a = NULL, *b = NULL;
+    hone_code code = HONE_OK;
+    if (want.len && found.len && hone_json_parse(want, "", &a, NULL) == HONE_OK && hone_json_parse(found, "", &b, NULL) == HONE_OK)
+        code = compare_json(&(walk){ c, file, err }, a, b, "");
+    json_decref(a);
+    json_decref(b);
+    return code;
+}
+
 static bool ends_in(const char *s, const char *tail)
 {
     size_t n = strlen(s), k = strlen(tail);
@@ -231,8 +242,6 @@ static hone_code json_file(hone_comparison *c, size_t file, hone_err *err)
     const hone_planned_file *f = &c->j->outputs[0].files[file];
     hone_file                in = HONE_FILE_CLOSED;
     hone_bytes               want = f->head, found = { 0 };
-    json_t                  *a = NULL, *b = NULL;
-    hone_err                 e = { 0 };
     if (f->copy) HONE_TRY(hone_file_slurp(f->copy, MAX_TEXT, c->a, &want, err));
     HONE_TRY(hone_file_open(c->paths[file], &in, err));
     size_t    len = ends_in(f->name, ".json") || in.size < want.len ? (size_t)(in.size < MAX_TEXT ? in.size : MAX_TEXT) : want.len;
@@ -241,13 +250,7 @@ static hone_code json_file(hone_comparison *c, size_t file, hone_err *err)
     hone_file_close(&in);
     HONE_TRY(code);
     found = (hone_bytes){ buf, len };
-    want = document_in(want, f->name);
-    found = document_in(found, f->name);
-    if (want.len && found.len && hone_json_parse(want, "", &a, &e) == HONE_OK && hone_json_parse(found, "", &b, &e) == HONE_OK)
-        code = compare_json(&(walk){ c, hone_comparison_file(c, file), err }, a, b, "");
-    json_decref(a);
-    json_decref(b);
-    return code;
+    return hone_metadata_json(c, hone_comparison_file(c, file), document_in(want, f->name), document_in(found, f->name), err);
 }
 
 hone_code hone_metadata_file(hone_comparison *c, size_t file, uint64_t offset, hone_err *err)

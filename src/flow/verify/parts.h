@@ -1,4 +1,4 @@
-/* parts.h - what verify.c, found.c, compare.c, metadata.c and places.c share. */
+/* parts.h - what verify.c, found.c, compare.c, metadata.c, places.c and network.c share. */
 #ifndef HONE_FLOW_VERIFY_PARTS_H
 #define HONE_FLOW_VERIFY_PARTS_H
 #include "flow/convert/conversion.h"
@@ -74,6 +74,13 @@ void      hone_comparison_release(hone_comparison *c);
 /* Takes the difference when it comes before the first one so far. */
 void hone_comparison_note(hone_comparison *c, const hone_difference *d);
 const char *hone_comparison_file(const hone_comparison *c, size_t file); /* as hone_difference.file */
+/* A file that is missing, extra, truncated or longer: a difference, and an entry of c->files. */
+hone_code hone_comparison_note_file(hone_comparison *c, const char *name, hone_differs kind, uint64_t want, uint64_t found, hone_err *err);
+
+/* ---- network.c ---- */
+/* The artefact of a model that is no language model; found and arena of c are set.  HONE_ENO: the recipe is of another source. */
+struct hone_net_recipe;
+hone_code hone_comparison_network(hone_comparison *c, const hone_ctx *ctx, const struct hone_net_recipe *recipe, const char *source, uint64_t *peak_rss, hone_err *err);
 
 /* ---- places.c ---- */
 /* A GGUF artefact whose header is not the planned one: its tensors are found by their names. */
@@ -90,6 +97,8 @@ hone_code hone_comparison_values(hone_comparison *c, hone_err *err);
 /* ---- metadata.c: what people call a difference in a header; entries of c->metadata ---- */
 hone_code hone_metadata_add(hone_comparison *c, const char *file, const char *key, const char *want, const char *found, hone_err *err);
 hone_code hone_metadata_gguf(hone_comparison *c, const char *file, const hone_gguf *want, const hone_gguf *found, hone_err *err);
+/* Two JSON documents; texts that are none say nothing. */
+hone_code hone_metadata_json(hone_comparison *c, const char *file, hone_bytes want, hone_bytes found, hone_err *err);
 /* The header of output file `file` is not what it should be: which keys.  A GGUF header that cannot be read is told by the key at `offset`. */
 hone_code hone_metadata_file(hone_comparison *c, size_t file, uint64_t offset, hone_err *err);
 #endif

@@ -333,6 +333,34 @@ hone_code hone_onnx_net_open(const char *path, hone_net *out, hone_err *err)
     return code;
 }
 
+static int by_name(const void *x, const void *y) { return strcmp(*(const char *const *)x, *(const char *const *)y); }
+
+hone_code hone_onnx_net_sha256(const hone_net *net, char hex[65], hone_err *err)
+{
+    const hone_net_files *f = net->self;
+    const char           *dir = net->path, *names[HONE_NET_MAX_FILES];
+    hone_text             list = { 0 }, path = { 0 };
+    char                  one[65];
+    HONE_TRY(hone_sha256_file(net->path, hex, err));
+    if (!f || f->n < 2) return HONE_OK;
+    const char *slash = strrchr(dir, '/');
+    memcpy(names, f->name, f->n * sizeof *names);
+    qsort(names + 1, f->n - 1, sizeof *names, by_name);
+    hone_text_addf(&list, "%s  -\n", hex); /* it may be called otherwise */
+    hone_code code = HONE_OK;
+    for (size_t i = 1; code == HONE_OK && i < f->n; i++) {
+        hone_text_clear(&path);
+        hone_text_addf(&path, "%.*s%s", slash ? (int)(slash + 1 - dir) : 0, dir, names[i]);
+        code = path.failed ? HONE_NOMEM(err, "a path") : hone_sha256_file(path.ptr, one, err);
+        hone_text_addf(&list, "%s  %s\n", one, names[i]);
+    }
+    if (code == HONE_OK && list.failed) code = HONE_NOMEM(err, "a digest");
+    if (code == HONE_OK) code = hone_sha256((hone_bytes){ (const uint8_t *)list.ptr, list.len }, hex, err);
+    hone_text_release(&list);
+    hone_text_release(&path);
+    return code;
+}
+
 hone_code hone_onnx_net_producer(const char *path, char *out, size_t cap, hone_err *err)
 {
     hone_arena      a = { 0 };

@@ -64,6 +64,7 @@ typedef struct stored { /* a constant whose data is streamed */
     const hone_net_tensor *t;
     size_t                 head;     /* its data comes behind this many bytes of the graph */
     uint64_t               external; /* or at this byte of the data file */
+    size_t                 constant; /* its number */
     bool                   outside;
 } stored;
 
@@ -75,6 +76,7 @@ typedef struct plan {
     uint64_t        inside, data_bytes; /* of streamed data in model.onnx and in the data file */
     const char     *data_name;
     bool            external;
+    hone_onnx_net_check *check; /* NULL: files are written */
 } plan;
 
 static void put_shape(const hone_net_value *v, hone_text *out)
@@ -192,13 +194,14 @@ static void put_external(plan *p, hone_text *t, const stored *s)
     put_int(t, 14, 1);
 }
 
-static hone_code put_constant(plan *p, const hone_net_value *v, hone_err *err)
+static hone_code put_constant(plan *p, size_t constant, hone_err *err)
 {
+    const hone_net_value  *v = p->net->constants[constant];
     const hone_net_tensor *x = v->tensor;
     hone_text             *t = &p->part;
     uint64_t               end;
     stored                *s = &p->stored[p->n_stored++];
-    *s = (stored){ .t = x, .outside = p->external && x->type != HONE_NET_STRING && x->bytes >= EXTERNAL_MIN };
+    *s = (stored){ .t = x, .constant = constant, .outside = p->external && x->type != HONE_NET_STRING && x->bytes >= EXTERNAL_MIN };
     put_tensor_head(t, v->name, x);
     if (s->outside) {
         if (!hone_size_align(p->data_bytes, EXTERNAL_ALIGN, &s->external) || !hone_size_add(s->external, x->bytes, &end))
@@ -231,7 +234,7 @@ static hone_code plan_graph(plan *p, hone_err *err)
     for (const hone_net_node *n = net->first; n; n = n->next) HONE_TRY(put_node(p, n, err));
     put_str(&p->graph, 2, net->name);
     for (size_t i = 0; i < net->n_constants; i++)
-        if (net->constants[i]) HONE_TRY(put_constant(p, net->constants[i], err));
+        if (net->constants[i]) HONE_TRY(put_constant(p, i, err));
     for (size_t i = 0; i < net->n_inputs; i++) put_value(p, 11, net->inputs[i]);
     for (size_t i = 0; i < net->n_outputs; i++) put_value(p, 12, net->outputs[i]);
     for (const hone_net_node *n = net->first; n; n = n->next)
@@ -260,17 +263,43 @@ static void put_model_head(const hone_net *net, hone_text *t)
 
 /* ---- writing ---- */
 
-static hone_code copy_tensor(const plan *p, const hone_net_tensor *t, hone_out *out, uint64_t at, hone_err *err)
+/* What comes next is bytes of that constant, at `begin` of the file. */
+static void now_at(const plan *p, size_t constant, uint64_t begin)
 {
+    if (!p->check) return;
+    p->check->constant = constant;
+    p->check->begin = begin;
+}
+
+static hone_code open_file(const plan *p, const char *path, const char *name, uint64_t size, hone_out *out, hone_err *err)
+{
+    if (!p->check) return hone_out_open(path, size, out, err);
+    p->check->file = name;
+    now_at(p, HONE_ONNX_NO_CONSTANT, 0);
+    return hone_out_compare(path, &p->check->judge, out, err);
+}
+
+static hone_code close_file(const plan *p, hone_out *out, hone_err *err)
+{
+    if (!p->check) return hone_out_commit(out, NULL, NULL, err);
+    hone_out_discard(out);
+    return HONE_OK;
+}
+
+static hone_code copy_tensor(const plan *p, const stored *s, hone_out *out, uint64_t at, hone_err *err)
+{
+    const hone_net_tensor *t = s->t;
     bool      whole = t->make != NULL; /* what is made is made at once */
     size_t    room = (size_t)(whole || t->bytes < TILE ? t->bytes : TILE);
     uint8_t  *buf = malloc(room ? room : 1);
     hone_code code = buf ? HONE_OK : HONE_NOMEM(err, "a constant");
+    now_at(p, s->constant, at);
     for (uint64_t off = 0; code == HONE_OK && off < t->bytes; off += room) {
         size_t n = t->bytes - off < room ? (size_t)(t->bytes - off) : room;
         code = hone_net_tensor_read(p->net, t, off, buf, n, err);
         if (code == HONE_OK) code = hone_out_write(out, at + off, buf, n, err);
     }
+    now_at(p, HONE_ONNX_NO_CONSTANT, 0);
     free(buf);
     return code;
 }
@@ -287,7 +316,7 @@ static hone_code write_model(const hone_ctx *ctx, const plan *p, const hone_text
         HONE_TRY(hone_out_write(out, at, p->graph.ptr + done, s->head - done, err));
         at += s->head - done;
         done = s->head;
-        HONE_TRY(copy_tensor(p, s->t, out, at, err));
+        HONE_TRY(copy_tensor(p, s, out, at, err));
         at += s->t->bytes;
     }
     return hone_out_write(out, at, p->graph.ptr + done, p->graph.len - done, err);
@@ -295,15 +324,20 @@ static hone_code write_model(const hone_ctx *ctx, const plan *p, const hone_text
 
 static hone_code write_data(const hone_ctx *ctx, const plan *p, const char *path, hone_err *err)
 {
+    static const uint8_t zeros[EXTERNAL_ALIGN];
     hone_out  out = { 0 };
-    HONE_TRY(hone_out_open(path, p->data_bytes, &out, err));
+    uint64_t  end = 0;
+    HONE_TRY(open_file(p, path, p->data_name, p->data_bytes, &out, err));
     hone_code code = HONE_OK;
     for (size_t i = 0; code == HONE_OK && i < p->n_stored; i++) {
-        if (!p->stored[i].outside) continue;
+        const stored *s = &p->stored[i];
+        if (!s->outside) continue;
         if (hone_ctx_cancelled(ctx)) code = HONE_INTERRUPTED(err);
-        else code = copy_tensor(p, p->stored[i].t, &out, p->stored[i].external, err);
+        if (code == HONE_OK) code = hone_out_write(&out, end, zeros, (size_t)(s->external - end), err);
+        if (code == HONE_OK) code = copy_tensor(p, s, &out, s->external, err);
+        end = s->external + s->t->bytes;
     }
-    if (code == HONE_OK) code = hone_out_commit(&out, NULL, NULL, err);
+    if (code == HONE_OK) code = close_file(p, &out, err);
     hone_out_discard(&out);
     return code;
 }
@@ -324,22 +358,22 @@ static hone_code write_files(const hone_ctx *ctx, const plan *p, const char *dir
     if (code == HONE_OK && p->data_bytes) code = write_data(ctx, p, path.ptr, err);
     hone_text_clear(&path);
     hone_text_addf(&path, "%s/%s", dir, file);
-    if (code == HONE_OK) code = path.failed ? HONE_NOMEM(err, "a path") : hone_out_open(path.ptr, total, &out, err);
+    if (code == HONE_OK) code = path.failed ? HONE_NOMEM(err, "a path") : open_file(p, path.ptr, file, total, &out, err);
     if (code == HONE_OK) code = write_model(ctx, p, &head, &out, err);
-    if (code == HONE_OK) code = hone_out_commit(&out, NULL, NULL, err);
+    if (code == HONE_OK) code = close_file(p, &out, err);
     hone_out_discard(&out);
-    if (code == HONE_OK) *res = (hone_onnx_net_written){ .bytes = total + p->data_bytes, .external = p->data_bytes > 0 };
+    if (code == HONE_OK) *res = (hone_onnx_net_written){ .bytes = total + p->data_bytes, .data_bytes = p->data_bytes, .external = p->data_bytes > 0 };
     hone_text_release(&head);
     hone_text_release(&path);
     return code;
 }
 
-hone_code hone_onnx_net_write(const hone_ctx *ctx, const hone_net *net, const char *dir, const char *file, uint64_t inline_max, hone_onnx_net_written *out,
-                              hone_err *err)
+hone_code hone_onnx_net_compare(const hone_ctx *ctx, const hone_net *net, const char *dir, const char *file, uint64_t inline_max, hone_onnx_net_check *check,
+                                hone_onnx_net_written *out, hone_err *err)
 {
     char     data[256];
     uint64_t all = 0;
-    plan     p = { .net = net, .data_name = data };
+    plan     p = { .net = net, .data_name = data, .check = check };
     if ((size_t)snprintf(data, sizeof data, "%s.data", file) >= sizeof data) return HONE_FAIL(err, HONE_EUSAGE, "", "the name '%.40s...' is too long", file);
     for (size_t i = 0; i < net->n_constants; i++)
         if (net->constants[i] && !hone_size_add(all, net->constants[i]->tensor->bytes, &all)) all = UINT64_MAX;
@@ -352,4 +386,10 @@ hone_code hone_onnx_net_write(const hone_ctx *ctx, const hone_net *net, const ch
     hone_text_release(&p.inner);
     free(p.stored);
     return code;
+}
+
+hone_code hone_onnx_net_write(const hone_ctx *ctx, const hone_net *net, const char *dir, const char *file, uint64_t inline_max, hone_onnx_net_written *out,
+                              hone_err *err)
+{
+    return hone_onnx_net_compare(ctx, net, dir, file, inline_max, NULL, out, err);
 }

@@ -10,6 +10,13 @@ const char *hone_static_name(const hone_net_node *n)
     return n->n_out && n->out[0] ? n->out[0]->name : n->op;
 }
 
+bool hone_static_moves(const hone_net_node *n)
+{
+    for (size_t i = 0; i < HONE_COUNT(moves); i++)
+        if (hone_net_is_op(n, moves[i])) return true;
+    return false;
+}
+
 static bool is_excluded(const hone_net_node *n, const hone_static_options *opt)
 {
     for (size_t i = 0; i < opt->n_exclude; i++)
@@ -112,9 +119,8 @@ static bool from_integers(const hone_static_choice *c, const hone_net_node *n, u
 static bool unweighted(const hone_static_choice *c, const hone_net_node *n, hone_static_op *op)
 {
     bool     all = hone_net_is_op(n, "Add") || hone_net_is_op(n, "Concat");
-    bool     one = hone_net_is_op(n, "AveragePool") || hone_net_is_op(n, "GlobalAveragePool"), moved = false;
+    bool     one = hone_net_is_op(n, "AveragePool") || hone_net_is_op(n, "GlobalAveragePool"), moved = hone_static_moves(n);
     uint32_t n_data = all ? n->n_in : 1;
-    for (size_t i = 0; i < HONE_COUNT(moves); i++) moved = moved || hone_net_is_op(n, moves[i]);
     if (!(all || one || moved) || n->n_out != 1 || !n->out[0] || n->subgraphs || !from_integers(c, n, n_data)) return false;
     *op = (hone_static_op){ .kind = moved ? HONE_STATIC_MOVES : HONE_STATIC_VALUES, .n_data = n_data };
     return true;

@@ -33,6 +33,7 @@ hone_code hone_static_calibrate(hone_static_run *r, hone_err *err)
     r->seen = HONE_ARENA_NEW(&r->a, hone_range_seen, p->n_values);
     r->ranges = HONE_ARENA_NEW(&r->a, hone_static_range, p->n_values);
     if (!r->seen || !r->ranges) return HONE_NOMEM(err, "histograms");
+    r->n_ranges = p->n_values;
     hone_event_step(r->ctx, "calibrating %zu values on %llu samples (%s)", p->n_values, (unsigned long long)r->samples, hone_range_name(r->how->method));
     HONE_TRY(hone_static_walk(r, r->float_path, p->values, p->n_values, "samples", see_extremes, r, err));
     if (hone_range_needs_histogram(r->how->method)) HONE_TRY(hone_static_walk(r, r->float_path, p->values, p->n_values, "samples", see_counts, r, err));

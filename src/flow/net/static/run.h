@@ -1,6 +1,7 @@
 /* run.h - what the parts of one static quantisation share: the float model as a file, its plan, what was found out so far. */
 #ifndef HONE_FLOW_NET_STATIC_RUN_H
 #define HONE_FLOW_NET_STATIC_RUN_H
+#include "base/temp.h"
 #include "flow/net/static.h"
 #include "measure/network.h"
 
@@ -9,8 +10,8 @@ typedef struct hone_static_run {
     const hone_static_how *how;
     const char            *path;
     hone_arena             a;
-    char                   dir[512]; /* of our own, for float.onnx and int8.onnx; "": none */
-    char                   float_path[600], int8_path[600];
+    hone_temp              dir;      /* of our own, for float.onnx and int8.onnx */
+    char                   float_path[1100], int8_path[1100];
     hone_net               net;      /* the float one, which the plan's names live in */
     hone_static_options    codes;    /* how's, and the layers put back among the exclusions */
     hone_static_plan       plan;
@@ -18,7 +19,9 @@ typedef struct hone_static_run {
     hone_static_range     *ranges;   /* [plan.n_values] */
     hone_range_seen       *seen;     /* [plan.n_values] */
     double               **shift;    /* [plan.n_layers] each [channels], or NULL */
+    size_t                 n_ranges; /* = plan.n_values, once they are known */
     uint64_t               samples;  /* of the calibration */
+    bool                   pictures; /* they were images */
 } hone_static_run;
 
 /* calibrate.c: fills seen and ranges. */
@@ -27,6 +30,10 @@ hone_code hone_static_calibrate(hone_static_run *r, hone_err *err);
 hone_code hone_static_correct(hone_static_run *r, hone_err *err);
 /* aware.c: adds exclusions until the gate holds; *doc: what was done. */
 hone_code hone_static_put_back(hone_static_run *r, json_t **doc, hone_err *err);
+/* recipe.c: all that decides bytes, *out owned; hone_net_static_again reads it. */
+hone_code hone_static_recipe(const hone_static_run *r, json_t **out, hone_err *err);
+/* The float model as it is quantised: folded, shapes inferred. */
+hone_code hone_static_open_float(const char *path, bool no_fold, hone_net *out, hone_err *err);
 /* Reads the model, prepares and quantises it with what is known; hone_net_close after. */
 hone_code hone_static_build(const hone_static_run *r, hone_net *out, hone_err *err);
 /* ... and writes it to r->int8_path. */
