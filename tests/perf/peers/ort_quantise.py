@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """ort_quantise.py SOURCE JOB.json: onnxruntime's MatMulNBitsQuantizer on a float32 folder: of onnxruntime-genai's model builder, or, with "plain", of hone.
 JOB.json: {"out": folder, "method": "hqq"|"rtn"|"k_quant"|"default"|"none", "block": 32, and any of "plain", "mixed", "embeddings"}.  "mixed" is the placement of
-the builder's k_quant_mixed: the head, and in some layers v and down, in 8 bits.  Symmetry is the builder's: on for RTN and default, off for k_quant, which
+the builder's k_quant_mixed: the head, and in some layers qkv (one product in a Llama) and down, in 8 bits.  Symmetry is the builder's: on for RTN and default, off for k_quant, which
 has no other.  Environment "builder" of tools/judge."""
 
 import json
@@ -21,7 +21,7 @@ def mixed(model):
     names = [n.name for n in model.graph.node if n.op_type == "MatMul"]
     layers = 1 + max(int(m.group(1)) for m in (re.match(r"layers\.(\d+)\.", n) for n in names) if m)
     more = {i for i in range(layers) if i < layers / 8 or i >= 7 * layers / 8 or (i - round(layers / 8)) % 3 == 2}
-    chosen = [n for n in names if (m := re.match(r"layers\.(\d+)\..*\b(v|down)$", n)) and int(m.group(1)) in more]
+    chosen = [n for n in names if (m := re.match(r"layers\.(\d+)\..*\b(qkv|q|k|v|down)$", n)) and int(m.group(1)) in more]
     return {n: {"bits": 8} for n in chosen + [names[-1]]}
 
 
