@@ -127,7 +127,7 @@ static bool put(const hone_cli *c, const hone_net_convert_options *o, const hone
     return hone_json_put(doc, "source", json_string(c->args[0])) && hone_json_put(doc, "outputs", outputs) && good &&
            hone_json_put(doc, "dry_run", json_boolean(o->dry_run)) && hone_json_put(doc, "seconds", hone_json_real(r->seconds)) &&
            hone_json_put(doc, "read_bytes", json_integer((json_int_t)r->read_bytes)) && hone_json_put(doc, "peak_rss_bytes", json_integer((json_int_t)r->peak_rss_bytes)) &&
-           hone_json_put(doc, "disk_needed_bytes", json_integer(0)) && hone_json_put(doc, "ram_needed_bytes", json_integer(0)) &&
+           hone_json_put(doc, "disk_needed_bytes", json_integer((json_int_t)r->disk_needed)) && hone_json_put(doc, "ram_needed_bytes", json_integer((json_int_t)r->ram_needed)) &&
            hone_json_put(doc, "estimated_seconds", json_null()) && hone_json_put(doc, "warnings", json_incref(r->warnings)) && hone_json_put(doc, "plan", json_array()) &&
            hone_json_put(doc, "passes", json_incref(r->passes)) && hone_json_put(doc, "static", json_incref(r->statics));
 }
@@ -171,6 +171,13 @@ void hone_cli_net_convert_print(hone_cli *c, const json_t *doc)
         if (changed > 0 && strcmp(hone_doc_str(o, "pass", ""), "static") != 0)
             hone_say(c, HONE_DIM, "  %s: %s changed %.0f\n", hone_doc_str(o, "output", ""), hone_doc_str(o, "pass", ""), changed);
     }
-    hone_say(c, HONE_PLAIN, "\n%s %zu folder%s in %.2f s\n", json_is_true(json_object_get(doc, "dry_run")) ? "would write" : "wrote",
+    bool dry = json_is_true(json_object_get(doc, "dry_run"));
+    json_array_foreach(json_object_get(doc, "warnings"), i, o) hone_say_wrapped(c, 2, json_string_value(o));
+    if (dry) {
+        char b[32];
+        hone_say(c, HONE_PLAIN, "\nneeds %s of disk", hone_text_bytes((uint64_t)hone_doc_num(doc, "disk_needed_bytes", 0), a, sizeof a));
+        hone_say(c, HONE_PLAIN, " and up to %s of memory", hone_text_bytes((uint64_t)hone_doc_num(doc, "ram_needed_bytes", 0), b, sizeof b));
+    }
+    hone_say(c, HONE_PLAIN, "\n%s %zu folder%s in %.2f s\n", dry ? "would write" : "wrote",
              json_array_size(json_object_get(doc, "outputs")), json_array_size(json_object_get(doc, "outputs")) == 1 ? "" : "s", hone_doc_num(doc, "seconds", 0));
 }

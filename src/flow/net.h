@@ -54,6 +54,7 @@ typedef struct hone_net_convert_result {
     hone_net_output outputs[HONE_NET_MAX_TARGETS]; size_t n_outputs;
     double   seconds; uint64_t peak_rss_bytes;
     uint64_t parameters, read_bytes;
+    uint64_t disk_needed, ram_needed; /* at their most, by what is planned; ram: of this process, not of a runtime that it starts */
     json_t  *passes;   /* array of {output, pass, changed, notes[]}; owned */
     json_t  *statics;  /* array: the report of each static int8 output (flow/net/static.h); owned */
     json_t  *warnings; /* array of strings; owned */

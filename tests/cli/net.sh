@@ -60,6 +60,14 @@ echo mine >"$tmp/a/digits-f16-onnx/notes.txt"
 refused 2 notes.txt convert "$digits" --quant f16 -o "$tmp/a"
 "$HONE" convert "$golden/net/mlp.onnx" --dry-run --quant int8-weights --json >"$tmp/doc" 2>/dev/null || fail "--dry-run exits $?"
 "$validate" convert "$tmp/doc" || failed=1
+"$HONE" convert "$digits" --dry-run --quant f32,f16,int8-dynamic,int8-weights,int4-weights --json >"$tmp/plan" 2>/dev/null || fail "--dry-run exits $?"
+"$HONE" convert "$digits" --quant f32,f16,int8-dynamic,int8-weights,int4-weights -o "$tmp/dry" --json >"$tmp/doc" 2>/dev/null || fail "convert exits $?"
+/usr/bin/python3 - "$tmp/plan" "$tmp/doc" <<'PY' || failed=1
+import json, sys
+p, d = (json.load(open(f)) for f in sys.argv[1:])
+assert [o["bytes"] for o in p["outputs"]] == [o["bytes"] for o in d["outputs"]], "--dry-run tells other sizes"
+assert p["disk_needed_bytes"] == sum(o["bytes"] for o in d["outputs"]) and p["ram_needed_bytes"] >= 16 << 20, p
+PY
 "$HONE" convert "$golden/net/old7.onnx" --quant int4 --exclude MatMul --name it -o "$tmp/c" --quiet >/dev/null || fail "--exclude exits $?"
 grep -q MatMulNBits "$tmp/c/it-int4-weights-onnx/model.onnx" && fail "--exclude MatMul was quantised"
 
@@ -92,4 +100,15 @@ if [ -e "$HONE_BUILD_DIR/hone-backend-openvino.so" ]; then
     "$HONE" eval "$tmp/ov/digits-int4-weights-openvino" --data "$golden/digits/test.safetensors" --json >"$tmp/doc" 2>/dev/null || fail "eval of OpenVINO's form exits $?"
     /usr/bin/python3 -c "import json,sys; r=json.load(open(sys.argv[1]))['results'][0]; assert r['accuracy'] >= 0.96, r" "$tmp/doc" || failed=1
 fi
+# constants in other files: of a Constant node they come along; a subgraph stays as it is, so its own cannot
+"$HONE" convert "$golden/net/elsewhere/constant.onnx" --quant f32 -o "$tmp/else" --quiet >/dev/null 2>"$tmp/err" || fail "a Constant in another file: exit $?: $(cat "$tmp/err")"
+! grep -q m.data "$tmp/else/constant-f32-onnx/model.onnx" || fail "the new model names a file of the old one"
+/usr/bin/python3 -c "
+import struct, sys
+assert struct.pack('<128f', *[0.25] * 128) in open(sys.argv[1], 'rb').read()" "$tmp/else/constant-f32-onnx/model.onnx" || fail "the numbers of a Constant in another file are not in the new one"
+for m in if if_constant; do
+    refused 4 "a subgraph has constants in another file" convert "$golden/net/elsewhere/$m.onnx" --quant f32 -o "$tmp/else"
+    "$HONE" assess "$golden/net/elsewhere/$m.onnx" --quick >/dev/null 2>"$tmp/err" || fail "assess $m: exit $?: $(cat "$tmp/err")"
+done
+
 exit $failed

@@ -289,6 +289,45 @@ static hone_code written(run *r, const hone_net *net, hone_net_output *o)
     return code == HONE_OK ? measure(r, o) : code;
 }
 
+/* What is made of a constant stands beside its floats, and both beside what they were read from. */
+static uint64_t ram_of(const hone_net *net)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < net->n_constants; i++) {
+        const hone_net_tensor *t = net->constants[i] ? net->constants[i]->tensor : NULL;
+        uint64_t               bytes = t && t->make ? t->bytes + 2 * sizeof(float) * t->n : 0;
+        if (bytes > most) most = bytes;
+    }
+    return most + (16u << 20);
+}
+
+/* --dry-run: exactly what model.onnx and hone.json would have.  OpenVINO's XML is its own: the IR is told by its constants, and a note says so. */
+static hone_code plan_sizes(run *r, const hone_net *net, hone_net_output *o)
+{
+    hone_onnx_net_written w;
+    hone_bytes            recipe;
+    bool                  openvino = strcmp(o->format, "openvino") == 0;
+    uint64_t              ram = ram_of(net);
+    if (!r->source[0]) memset(r->source, '0', sizeof r->source - 1); /* its digest has as many letters */
+    HONE_TRY(hone_onnx_net_size(net, HONE_NET_MODEL, HONE_ONNX_INLINE_MAX, &w, r->err));
+    HONE_TRY(recipe_text(r, &recipe));
+    o->bytes = w.bytes + recipe.len;
+    for (size_t i = 0; openvino && i < net->n_constants; i++) {
+        const hone_net_tensor *t = net->constants[i] ? net->constants[i]->tensor : NULL;
+        if (i == 0) o->bytes = recipe.len;
+        if (t) o->bytes += r->t->quant == HONE_NETQ_F16 && t->type == HONE_NET_F32 ? t->bytes / 2 : t->bytes;
+    }
+    r->res->disk_needed += o->bytes + (openvino ? w.bytes : 0);
+    if (ram > r->res->ram_needed) r->res->ram_needed = ram;
+    if (!openvino) return HONE_OK;
+    const char *note = "openvino: the size is that of its constants; how long its XML becomes is known when OpenVINO has written it";
+    size_t      i;
+    json_t     *had;
+    json_array_foreach(r->res->warnings, i, had)
+        if (strcmp(json_string_value(had), note) == 0) return HONE_OK;
+    return json_array_append_new(r->res->warnings, json_string(note)) == 0 ? HONE_OK : HONE_NOMEM(r->err, "the result");
+}
+
 static hone_code one_target(run *r, const char *stem)
 {
     hone_net         net;
@@ -309,8 +348,7 @@ static hone_code one_target(run *r, const char *stem)
     HONE_TRY(make_net(r, &net));
     hone_code code = r->source[0] || r->opt->dry_run ? HONE_OK : hone_onnx_net_sha256(&net, r->source, r->err);
     if (code == HONE_OK && !r->opt->dry_run) code = r->opt->judge ? judged(r, &net) : written(r, &net, o);
-    if (code == HONE_OK && r->opt->dry_run)
-        for (size_t i = 0; i < net.n_constants; i++) o->bytes += net.constants[i] ? net.constants[i]->tensor->bytes : 0;
+    if (code == HONE_OK && r->opt->dry_run) code = plan_sizes(r, &net, o);
     hone_net_close(&net);
     r->res->n_outputs += code == HONE_OK;
     return code;

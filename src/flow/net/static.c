@@ -3,6 +3,7 @@
 #include "flow/net/static/run.h"
 #include "formats/onnx/net.h"
 #include "passes/net_fold.h"
+#include "passes/net_quant.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,6 +23,9 @@ hone_code hone_static_open_float(const char *path, bool no_fold, hone_net *out, 
     hone_net_folded folded;
     (void)hone_net_demote_inputs(out);
     hone_code code = no_fold ? HONE_OK : hone_net_fold(out, &folded, err);
+    if (code == HONE_OK) code = hone_net_infer(out, err);
+    /* QuantizeLinear came with opset 10, its scales per channel with 13: older models are rewritten to what they mean there, or refused by node. */
+    if (code == HONE_OK && hone_net_opset_of(out, "") < 10) code = hone_net_raise(out, 13, err);
     if (code == HONE_OK) code = hone_net_infer(out, err);
     if (code != HONE_OK) hone_net_close(out);
     return code;

@@ -21,6 +21,9 @@ typedef struct hone_onnx_net_written { uint64_t bytes /* of all files */, data_b
 hone_code hone_onnx_net_write(const hone_ctx *ctx, const hone_net *net, const char *dir, const char *file, uint64_t inline_max, hone_onnx_net_written *out,
                               hone_err *err);
 
+/* What it would write, without reading or writing a constant. */
+hone_code hone_onnx_net_size(const hone_net *net, const char *file, uint64_t inline_max, hone_onnx_net_written *out, hone_err *err);
+
 /* The same files compared with those in dir, which are only read: every difference goes to the judge, who finds here what lies there. */
 typedef struct hone_onnx_net_check {
     hone_out_judge judge;     /* in: base/file.h */

@@ -342,49 +342,82 @@ static hone_code write_data(const hone_ctx *ctx, const plan *p, const char *path
     return code;
 }
 
+/* All that comes before the graph, and what the files will have. */
+static hone_code plan_files(const plan *p, hone_text *head, hone_onnx_net_written *res, hone_err *err)
+{
+    uint64_t graph = p->graph.len + p->inside, total = 0;
+    put_model_head(p->net, head);
+    put_key(head, 7, 2);
+    put_varint(head, graph);
+    if (head->failed || !hone_size_add(head->len, graph, &total)) return HONE_NOMEM(err, "model.onnx");
+    if (total > INT32_MAX) return HONE_FAIL(err, HONE_EUNSUPPORTED, "", "model.onnx would have %" PRIu64 " bytes, protobuf ends at %d", total, INT32_MAX);
+    *res = (hone_onnx_net_written){ .bytes = total + p->data_bytes, .data_bytes = p->data_bytes, .external = p->data_bytes > 0 };
+    return HONE_OK;
+}
+
 static hone_code write_files(const hone_ctx *ctx, const plan *p, const char *dir, const char *file, hone_onnx_net_written *res, hone_err *err)
 {
     hone_text head = { 0 }, path = { 0 };
     hone_out  out = { 0 };
-    uint64_t  graph = p->graph.len + p->inside, total = 0;
-    hone_code code = HONE_OK;
-    put_model_head(p->net, &head);
-    put_key(&head, 7, 2);
-    put_varint(&head, graph);
+    hone_onnx_net_written w = { 0 };
+    hone_code code = plan_files(p, &head, &w, err);
     hone_text_addf(&path, "%s/%s", dir, p->data_name);
-    if (head.failed || path.failed || !hone_size_add(head.len, graph, &total)) code = HONE_NOMEM(err, "model.onnx");
-    if (code == HONE_OK && total > INT32_MAX)
-        code = HONE_FAIL(err, HONE_EUNSUPPORTED, "", "model.onnx would have %" PRIu64 " bytes, protobuf ends at %d", total, INT32_MAX);
+    if (code == HONE_OK && path.failed) code = HONE_NOMEM(err, "a path");
     if (code == HONE_OK && p->data_bytes) code = write_data(ctx, p, path.ptr, err);
     hone_text_clear(&path);
     hone_text_addf(&path, "%s/%s", dir, file);
-    if (code == HONE_OK) code = path.failed ? HONE_NOMEM(err, "a path") : open_file(p, path.ptr, file, total, &out, err);
+    if (code == HONE_OK) code = path.failed ? HONE_NOMEM(err, "a path") : open_file(p, path.ptr, file, w.bytes - w.data_bytes, &out, err);
     if (code == HONE_OK) code = write_model(ctx, p, &head, &out, err);
     if (code == HONE_OK) code = close_file(p, &out, err);
     hone_out_discard(&out);
-    if (code == HONE_OK) *res = (hone_onnx_net_written){ .bytes = total + p->data_bytes, .data_bytes = p->data_bytes, .external = p->data_bytes > 0 };
+    if (code == HONE_OK) *res = w;
     hone_text_release(&head);
     hone_text_release(&path);
+    return code;
+}
+
+/* data has room for the name of the data file; plan_release in any case. */
+static hone_code plan_all(plan *p, const hone_net *net, const char *file, uint64_t inline_max, char data[256], hone_err *err)
+{
+    uint64_t all = 0;
+    *p = (plan){ .net = net, .data_name = data };
+    if (snprintf(data, 256, "%s.data", file) >= 256) return HONE_FAIL(err, HONE_EUSAGE, "", "the name '%.40s...' is too long", file);
+    for (size_t i = 0; i < net->n_constants; i++)
+        if (net->constants[i] && !hone_size_add(all, net->constants[i]->tensor->bytes, &all)) all = UINT64_MAX;
+    p->external = all > inline_max;
+    p->stored = calloc(net->n_constants + 1, sizeof *p->stored);
+    return p->stored ? plan_graph(p, err) : HONE_NOMEM(err, "model.onnx");
+}
+
+static void plan_release(plan *p)
+{
+    hone_text_release(&p->graph);
+    hone_text_release(&p->part);
+    hone_text_release(&p->inner);
+    free(p->stored);
+}
+
+hone_code hone_onnx_net_size(const hone_net *net, const char *file, uint64_t inline_max, hone_onnx_net_written *out, hone_err *err)
+{
+    char      data[256];
+    plan      p;
+    hone_text head = { 0 };
+    hone_code code = plan_all(&p, net, file, inline_max, data, err);
+    if (code == HONE_OK) code = plan_files(&p, &head, out, err);
+    hone_text_release(&head);
+    plan_release(&p);
     return code;
 }
 
 hone_code hone_onnx_net_compare(const hone_ctx *ctx, const hone_net *net, const char *dir, const char *file, uint64_t inline_max, hone_onnx_net_check *check,
                                 hone_onnx_net_written *out, hone_err *err)
 {
-    char     data[256];
-    uint64_t all = 0;
-    plan     p = { .net = net, .data_name = data, .check = check };
-    if ((size_t)snprintf(data, sizeof data, "%s.data", file) >= sizeof data) return HONE_FAIL(err, HONE_EUSAGE, "", "the name '%.40s...' is too long", file);
-    for (size_t i = 0; i < net->n_constants; i++)
-        if (net->constants[i] && !hone_size_add(all, net->constants[i]->tensor->bytes, &all)) all = UINT64_MAX;
-    p.external = all > inline_max;
-    p.stored = calloc(net->n_constants + 1, sizeof *p.stored);
-    hone_code code = p.stored ? plan_graph(&p, err) : HONE_NOMEM(err, "model.onnx");
+    char      data[256];
+    plan      p;
+    hone_code code = plan_all(&p, net, file, inline_max, data, err);
+    p.check = check;
     if (code == HONE_OK) code = write_files(ctx, &p, dir, file, out, err);
-    hone_text_release(&p.graph);
-    hone_text_release(&p.part);
-    hone_text_release(&p.inner);
-    free(p.stored);
+    plan_release(&p);
     return code;
 }
 
