@@ -52,8 +52,11 @@ hone_code hone_cli_make_plan(hone_cli *c, const hone_model *m, const hone_conver
 
 static json_t *format_document(const hone_plan_made *p, size_t f)
 {
-    return json_pack("{s:s,s:s?,s:I,s:f,s:o}", "format", hone_convert_format(f)->name, "base", p->plan.base[f], "bytes", (json_int_t)p->about.of[f].bytes, "bpw",
-                     p->about.of[f].bpw, "predicted_kld", p->tried ? hone_json_real(p->about.of[f].kld) : json_null());
+    const struct hone_plan_about_format *a = &p->about.of[f];
+    json_t *measured = a->measured ? json_pack("{s:f,s:o,s:s}", "kld", a->measured_kld, "ci", a->low < a->high ? json_pack("[f,f]", a->low, a->high) : json_null(), "by", a->by)
+                                   : json_null();
+    return json_pack("{s:s,s:s?,s:I,s:f,s:o,s:o}", "format", hone_convert_format(f)->name, "base", p->plan.base[f], "bytes", (json_int_t)a->bytes, "bpw", a->bpw,
+                     "predicted_kld", p->tried ? hone_json_real(a->kld) : json_null(), "measured", measured);
 }
 
 static json_t *weight_document(const hone_plan_made *p, size_t i)
@@ -89,8 +92,7 @@ hone_code hone_cli_put_plan(json_t *doc, const hone_plan_made *p, const char *pa
     for (size_t i = 0; good && weights && i < p->sense.n; i++) good = json_array_append_new(list, weight_document(p, i)) == 0;
     good = good && hone_json_put(doc, "path", path ? json_string(path) : json_null()) && hone_json_put(doc, "target", json_string(p->about.target)) &&
            hone_json_put(doc, "formats", json_incref(formats)) && hone_json_put(doc, "sensitivity", json_string(p->about.sensitivity)) &&
-           hone_json_put(doc, "measurements", json_integer((json_int_t)p->tried)) &&
-           hone_json_put(doc, "measured", p->judged ? json_pack("{s:s,s:f,s:[f,f]}", "format", "gguf", "kld", p->kld, "ci", p->kld_low, p->kld_high) : json_null());
+           hone_json_put(doc, "measurements", json_integer((json_int_t)p->tried));
     if (good && weights) good = hone_json_put(doc, "weights", json_incref(list));
     json_decref(formats);
     json_decref(list);
@@ -118,9 +120,15 @@ void hone_cli_say_plan(hone_cli *c, const json_t *doc)
     hone_say(c, HONE_PLAIN, "\n");
     hone_say_field(c, "target", "%s", hone_doc_str(doc, "target", ""));
     hone_say_field(c, "sensitivity", "%s", hone_doc_str(doc, "sensitivity", ""));
-    const json_t *m = json_object_get(doc, "measured"), *ci = json_object_get(m, "ci");
-    if (json_is_object(m))
-        hone_say_field(c, "measured", "KLD %.3f (%.3f to %.3f) nat/1000 for the whole plan in %s", 1000 * hone_doc_num(m, "kld", 0), 1000 * json_number_value(json_array_get(ci, 0)),
-                       1000 * json_number_value(json_array_get(ci, 1)), hone_doc_str(m, "format", ""));
+    json_array_foreach(json_object_get(doc, "formats"), i, f)
+    {
+        const json_t *m = json_object_get(f, "measured"), *ci = json_object_get(m, "ci");
+        char          range[48] = "";
+        if (!json_is_object(m)) continue;
+        if (json_is_array(ci))
+            (void)snprintf(range, sizeof range, " (%.3f to %.3f)", 1000 * json_number_value(json_array_get(ci, 0)), 1000 * json_number_value(json_array_get(ci, 1)));
+        hone_say_field(c, "measured", "%s: KLD %.3f%s nat/1000 for the whole plan, in %s", hone_doc_str(f, "format", ""), 1000 * hone_doc_num(m, "kld", 0), range,
+                       hone_doc_str(m, "by", ""));
+    }
     if (hone_doc_str(doc, "path", "")[0]) hone_say_field(c, "plan", "%s", hone_doc_str(doc, "path", ""));
 }

@@ -58,7 +58,13 @@ typedef struct hone_plan_about {
     uint64_t    parameters;
     const char *target;   /* "bytes 4900000", "bpw 4.5", "kld 0.01", "ram 2000000000"; NULL: none */
     const char *sensitivity; /* how the costs were found, in one line; NULL */
-    struct { uint64_t bytes; double bpw, kld; bool has_kld; } of[HONE_PLAN_FORMATS];
+    struct hone_plan_about_format {
+        uint64_t bytes;
+        double   bpw, kld; /* kld: predicted, if has_kld */
+        bool     has_kld, measured;
+        double   measured_kld, low, high; /* of the whole plan, on the calibration text; 95 % interval */
+        char     by[80];   /* where that was measured */
+    } of[HONE_PLAN_FORMATS];
 } hone_plan_about;
 
 /* Writes the file's text.  HONE_ERESOURCE when memory is gone. */

@@ -30,7 +30,7 @@ plan, made = (json.load(open(f)) for f in sys.argv[1:])
 for f, o in zip(plan["formats"], made["outputs"]):
     assert (f["format"], f["bytes"]) == (o["format"], o["bytes"]), (f, o)
     assert abs(f["bpw"] - o["bpw"]) < 1e-9 and f["predicted_kld"] is None
-assert plan["measurements"] == 0 and plan["measured"] is None and len(plan["weights"]) == 58
+assert plan["measurements"] == 0 and all(f["measured"] is None for f in plan["formats"]) and len(plan["weights"]) == 58
 PY
 [ "$(find "$tmp" -name '.hone-plan-*')" = "" ] || fail "files of measurements stay behind"
 
@@ -110,6 +110,38 @@ else
 d=json.load(open(sys.argv[1])); o=d["outputs"][0]; p=d["made_plan"]
 assert 4.6 < o["bpw"] <= 4.7 and p["measurements"] == 16 and p["formats"][0]["predicted_kld"] > 0, (o, p)' "$tmp/doc" || failed=1
     [ -s "$tmp/m/m-plan.yaml" ] && [ -s "$tmp/m/m-plan.gguf" ] || fail "plan or output is missing: $(ls "$tmp/m")"
+    [ "$(find "$tmp" -name '.hone-plan-*')" = "" ] || fail "files of measurements stay behind"
+fi
+
+# --- a KLD that is asked for: in each format what the plan says it has is what hone eval finds in the files, and it is the one that was asked for
+formats="gguf onnx openvino mlx"
+"$HONE" convert "$tiny" --to ${formats// /,} --target-kld 0.003 --text "$model/eval/calibration.txt" --tokens 128 --name k -o "$tmp/k" --json >"$tmp/doc" 2>"$tmp/err"
+rc=$?
+if [ $rc -eq 4 ]; then
+    echo "note: nothing is measured: llama.cpp is not here"
+elif [ $rc -ne 0 ]; then
+    fail "convert --target-kld: exit $rc: $(cat "$tmp/err")"
+else
+    "$validate" convert "$tmp/doc" || failed=1
+    "$HONE" convert "$tmp/k/k-plan-mlx" --to gguf --quant f32 --name k-mlx -o "$tmp/k" --quiet >/dev/null 2>&1 || failed=1
+    "$HONE" convert "$tiny" --to gguf,onnx,openvino --quant f32 --name r -o "$tmp/k" --quiet >/dev/null || failed=1
+    for f in $formats; do
+        case $f in gguf) art=k-plan.gguf ref=r-f32.gguf ;; mlx) art=k-mlx-f32.gguf ref=r-f32.gguf ;; *) art=k-plan-$f ref=r-f32-$f ;; esac
+        "$HONE" eval "$tmp/k/$art" --reference "$tmp/k/$ref" --text "$model/eval/calibration.txt" --max-tokens 128 --json --quiet >"$tmp/eval" 2>/dev/null
+        rc=$?
+        [ $rc -eq 0 ] || [ $rc -eq 4 ] || fail "hone eval of the $f plan: exit $rc"
+        /usr/bin/python3 - "$tmp/doc" "$tmp/eval" $f $rc <<'PY' || failed=1
+import json, sys
+doc, found = (json.load(open(f)) for f in sys.argv[1:3])
+f = next(x for x in doc["made_plan"]["formats"] if x["format"] == sys.argv[3])
+if sys.argv[4] == "4":
+    assert f["measured"] is None and f["predicted_kld"] <= 0.003, f
+    sys.exit(print(f"note: the {f['format']} plan is not measured: its runtime is not here"))
+said, is_ = f["measured"]["kld"], found["results"][0]["kld_mean"]
+assert 0.5 * 0.003 < said <= 0.003, f
+assert abs(said - is_) < 0.02 * is_, (f, is_)
+PY
+    done
     [ "$(find "$tmp" -name '.hone-plan-*')" = "" ] || fail "files of measurements stay behind"
 fi
 "$HONE" plan "$model" --max-ram 12M --context 512 --sensitivity proxy --json >"$tmp/doc" 2>"$tmp/err" || fail "--max-ram: exit $?: $(cat "$tmp/err")"

@@ -1,6 +1,7 @@
 /* make.c - from sensitivities to a plan: a knapsack for each format, checked against the sizes that the format's own planner comes to. */
 #include "flow/plan/make.h"
 #include "flow/assess/fit.h"
+#include "flow/plan/whole.h"
 #include "passes/allot.h"
 #include "passes/mix.h"
 #include <inttypes.h>
@@ -9,6 +10,8 @@
 #include <stdlib.h>
 
 #define ROUNDS     8
+#define HEARINGS   6 /* measurements of a whole plan, until its KLD is the one that was asked for */
+#define CLOSE      0.85 /* of it: near enough */
 #define MAX_TRIALS 160
 #define BIG_BYTES  8000000000ull /* weights that are not written again and again for measurements, unless asked */
 
@@ -25,7 +28,7 @@ typedef struct solver { /* of one format */
     uint32_t                *item_of; /* [sense.n] UINT32_MAX: none */
     size_t                   n_items;
     uint64_t                 kv_bytes; /* max_ram: cache and buffers */
-    double                   scale;  /* of predictions: what a measurement of the whole said */
+    double                   aim;    /* target_kld: the prediction that is asked for, set right by measurements of the whole */
     uint8_t                 *chosen; /* [sense.n] */
 } solver;
 
@@ -72,7 +75,6 @@ static hone_code solver_new(solver *s, hone_err *err)
     s->item_of = HONE_ARENA_NEW(s->a, uint32_t, n + 1);
     s->chosen = HONE_ARENA_NEW(s->a, uint8_t, n + 1);
     if (!s->items || !s->item_of || !s->chosen) return HONE_NOMEM(err, "the plan");
-    s->scale = s->scale > 0 ? s->scale : 1;
     for (size_t i = 0; i < n; i++) HONE_TRY(add_item(s, i, err));
     s->out->chosen[s->f] = s->chosen;
     return HONE_OK;
@@ -85,7 +87,7 @@ static double predicted(const solver *s)
         const hone_sense_weight *w = &s->out->sense.weights[i];
         if (w->n[s->f]) sum += w->of[s->f][s->chosen[i]].error * w->kld_per_error;
     }
-    return sum * s->scale;
+    return sum;
 }
 
 static uint64_t option_bytes(const solver *s)
@@ -217,7 +219,7 @@ static hone_code solve_kld(solver *s, size *z, hone_err *err)
     uint32_t *picks = HONE_ARENA_NEW(s->a, uint32_t, s->n_items + 1);
     hone_err  why = { 0 };
     if (!picks) return HONE_NOMEM(err, "the plan");
-    hone_code code = hone_allot_cost(s->items, s->n_items, s->r->target_kld / s->scale, picks, &why);
+    hone_code code = hone_allot_cost(s->items, s->n_items, s->aim, picks, &why);
     if (code == HONE_ENO)
         return HONE_FAIL(err, HONE_ENO, "allow more", "no plan for %s is predicted to have a KLD of %g: %.200s", hone_convert_format(s->f)->name, s->r->target_kld, why.cause);
     if (code != HONE_OK) {
@@ -231,7 +233,6 @@ static hone_code solve_kld(solver *s, size *z, hone_err *err)
 static hone_code solve(solver *s, hone_err *err)
 {
     size z;
-    HONE_TRY(solver_new(s, err));
     HONE_TRY(s->r->target_kld > 0 ? solve_kld(s, &z, err) : solve_bytes(s, &z, err));
     s->out->about.of[s->f].bytes = z.bytes;
     s->out->about.of[s->f].bpw = z.bpw;
@@ -357,40 +358,109 @@ static hone_code finish(const hone_model *m, const hone_plan_request *r, hone_ar
     return out->about.target ? HONE_OK : HONE_NOMEM(err, "the plan");
 }
 
-/* All formats at this scale of predictions. */
-static hone_code solve_all(const solver *like, const char *const quants[HONE_PLAN_FORMATS], hone_plan_line *lines, hone_err *err)
+/* ---- whole plans ---- */
+
+static void note(struct hone_plan_about_format *a, const hone_metric *kld, const char *by)
 {
+    a->measured = true;
+    a->measured_kld = kld->value;
+    a->low = kld->lo;
+    a->high = kld->hi;
+    (void)snprintf(a->by, sizeof a->by, "%s", by);
+}
+
+/* Of two measured plans the better: the smaller of those that meet the target, before one that does not; else the one that is nearer. */
+static bool better(const solver *s, const struct hone_plan_about_format *x, const struct hone_plan_about_format *y)
+{
+    bool meets = x->measured_kld <= s->r->target_kld, met = y->measured_kld <= s->r->target_kld;
+    if (meets != met) return meets;
+    return meets ? x->bytes < y->bytes : x->measured_kld < y->measured_kld;
+}
+
+/* What to ask for next.  met and missed: the largest prediction whose plan met the target and the smallest whose did not, 0: none yet.  Measured over
+ * predicted differs from plan to plan, so past the bounds the middle is taken. */
+static double next_aim(const solver *s, const struct hone_plan_about_format *now, double *met, double *missed)
+{
+    bool   meets = now->measured_kld <= s->r->target_kld;
+    double aim = now->kld * s->r->target_kld / now->measured_kld;
+    if (meets) *met = fmax(*met, now->kld);
+    else *missed = *missed > 0 ? fmin(*missed, now->kld) : now->kld;
+    if (!meets) aim = 0.95 * fmin(aim, now->kld);
+    if (*met > 0 && *missed > 0 && (aim <= *met || aim >= *missed)) aim = sqrt(*met * *missed);
+    return aim;
+}
+
+/* Measures the plan; where a KLD is aimed at, the plan is made again with what was found, until it is near. */
+static hone_code hear_out(solver *s, hone_whole *w, const hone_plan *p, hone_plan_line *lines, hone_err *err)
+{
+    size_t                         n = s->out->sense.n;
+    struct hone_plan_about_format *now = &s->out->about.of[s->f], best = { 0 };
+    uint8_t                       *kept = HONE_ARENA_NEW(s->a, uint8_t, n + 1);
+    double                         target = s->r->target_kld, met = 0, missed = 0;
+    hone_metric                    kld;
+    if (!kept) return HONE_NOMEM(err, "the plan");
+    for (int round = 0; round < HEARINGS; round++) {
+        hone_event_step(s->ctx, "measuring the %s plan", hone_convert_format(s->f)->name);
+        HONE_TRY(hone_whole_measure(w, p, s->quant, &kld, err));
+        note(now, &kld, w->by);
+        bool same = round > 0 && memcmp(kept, s->chosen, n) == 0;
+        if (round == 0 || better(s, now, &best)) {
+            best = *now;
+            memcpy(kept, s->chosen, n);
+        }
+        if (!(target > 0) || same || (kld.value <= target && kld.value > CLOSE * target) || !(now->kld > 0)) break;
+        s->aim = next_aim(s, now, &met, &missed);
+        hone_err  why = { 0 };
+        hone_code code = solve(s, &why);
+        if (code == HONE_ENO) break; /* nothing is that good: the best so far stands */
+        if (code != HONE_OK && err) *err = why;
+        HONE_TRY(code);
+        HONE_TRY(put_words(s, lines, err));
+    }
+    memcpy(s->chosen, kept, n);
+    *now = best;
+    if (target > 0 && best.measured_kld > target)
+        return HONE_FAIL(err, HONE_ENO, "allow more", "no plan for %s has a KLD of %g: the nearest takes %" PRIu64 " bytes and has %.3g", hone_convert_format(s->f)->name, target,
+                         best.bytes, best.measured_kld);
+    return put_words(s, lines, err);
+}
+
+static hone_code judge(solver *s, const hone_plan *p, hone_plan_line *lines, hone_err *err)
+{
+    hone_sense_trial t = trial_of(s->r);
+    hone_whole       w = { 0 };
+    hone_err         why = { 0 };
+    hone_code        code = hone_whole_open(&s->quiet, s->m, &t, s->f, &w, &why);
+    if (code == HONE_OK) code = hear_out(s, &w, p, lines, &why);
+    hone_whole_close(&w);
+    if (code == HONE_EUNSUPPORTED) {
+        hone_event_warn(s->ctx, why.remedy[0] ? why.remedy : NULL, "the KLD of the %s plan is predicted, and not measured: %s", hone_convert_format(s->f)->name, why.cause);
+        return HONE_OK;
+    }
+    if (code != HONE_OK && err) *err = why;
+    return code;
+}
+
+static hone_code make_all(const solver *like, const char *const quants[HONE_PLAN_FORMATS], hone_plan_line *lines, hone_err *err)
+{
+    const hone_plan p = { .lines = lines, .n_lines = like->out->sense.n };
     for (size_t f = 0; f < HONE_PLAN_FORMATS; f++) {
         solver s = *like;
         s.f = f;
         s.quant = quants[f];
         if (!quants[f]) continue;
+        HONE_TRY(solver_new(&s, err));
         HONE_TRY(solve(&s, err));
         HONE_TRY(put_words(&s, lines, err));
+        if (s.out->tried && (s.r->judge || s.r->target_kld > 0)) HONE_TRY(judge(&s, &p, lines, err));
     }
     return HONE_OK;
-}
-
-/* The whole GGUF plan, measured; of a KLD that is aimed at, the prediction is set right by it, up to twice. */
-static hone_code judge(solver *s, const char *const quants[HONE_PLAN_FORMATS], hone_plan_line *lines, hone_err *err)
-{
-    hone_sense_trial t = trial_of(s->r);
-    for (int round = 0;; round++) {
-        hone_plan p = { .lines = lines, .n_lines = s->out->sense.n };
-        hone_event_step(s->ctx, "measuring the plan");
-        HONE_TRY(hone_sense_judge(s->ctx, s->m, &t, &p, s->out->plan.base[0], &s->out->kld, &s->out->kld_low, &s->out->kld_high, err));
-        s->out->judged = true;
-        double ratio = s->out->kld / s->r->target_kld;
-        if (!(s->r->target_kld > 0) || round == 2 || (ratio <= 1 && ratio > 0.85)) return HONE_OK;
-        s->scale *= s->out->kld / s->out->about.of[0].kld;
-        HONE_TRY(solve_all(s, quants, lines, err));
-    }
 }
 
 hone_code hone_plan_make(const hone_ctx *ctx, const hone_model *m, const hone_plan_request *r, hone_arena *a, hone_plan_made *out, hone_err *err)
 {
     const char *quants[HONE_PLAN_FORMATS] = { 0 };
-    solver      s = { .ctx = ctx, .m = m, .r = r, .a = a, .out = out, .scale = 1 };
+    solver      s = { .ctx = ctx, .m = m, .r = r, .a = a, .out = out, .aim = r->target_kld };
     *out = (hone_plan_made){ 0 };
     HONE_TRY(check(r, err));
     HONE_TRY(find_formats(r, quants, &out->plan, a, err));
@@ -399,7 +469,6 @@ hone_code hone_plan_make(const hone_ctx *ctx, const hone_model *m, const hone_pl
     HONE_TRY(feel(ctx, m, r, a, out, err));
     hone_plan_line *lines = new_lines(&out->sense, a);
     if (!lines) return HONE_NOMEM(err, "the plan");
-    HONE_TRY(solve_all(&s, quants, lines, err));
-    if (out->tried && quants[0] && (r->judge || r->target_kld > 0)) HONE_TRY(judge(&s, quants, lines, err));
+    HONE_TRY(make_all(&s, quants, lines, err));
     return finish(m, r, a, out, lines, err);
 }

@@ -15,7 +15,7 @@ typedef struct hone_plan_request {
     const char   *text;       /* calibration text; NULL: nothing is measured */
     uint32_t      max_tokens; /* of it; 0: 4096 */
     const char   *work_dir;
-    bool          judge;      /* measure the KLD of the GGUF plan as a whole */
+    bool          judge;      /* measure the KLD of each plan as a whole (flow/plan/whole.h); for target_kld that is always done */
 } hone_plan_request;
 
 typedef struct hone_plan_made {
@@ -23,12 +23,11 @@ typedef struct hone_plan_made {
     hone_plan_about about;
     hone_sense      sense;
     size_t          tried; /* measurements of sensitivity; 0: guessed */
-    bool            judged;
-    double          kld, kld_low, kld_high; /* of the GGUF plan, measured; 95 % interval */
     const uint8_t  *chosen[HONE_PLAN_FORMATS]; /* [sense.n] options */
 } hone_plan_made;
 
-/* The best plan for each format of r->as: the least predicted KLD under the limit, or the fewest bytes under the KLD.
+/* The best plan for each format of r->as: the least predicted KLD under the limit, or the fewest bytes under the KLD, which is measured on the plan as a
+ * whole where the runtime is here, and predicted elsewhere, with a warning.
  * Errors: HONE_EUSAGE for targets that make no sense; HONE_ENO when no plan meets the target, with the nearest; those of hone_sense_measure. */
 hone_code hone_plan_make(const hone_ctx *ctx, const hone_model *m, const hone_plan_request *r, hone_arena *a, hone_plan_made *out, hone_err *err);
 #endif

@@ -1,14 +1,12 @@
-/* measured.c - what coarse encodings of single weights, and whole plans, do to a model in llama.cpp. */
+/* measured.c - what coarse encodings of single weights do to a model in llama.cpp. */
 #include "base/file.h"
-#include "base/temp.h"
-#include "flow/plan/sense.h"
+#include "flow/plan/trial.h"
 #include "measure/measure.h"
 #include "passes/mix.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define AT_ONCE 6 /* files on disk beside the reference */
 
@@ -36,43 +34,9 @@ static hone_code lab_open(lab *l, hone_err *err)
     return hone_temp_open(l->t->work_dir, ".hone-plan-", &l->dir, err);
 }
 
-static void drop(const lab *l, const char *name)
+static hone_code make_file(const lab *l, const char *name, const hone_plan *p, char *path, size_t cap, hone_err *err)
 {
-    char path[1300];
-    static const char *const kinds[] = { "plan", "f32", "f16", "bf16" };
-    for (size_t i = 0; i < HONE_COUNT(kinds); i++) {
-        (void)snprintf(path, sizeof path, "%s/%s-%s.gguf", l->dir.path, name, kinds[i]);
-        (void)unlink(path);
-    }
-}
-
-/* ---- files ---- */
-
-static const char *plain_word(const hone_model *m)
-{
-    uint64_t f32 = 0, bf16 = 0, other = 0;
-    for (size_t i = 0; i < m->n_weights; i++) {
-        uint64_t n = hone_weight_elems(&m->weights[i]);
-        if (m->weights[i].dtype == HONE_DTYPE_F32) f32 += n;
-        else if (m->weights[i].dtype == HONE_DTYPE_BF16) bf16 += n;
-        else other += n;
-    }
-    return f32 >= bf16 && f32 >= other ? "f32" : bf16 >= other ? "bf16" : "f16";
-}
-
-static hone_code make_file(const lab *l, const char *name, const char *base, const hone_plan *p, char *path, size_t cap, hone_err *err)
-{
-    const char *quant[] = { base };
-    hone_convert_options o = { .quants = quant, .n_quants = 1, .out_dir = l->dir.path, .name = name, .lines = p, .stats = l->t->stats, .method = l->t->method };
-    hone_convert_result  res = { 0 };
-    if (!p) { /* unquantised: nothing to treat */
-        o.stats = NULL;
-        o.method = NULL;
-    }
-    hone_code code = hone_convert(&l->quiet, l->m, &o, &res, err);
-    if (code == HONE_OK) (void)snprintf(path, cap, "%s", res.outputs[0].path);
-    hone_convert_result_release(&res);
-    return code;
+    return hone_trial_file(&l->quiet, l->m, l->t, &l->dir, name, l->plain, p, path, cap, err);
 }
 
 /* ---- measuring ---- */
@@ -99,9 +63,9 @@ static hone_code ask(const lab *l, const char *const *paths, size_t n, heard *h,
 
 static hone_code start(lab *l, hone_err *err)
 {
-    l->plain = plain_word(l->m);
+    l->plain = hone_trial_plain(l->m);
     HONE_TRY(lab_open(l, err));
-    return make_file(l, "reference", l->plain, NULL, l->reference, sizeof l->reference, err);
+    return make_file(l, "reference", NULL, l->reference, sizeof l->reference, err);
 }
 
 /* Groups [at, at + n) coarse, each in a file of its own. */
@@ -111,19 +75,17 @@ static hone_code try_some(const lab *l, trial_group *g, size_t n, hone_err *err)
     const char *paths[AT_ONCE];
     heard       h;
     hone_code   code = HONE_OK;
+    for (size_t i = 0; i < n; i++) path[i][0] = 0;
     for (size_t i = 0; code == HONE_OK && i < n; i++) {
         hone_plan_line line = { .role = g[i].role, .first = g[i].first, .last = g[i].last, .bits = 3 };
         hone_plan      p = { .lines = &line, .n_lines = 1 };
         (void)snprintf(name, sizeof name, "trial%zu", i);
         paths[i] = path[i];
-        code = make_file(l, name, l->plain, &p, path[i], sizeof path[i], err);
+        code = make_file(l, name, &p, path[i], sizeof path[i], err);
     }
     if (code == HONE_OK) code = ask(l, paths, n, &h, err);
     for (size_t i = 0; code == HONE_OK && i < n; i++) g[i].kld = h.kld[i].value;
-    for (size_t i = 0; i < n; i++) {
-        (void)snprintf(name, sizeof name, "trial%zu", i);
-        drop(l, name);
-    }
+    for (size_t i = 0; i < n; i++) hone_trial_drop(path[i]);
     return code;
 }
 
@@ -205,22 +167,4 @@ hone_code hone_sense_measure(const hone_ctx *ctx, const hone_model *m, const hon
     hone_temp_close(&l.dir);
     free(g);
     return code;
-}
-
-hone_code hone_sense_judge(const hone_ctx *ctx, const hone_model *m, const hone_sense_trial *t, const hone_plan *p, const char *base, double *kld, double *low, double *high,
-                           hone_err *err)
-{
-    lab         l = lab_of(ctx, m, t);
-    char        path[1200];
-    const char *paths[] = { path };
-    heard       h;
-    hone_code   code = start(&l, err);
-    if (code == HONE_OK) code = make_file(&l, "trial0", base, p, path, sizeof path, err);
-    if (code == HONE_OK) code = ask(&l, paths, 1, &h, err);
-    hone_temp_close(&l.dir);
-    if (code != HONE_OK) return code;
-    *kld = h.kld[0].value;
-    *low = h.kld[0].lo;
-    *high = h.kld[0].hi;
-    return HONE_OK;
 }

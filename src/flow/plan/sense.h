@@ -52,7 +52,4 @@ typedef struct hone_sense_trial {
 /* Measures kld_per_error: one weight after the other coarse in an unquantised GGUF, the KLD to which that leads in llama.cpp.  *tried: measurements.
  * HONE_EUNSUPPORTED when llama.cpp does not run the model or is not here. */
 hone_code hone_sense_measure(const hone_ctx *ctx, const hone_model *m, const hone_sense_trial *t, hone_sense *s, size_t *tried, hone_err *err);
-/* KLD of a whole GGUF plan against the unquantised model, likewise. */
-hone_code hone_sense_judge(const hone_ctx *ctx, const hone_model *m, const hone_sense_trial *t, const hone_plan *p, const char *base, double *kld, double *low, double *high,
-                           hone_err *err);
 #endif

@@ -41,6 +41,7 @@ static void put_head(const hone_plan *p, const hone_plan_about *about, hone_text
         if (about && about->of[f].bytes)
             hone_text_addf(t, "%sbytes: %" PRIu64 ", bpw: %.4f", p->base[f] ? ", " : "", about->of[f].bytes, about->of[f].bpw);
         if (about && about->of[f].has_kld) hone_text_addf(t, ", predicted_kld: %.6g", about->of[f].kld);
+        if (about && about->of[f].measured) hone_text_addf(t, ", measured_kld: %.6g", about->of[f].measured_kld);
         hone_text_add(t, "}\n");
     }
     if (n == 0) hone_text_add(t, " {}\n");
