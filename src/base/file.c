@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -274,9 +273,12 @@ static hone_code compare(const hone_out *o, uint64_t off, const uint8_t *want, s
     return code;
 }
 
+hone_code hone_out_digest(hone_out *o, uint64_t size, hone_err *err) { return hone_digest_new(o->fd, size, &o->digest, err); }
+
 hone_code hone_out_write(hone_out *o, uint64_t off, const void *buf, size_t n, hone_err *err)
 {
     const uint8_t *p = buf;
+    uint64_t       first = off;
     if (o->judge) return compare(o, off, p, n, err);
     while (n) {
         ssize_t put = pwrite(o->fd, p, n, (off_t)off);
@@ -288,6 +290,7 @@ hone_code hone_out_write(hone_out *o, uint64_t off, const void *buf, size_t n, h
         off += (uint64_t)put;
         n -= (size_t)put;
     }
+    if (o->digest) hone_digest_wrote(o->digest, first, off - first);
     return HONE_OK;
 }
 
@@ -329,6 +332,7 @@ void hone_out_discard(hone_out *o)
     if (o->fd >= 0) close(o->fd);
     free(o->path);
     free(o->tmp);
+    hone_digest_free(o->digest);
     *o = (hone_out){ .fd = -1 };
 }
 
@@ -339,55 +343,5 @@ hone_code hone_out_put(const char *path, const void *buf, size_t n, hone_err *er
     hone_code code = hone_out_write(&o, 0, buf, n, err);
     if (code == HONE_OK) return hone_out_commit(&o, NULL, NULL, err);
     hone_out_discard(&o);
-    return code;
-}
-
-static void hex_of(const unsigned char md[32], char hex[65])
-{
-    static const char digit[] = "0123456789abcdef";
-    for (int i = 0; i < 32; i++) {
-        hex[2 * i] = digit[md[i] >> 4];
-        hex[2 * i + 1] = digit[md[i] & 15];
-    }
-    hex[64] = '\0';
-}
-
-hone_code hone_sha256(hone_bytes b, char hex[65], hone_err *err)
-{
-    unsigned char md[32];
-    unsigned int  n = sizeof md;
-    if (EVP_Digest(b.ptr, b.len, md, &n, EVP_sha256(), NULL) != 1 || n != sizeof md)
-        return HONE_FAIL(err, HONE_EBUG, "", "the crypto library cannot compute SHA-256");
-    hex_of(md, hex);
-    return HONE_OK;
-}
-
-hone_code hone_sha256_file(const char *path, char hex[65], hone_err *err)
-{
-    enum { CHUNK = 1 << 20 };
-    hone_file f = HONE_FILE_CLOSED;
-    HONE_TRY(hone_file_open(path, &f, err));
-    hone_code     code = HONE_OK;
-    EVP_MD_CTX   *md = EVP_MD_CTX_new();
-    uint8_t      *buf = malloc(CHUNK);
-    unsigned char out[32];
-    unsigned int  n = sizeof out;
-    if (!md || !buf)
-        code = HONE_NOMEM(err, "a hash");
-    else if (EVP_DigestInit_ex(md, EVP_sha256(), NULL) != 1)
-        code = HONE_FAIL(err, HONE_EBUG, "", "the crypto library has no SHA-256");
-    for (uint64_t off = 0; code == HONE_OK && off < f.size;) {
-        size_t want = f.size - off < CHUNK ? (size_t)(f.size - off) : CHUNK;
-        code = hone_file_read(&f, off, buf, want, err);
-        if (code == HONE_OK && EVP_DigestUpdate(md, buf, want) != 1)
-            code = HONE_FAIL(err, HONE_EBUG, "", "the crypto library failed on '%s'", path);
-        off += want;
-    }
-    if (code == HONE_OK && EVP_DigestFinal_ex(md, out, &n) != 1)
-        code = HONE_FAIL(err, HONE_EBUG, "", "the crypto library failed on '%s'", path);
-    if (code == HONE_OK) hex_of(out, hex);
-    EVP_MD_CTX_free(md);
-    free(buf);
-    hone_file_close(&f);
     return code;
 }

@@ -5,6 +5,7 @@
 #define HONE_BASE_FILE_H
 #include "base/arena.h"
 #include "base/bytes.h"
+#include "base/digest.h"
 #include "base/err.h"
 
 typedef struct hone_file { /* open for reading; fd -1 or zeroed-by-HONE_FILE_CLOSED means closed */
@@ -45,12 +46,15 @@ typedef struct hone_out_judge {
 typedef struct hone_out {
     int   fd;
     char *path, *tmp; /* owned */
+    hone_digest *digest; /* owned; NULL unless asked for */
     const hone_out_judge *judge; /* borrowed; not NULL: nothing is written, what is there is compared */
 } hone_out;
 
 /* Creates path.tmp (locked: a second writer of the same path is refused with HONE_ERESOURCE; a stale one left by a
  * killed run is taken over).  size > 0 reserves that many bytes on disk at once, so that a full disk fails here. */
 hone_code hone_out_open(const char *path, uint64_t size, hone_out *out, hone_err *err);
+/* From here on o->digest follows what is written; size: bytes the file will have.  The caller announces them (base/digest.h) before it writes. */
+hone_code hone_out_digest(hone_out *o, uint64_t size, hone_err *err);
 /* Writes exactly n bytes at off; thread-safe. */
 hone_code hone_out_write(hone_out *o, uint64_t off, const void *buf, size_t n, hone_err *err);
 /* fsync, then check(user, tmp_path) when given, then rename to path and sync the folder.  On failure the tmp is removed and the old path stays. */
@@ -63,8 +67,4 @@ hone_code hone_out_compare(const char *path, const hone_out_judge *judge, hone_o
 void hone_out_discard(hone_out *o);
 /* The small-file form of the above. */
 hone_code hone_out_put(const char *path, const void *buf, size_t n, hone_err *err);
-
-/* Lower-case hex SHA-256 of a whole file / of bytes; hex has room for 65. */
-hone_code hone_sha256_file(const char *path, char hex[65], hone_err *err);
-hone_code hone_sha256(hone_bytes b, char hex[65], hone_err *err);
 #endif

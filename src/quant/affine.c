@@ -38,37 +38,30 @@ static void pack(const uint8_t *restrict q, size_t n, uint32_t bits, uint8_t *re
     }
 }
 
+typedef struct fits { float scale[HONE_LANES], bias[HONE_LANES]; } fits; /* of as many groups as there are lanes */
+
 /* The end of larger magnitude is met exactly (code 0 or, through a negative scale, the top code lands on it), so that outliers survive;
  * where zero falls on a code it is exact as well. */
-HONE_FIT_INLINE void fit_group(float n_bins, uint32_t group, const float *x, float *scale_out, float *bias_out)
+HONE_FIT_INLINE void fit_groups(float n_bins, hone_lanes low, hone_lanes high, fits *f)
 {
-    float low, high;
-    hone_range(x, group, &low, &high);
-    bool  from_low = fabsf(low) > fabsf(high);
-    float scale = (high - low) / n_bins, bias = 0, edge = from_low ? low : high;
-    scale = scale < 1e-7f ? 1e-7f : scale;
-    scale = from_low ? scale : -scale;
-    float steps = rintf(edge / scale);
-    if (steps != 0) {
-        scale = edge / steps;
-        bias = edge;
-    }
-    *scale_out = scale;
-    *bias_out = bias;
+    hone_ilanes from_low = (hone_ilanes)(hone_lanes_abs(low) > hone_lanes_abs(high));
+    hone_lanes  edge = hone_lanes_pick(from_low, low, high), scale = hone_lanes_max((high - low) / n_bins, hone_lanes_all(1e-7f));
+    scale = hone_lanes_pick(from_low, scale, -scale);
+    hone_lanes  steps = hone_lanes_rint(edge / scale);
+    hone_ilanes some = (hone_ilanes)(steps != 0);
+    scale = hone_lanes_pick(some, edge / hone_lanes_pick(some, steps, hone_lanes_all(1)), scale);
+    edge = hone_lanes_pick(some, edge, hone_lanes_all(0));
+    memcpy(f->scale, &scale, sizeof scale);
+    memcpy(f->bias, &edge, sizeof edge);
 }
 
-/* bits and group are constants where the caller knows them: a known number of steps is worth a third of the time. */
-HONE_FIT_INLINE void encode_group(uint32_t bits, uint32_t group, hone_dtype seen_as, const float *restrict from, uint8_t *restrict out, float *scale,
-                                  float *bias)
+HONE_FIT_INLINE void encode_group(uint32_t bits, uint32_t group, float scale, float bias, const float *restrict x, uint8_t *restrict out)
 {
-    float   x[GROUP_MAX], n_bins = (float)((1u << bits) - 1);
+    float   n_bins = (float)((1u << bits) - 1);
     uint8_t q[GROUP_MAX];
     bool    direct = bits == 4 || bits == 8;
-    x[0] = from[0]; /* gcc does not see that a group has columns */
-    hone_scale_round(seen_as, from, x, group);
-    fit_group(n_bins, group, x, scale, bias);
     for (uint32_t i = 0; i < group; i += HONE_LANES) { /* clamped first: the bounds are whole numbers, so rounding cannot leave them */
-        hone_lanes v = hone_lanes_max((hone_lanes_load(x + i) - *bias) / *scale, hone_lanes_all(0));
+        hone_lanes v = hone_lanes_max((hone_lanes_load(x + i) - bias) / scale, hone_lanes_all(0));
         v = hone_lanes_min(v, hone_lanes_all(n_bins)) + 12582912.0f; /* 1.5 * 2^23: the adder rounds to nearest even, the integer is in the low bits */
         if (direct) hone_codes_put_lanes(out, i, (hone_ilanes)v, bits);
         else hone_ilanes_bytes((hone_ilanes)v, q + i);
@@ -76,19 +69,33 @@ HONE_FIT_INLINE void encode_group(uint32_t bits, uint32_t group, hone_dtype seen
     if (!direct) pack(q, group, bits, out);
 }
 
+/* Groups first..first + n - 1 of row r, side by side where they do not meet: n is at most HONE_LANES.
+ * bits and group are constants where the caller knows them: a known number of steps is worth a third of the time. */
+HONE_FIT_INLINE void encode_groups(uint32_t bits, uint32_t group, hone_dtype seen_as, const float *restrict from, size_t n, uint64_t first,
+                                   uint8_t *restrict codes, uint8_t *const out[HONE_STREAMS])
+{
+    float        seen[HONE_LANES * GROUP_MAX];
+    const float *x = hone_scale_view(seen_as, from, seen, n * group);
+    hone_lanes   low, high;
+    fits         f;
+    hone_ranges(x, group, n, &low, &high);
+    fit_groups((float)((1u << bits) - 1), low, high, &f);
+    for (size_t k = 0; k < n; k++) encode_group(bits, group, f.scale[k], f.bias[k], x + k * group, codes + k * (group / 8) * bits);
+    hone_scales_store(seen_as, out[HONE_STREAM_SCALES], first, f.scale, n);
+    hone_scales_store(seen_as, out[HONE_STREAM_ZEROS], first, f.bias, n);
+}
+
 void HONE_LANED(hone_affine_encode)(const hone_grouped *s, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
 {
     hone_affine a = { .bits = s->bits, .group = s->group, .dtype = s->scale };
     uint64_t    groups = n_cols / a.group;
-    float       scale, bias;
     uint8_t    *codes = out[HONE_STREAM_CODES] + r * hone_affine_code_bytes(&a, (size_t)n_cols);
-    for (uint64_t g = 0; g < groups; g++) {
+    for (uint64_t g = 0; g < groups; g += HONE_LANES) {
+        size_t       n = groups - g < HONE_LANES ? (size_t)(groups - g) : HONE_LANES;
         const float *from = x + g * a.group;
         uint8_t     *to = codes + g * (a.group / 8) * a.bits;
-        if (a.bits == 4 && a.group == 64 && a.dtype == HONE_DTYPE_BF16) encode_group(4, 64, HONE_DTYPE_BF16, from, to, &scale, &bias);
-        else if (a.group == 64) encode_group(a.bits, 64, a.dtype, from, to, &scale, &bias);
-        else encode_group(a.bits, a.group, a.dtype, from, to, &scale, &bias);
-        hone_scale_store(a.dtype, out[HONE_STREAM_SCALES], r * groups + g, scale);
-        hone_scale_store(a.dtype, out[HONE_STREAM_ZEROS], r * groups + g, bias);
+        if (a.bits == 4 && a.group == 64 && a.dtype == HONE_DTYPE_BF16) encode_groups(4, 64, HONE_DTYPE_BF16, from, n, r * groups + g, to, out);
+        else if (a.group == 64) encode_groups(a.bits, 64, a.dtype, from, n, r * groups + g, to, out);
+        else encode_groups(a.bits, a.group, a.dtype, from, n, r * groups + g, to, out);
     }
 }

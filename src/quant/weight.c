@@ -1,5 +1,6 @@
 #include "quant/weight.h"
 #include "quant/codec.h"
+#include "quant/half.h"
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
@@ -31,8 +32,16 @@ typedef struct reader {
     const hone_weight *w;
     uint8_t           *raw;  /* scratch: stored bytes */
     float             *turn; /* scratch: a decoded tile of a transposed tensor */
+    bool               odd;  /* NaN or Inf was read */
     hone_err          *err;
 } reader;
+
+static bool any_odd(const float *x, size_t n)
+{
+    uint32_t odd = 0;
+    for (size_t k = 0; k < n; k++) odd |= (hone_f32_bits(x[k]) & 0x7f800000u) == 0x7f800000u;
+    return odd;
+}
 
 static hone_code decode(reader *r, const hone_tensor *t, const uint8_t *raw, float *out, uint64_t rows, uint64_t cols)
 {
@@ -41,7 +50,10 @@ static hone_code decode(reader *r, const hone_tensor *t, const uint8_t *raw, flo
         return HONE_FAIL(r->err, HONE_EUNSUPPORTED, "convert the checkpoint to bf16, f16 or f32 first",
                          "tensor '%s' is stored as %s, which hone cannot decode", t->name, hone_dtype_name(t->dtype));
     uint64_t stride = bytes_of(t->dtype, cols);
-    for (uint64_t i = 0; i < rows; i++) c->decode_row(raw + i * stride, out + i * cols, (size_t)cols);
+    for (uint64_t i = 0; i < rows; i++) { /* looked at while the row is near */
+        c->decode_row(raw + i * stride, out + i * cols, (size_t)cols);
+        r->odd |= any_odd(out + i * cols, (size_t)cols);
+    }
     return HONE_OK;
 }
 
@@ -113,9 +125,7 @@ hone_code hone_weight_read(const hone_source *source, const hone_weight *w, uint
             if (s->transposed) HONE_TRY(read_transposed(&r, s, first, n, to));
             else if (s->row_map) HONE_TRY(read_mapped(&r, s, first, n, to));
             else HONE_TRY(read_run(&r, s->tensor, s->row0 + first, n, to));
-            int bad = 0;
-            for (uint64_t k = 0; k < n * unit; k++) bad |= !(fabsf(to[k]) <= FLT_MAX);
-            for (uint64_t k = 0; bad && k < n * unit; k++)
+            for (uint64_t k = 0; r.odd && k < n * unit; k++)
                 if (!(fabsf(to[k]) <= FLT_MAX))
                     return HONE_FAIL(err, HONE_EINPUT, BAD_VALUE, "tensor '%s' holds %s at row %" PRIu64 ", column %" PRIu64,
                                      s->tensor->name, isnan(to[k]) ? "NaN" : "Inf", unit == 1 ? 0 : s->row0 + first + k / unit,

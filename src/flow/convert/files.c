@@ -40,6 +40,22 @@ hone_code hone_conversion_put_head(hone_planned_file *f, hone_err *err)
     return code;
 }
 
+/* Where rows of output k will lie: its files' digests wait for them. */
+static void expect_rows(hone_output *o)
+{
+    for (size_t i = 0; i < o->n_weights; i++) {
+        const hone_planned *p = &o->plan[i];
+        uint64_t            rows = hone_weight_rows(&o->weights[i]);
+        for (uint32_t s = 0; s < p->n_streams; s++) {
+            const hone_place *at = &p->at[s];
+            hone_digest      *d = o->files[at->file].out.digest;
+            uint64_t          one = at->row_bits / 8;
+            if (p->step < 2) hone_digest_expect(d, at->offset, (rows * at->row_bits + 7) / 8);
+            for (uint64_t r = 0; p->step > 1 && r < rows; r++) hone_digest_expect(d, at->offset + r * p->step * one, one);
+        }
+    }
+}
+
 /* Opens one file of output k, takes its bytes on disk, and writes what is not rows of weights. */
 static hone_code begin_file(hone_conversion *j, size_t k, hone_planned_file *f, hone_err *err)
 {
@@ -47,7 +63,10 @@ static hone_code begin_file(hone_conversion *j, size_t k, hone_planned_file *f, 
     const char        *path = f->name ? hone_arena_printf(&j->arena, "%s/%s", j->folders[k].tmp, f->name) : o->path;
     if (!path) return HONE_NOMEM(err, "a path");
     HONE_TRY(hone_out_open(path, f->total, &f->out, err));
-    return hone_conversion_put_head(f, err);
+    HONE_TRY(hone_out_digest(&f->out, f->total, err));
+    hone_digest_expect(f->out.digest, 0, f->head.len);
+    if (f->copy) hone_digest_expect(f->out.digest, 0, f->total);
+    return HONE_OK;
 }
 
 static hone_code begin_output(hone_conversion *j, size_t k, hone_err *err)
@@ -55,6 +74,8 @@ static hone_code begin_output(hone_conversion *j, size_t k, hone_err *err)
     hone_output *o = &j->outputs[k];
     if (o->folder) HONE_TRY(hone_folder_open(o->path, o->format->owns, &j->folders[k], err));
     for (size_t i = 0; i < o->n_files; i++) HONE_TRY(begin_file(j, k, &o->files[i], err));
+    expect_rows(o);
+    for (size_t i = 0; i < o->n_files; i++) HONE_TRY(hone_conversion_put_head(&o->files[i], err));
     return HONE_OK;
 }
 
@@ -79,31 +100,42 @@ static hone_code digest_folder(hone_output *o, char hex[65], hone_err *err)
     hone_text list = { 0 };
     hone_code code = HONE_OK;
     qsort(o->files, o->n_files, sizeof *o->files, by_name);
-    for (size_t i = 0; code == HONE_OK && i < o->n_files; i++) {
-        char      one[65];
-        hone_text path = { 0 };
-        hone_text_addf(&path, "%s/%s", o->path, o->files[i].name);
-        code = path.failed ? HONE_NOMEM(err, "a path") : hone_sha256_file(path.ptr, one, err);
-        if (code == HONE_OK) hone_text_addf(&list, "%s  %s\n", one, o->files[i].name);
-        hone_text_release(&path);
-    }
-    if (code == HONE_OK && list.failed) code = HONE_NOMEM(err, "a digest");
+    for (size_t i = 0; i < o->n_files; i++) hone_text_addf(&list, "%s  %s\n", o->files[i].sha256, o->files[i].name);
+    if (list.failed) code = HONE_NOMEM(err, "a digest");
     if (code == HONE_OK) code = hone_sha256((hone_bytes){ (const uint8_t *)list.ptr, list.len }, hex, err);
     hone_text_release(&list);
     return code;
 }
 
-static hone_code finish_output(hone_conversion *j, size_t k, char hex[65], hone_err *err)
+typedef struct ending { hone_conversion *j; hone_convert_result *res; } ending;
+
+/* A job of base/pool.h: while one output is synced, another's last chunks are hashed. */
+static hone_code finish_output(void *user, size_t k, unsigned worker, hone_err *err)
 {
-    hone_output *o = &j->outputs[k];
+    const ending   *e = user;
+    hone_conversion *j = e->j;
+    hone_output    *o = &j->outputs[k];
+    char           *hex = e->res->outputs[k].sha256;
+    (void)worker;
+    for (size_t i = 0; i < o->n_files; i++) HONE_TRY(hone_digest_finish(o->files[i].out.digest, o->files[i].sha256, err));
     if (!o->folder) {
-        HONE_TRY(hone_out_commit(&o->files->out, reread, o, err));
-        return hone_sha256_file(o->path, hex, err);
+        memcpy(hex, o->files->sha256, sizeof o->files->sha256);
+        return hone_out_commit(&o->files->out, reread, o, err);
     }
     for (size_t i = 0; i < o->n_files; i++) HONE_TRY(hone_out_commit(&o->files[i].out, NULL, NULL, err));
     HONE_TRY(reread(o, j->folders[k].tmp, err));
     HONE_TRY(hone_folder_commit(&j->folders[k], err));
     return digest_folder(o, hex, err);
+}
+
+/* After every job; a file that another thread is hashing is left to it. */
+static hone_code run_job(void *user, size_t index, unsigned worker, hone_err *err)
+{
+    hone_conversion *j = user;
+    HONE_TRY(hone_conversion_run_job(j, index, worker, err));
+    for (size_t k = 0; k < j->n_outputs; k++)
+        for (size_t i = 0; i < j->outputs[k].n_files; i++) HONE_TRY(hone_digest_advance(j->outputs[k].files[i].out.digest, err));
+    return HONE_OK;
 }
 
 hone_code hone_conversion_take_memory(hone_conversion *j, const char *folder, hone_err *err)
@@ -123,9 +155,8 @@ hone_code hone_conversion_write(hone_conversion *j, const hone_convert_options *
         return HONE_FAIL(err, HONE_ERESOURCE, "free disk space, choose another folder or fewer encodings",
                          "the output needs %" PRIu64 " bytes, '%s' has %" PRIu64 " free", res->disk_needed, opt->out_dir, have);
     for (size_t k = 0; k < j->n_outputs; k++) HONE_TRY(begin_output(j, k, err));
-    HONE_TRY(hone_pool_run(j->ctx, j->n_jobs, hone_conversion_run_job, j, err));
-    for (size_t k = 0; k < j->n_outputs; k++) HONE_TRY(finish_output(j, k, res->outputs[k].sha256, err));
-    return HONE_OK;
+    HONE_TRY(hone_pool_run(j->ctx, j->n_jobs, run_job, j, err));
+    return hone_pool_run(j->ctx, j->n_outputs, finish_output, &(ending){ j, res }, err);
 }
 
 void hone_conversion_discard(hone_conversion *j)

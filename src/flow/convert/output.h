@@ -27,6 +27,7 @@ typedef struct hone_planned_file {
     hone_bytes  head;  /* bytes from 0 on: a header, or the whole file */
     uint64_t    total; /* bytes */
     hone_out    out;
+    char        sha256[65]; /* hex, once all is written */
 } hone_planned_file;
 
 struct hone_format;

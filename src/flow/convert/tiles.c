@@ -9,7 +9,7 @@
 
 /* Floats in a tile.  1 MiB of source at two bytes a weight: large enough to keep system calls rare, small enough that two
  * tiles for each thread stay in the outer caches.  Measured flat between 256 Ki and 2 Mi floats. */
-#define TILE_ELEMS (512u * 1024u)
+#define TILE_ELEMS (256u * 1024u)
 
 /* Weights of a few rows share a job: a model may have thousands of them.  Far below a tile, so that a small model still has jobs for all threads. */
 #define JOB_ELEMS (TILE_ELEMS / 8)

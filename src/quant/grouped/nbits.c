@@ -7,51 +7,75 @@
 enum { BLOCK_MAX = 256 };
 
 typedef struct fit { float scale, inverse, zero; } fit;
+typedef struct fits { float scale[HONE_LANES], inverse[HONE_LANES], zero[HONE_LANES]; } fits; /* of as many blocks as there are lanes */
 
-static fit fit_of(const hone_grouped *g, const float *x, size_t n)
+/* hone_round of numbers from 0 to 2^23. */
+HONE_FIT_INLINE hone_lanes round_up_from_0(hone_lanes v)
 {
-    float lo, hi, top = (float)((1u << g->bits) - 1), half = (float)(1u << (g->bits - 1));
-    fit   f = { .zero = half };
-    if (n == 32) hone_range(x, 32, &lo, &hi);
-    else hone_range(x, n, &lo, &hi);
+    return __builtin_convertvector(__builtin_convertvector(v + 0x1.fffffep-2f, hone_ilanes), hone_lanes);
+}
+
+/* Of a block of zeros, of two signs maybe, the first counts, as there.  x: blocks of n numbers. */
+static hone_lanes first_of(const float *x, size_t n, size_t n_blocks)
+{
+    float first[HONE_LANES] = { 0 };
+    for (size_t k = 0; k < n_blocks; k++) first[k] = x[k * n];
+    return hone_lanes_load(first);
+}
+
+HONE_FIT_INLINE void fit_blocks(const hone_grouped *g, const float *x, size_t n, size_t n_blocks, fits *f)
+{
+    hone_lanes lo, hi;
+    hone_ranges(x, n, n_blocks, &lo, &hi);
+    hone_lanes  top = hone_lanes_all((float)((1u << g->bits) - 1)), half = hone_lanes_all((float)(1u << (g->bits - 1)));
+    hone_lanes  none = hone_lanes_all(0), one = hone_lanes_all(1), scale, zero = half;
+    hone_ilanes some;
     if (g->sym) {
-        float end = fabsf(hi) > fabsf(lo) ? hi : lo;
-        f.scale = -(end != 0 ? end : x[0]) / half; /* of zeros of two signs the first, as there */
+        hone_lanes end = hone_lanes_pick((hone_ilanes)(hone_lanes_abs(hi) > hone_lanes_abs(lo)), hi, lo);
+        some = (hone_ilanes)(end != 0);
+        if (hone_lanes_any(~some)) end = hone_lanes_pick(some, end, first_of(x, n, n_blocks));
+        scale = -end / half;
     }
     else {
-        lo = lo < 0 ? lo : 0;
-        hi = hi > 0 ? hi : 0;
-        f.scale = (hi - lo) / top;
-        f.zero = f.scale != 0 ? (float)hone_round(0.0f - lo / f.scale) : 0;
-        f.zero = f.zero > top ? top : f.zero;
+        lo = hone_lanes_min(lo, none);
+        hi = hone_lanes_max(hi, none);
+        scale = (hi - lo) / top;
+        some = (hone_ilanes)(scale != 0);
+        zero = hone_lanes_pick(some, round_up_from_0(none - lo / hone_lanes_pick(some, scale, one)), none);
+        zero = hone_lanes_min(zero, top);
     }
-    if (g->scale == HONE_DTYPE_F16) f.scale = hone_scale_seen(HONE_DTYPE_F16, f.scale);
-    f.inverse = f.scale != 0 ? 1.0f / f.scale : 0;
-    return f;
+    float exact[HONE_LANES];
+    memcpy(exact, &scale, sizeof scale);
+    hone_scale_round(g->scale == HONE_DTYPE_F16 ? HONE_DTYPE_F16 : HONE_DTYPE_F32, exact, f->scale, HONE_LANES);
+    scale = hone_lanes_load(f->scale);
+    some = (hone_ilanes)(scale != 0);
+    hone_lanes inverse = hone_lanes_pick(some, one / hone_lanes_pick(some, scale, one), none);
+    memcpy(f->inverse, &inverse, sizeof inverse);
+    memcpy(f->zero, &zero, sizeof zero);
 }
 
 /* Halves away from zero; the bounds are whole numbers, so clamping first changes nothing.  sign: q - half, in two's complement. */
 HONE_FIT_INLINE hone_ilanes codes_of_lanes(const float *x, fit f, float top, uint8_t sign)
 {
-    hone_lanes  v = hone_lanes_load(x) * f.inverse + f.zero;
+    hone_lanes v = hone_lanes_load(x) * f.inverse + f.zero;
     v = hone_lanes_min(hone_lanes_max(v, hone_lanes_all(0)), hone_lanes_all(top));
-    hone_ilanes whole = __builtin_convertvector(v, hone_ilanes);
-    whole -= (hone_ilanes)(v - __builtin_convertvector(whole, hone_lanes) >= 0.5f);
-    return whole ^ (int32_t)sign;
+    return __builtin_convertvector(v + 0x1.fffffep-2f, hone_ilanes) ^ (int32_t)sign; /* as hone_round does it */
 }
 static uint8_t code_of(float x, fit f, float top, uint8_t sign)
 {
     float v = x * f.inverse + f.zero;
     v = v > 0.0f ? v : 0.0f;
     v = v < top ? v : top;
-    int32_t whole = (int32_t)v;
-    return (uint8_t)((whole + (v - (float)whole >= 0.5f)) ^ sign);
+    return (uint8_t)(hone_round(v) ^ sign);
 }
 
-/* A whole block of 32, as most are, from a whole byte on: its steps are known to the compiler. */
-HONE_FIT_INLINE void put_32(const float *x, fit f, uint32_t bits, uint8_t sign, uint8_t *to)
+/* Whole blocks of 32, as most are, from a whole byte on: their steps are known to the compiler. */
+HONE_FIT_INLINE void put_32s(const float *x, size_t n_blocks, const fits *f, uint32_t bits, uint8_t sign, uint8_t *to)
 {
-    for (size_t i = 0; i < 32; i += HONE_LANES) hone_codes_put_lanes(to, i, codes_of_lanes(x + i, f, (float)((1u << bits) - 1), sign), bits);
+    for (size_t k = 0; k < n_blocks; k++, x += 32, to += 4 * bits) {
+        fit one = { f->scale[k], f->inverse[k], f->zero[k] };
+        for (size_t i = 0; i < 32; i += HONE_LANES) hone_codes_put_lanes(to, i, codes_of_lanes(x + i, one, (float)((1u << bits) - 1), sign), bits);
+    }
 }
 
 /* n codes, and code 0 for the columns from there to `whole`, at place `at`. */
@@ -63,27 +87,42 @@ static void put_block(const float *x, size_t n, size_t whole, fit f, uint32_t bi
     hone_codes_put(out, at, q, whole, bits);
 }
 
+/* Blocks first..first + n_blocks - 1 of row r, of n numbers each, side by side where they do not meet. */
+HONE_FIT_INLINE void encode_blocks(const hone_grouped *g, const float *from, size_t n, size_t n_blocks, uint64_t r, uint64_t first, uint64_t n_cols,
+                                   uint8_t *const out[HONE_STREAMS])
+{
+    uint64_t   groups = hone_grouped_groups(g, n_cols), row = hone_grouped_row_bits(g, HONE_STREAM_CODES, n_cols) / g->bits;
+    size_t     whole = g->flat ? n : g->group;
+    uint8_t    sign = g->sym && g->flat ? (uint8_t)(1u << (g->bits - 1)) : 0, *codes = out[HONE_STREAM_CODES], zero[HONE_LANES];
+    float      seen[HONE_LANES * BLOCK_MAX];
+    fits       f;
+    if (g->scale == HONE_DTYPE_F16) {
+        seen[0] = from[0]; /* gcc does not see that a block has columns */
+        hone_scale_round(HONE_DTYPE_F16, from, seen, n * n_blocks);
+        from = seen;
+    }
+    fit_blocks(g, from, n, n_blocks, &f);
+    uint64_t at = r * row + first * g->group;
+    bool     of_32 = n == 32 && whole == 32;
+    if (of_32 && at % 2 == 0 && g->bits == 4) put_32s(from, n_blocks, &f, 4, sign, codes + at / 2);
+    else if (of_32 && g->bits == 8) put_32s(from, n_blocks, &f, 8, sign, codes + at);
+    else
+        for (size_t k = 0; k < n_blocks; k++)
+            put_block(from + k * n, n, whole, (fit){ f.scale[k], f.inverse[k], f.zero[k] }, g->bits, sign, codes, at + k * g->group);
+    hone_scales_store(g->scale, out[HONE_STREAM_SCALES], r * groups + first, f.scale, n_blocks);
+    for (size_t k = 0; k < HONE_LANES; k++) zero[k] = (uint8_t)f.zero[k];
+    if (!g->sym) hone_codes_put(out[HONE_STREAM_ZEROS], r * (hone_grouped_row_bits(g, HONE_STREAM_ZEROS, n_cols) / g->bits) + first, zero, n_blocks, g->bits);
+}
+
 void HONE_LANED(hone_nbits_encode)(const hone_grouped *g, const float *x, uint64_t r, uint64_t n_cols, uint8_t *const out[HONE_STREAMS])
 {
-    uint64_t groups = hone_grouped_groups(g, n_cols), row = hone_grouped_row_bits(g, HONE_STREAM_CODES, n_cols) / g->bits;
-    uint64_t zeros = g->sym ? 0 : hone_grouped_row_bits(g, HONE_STREAM_ZEROS, n_cols) / g->bits;
-    float    seen[BLOCK_MAX];
-    uint8_t  unused = 8, sign = g->sym && g->flat ? (uint8_t)(1u << (g->bits - 1)) : 0, *codes = out[HONE_STREAM_CODES];
-    for (uint64_t k = 0; k < groups; k++) {
-        size_t       left = (size_t)(n_cols - k * g->group), n = left < g->group ? left : g->group, whole = g->flat ? n : g->group;
-        uint64_t     at = r * row + k * g->group;
-        const float *from = x + k * g->group;
-        if (g->scale == HONE_DTYPE_F16) {
-            hone_scale_round(HONE_DTYPE_F16, from, seen, n);
-            from = seen;
-        }
-        fit f = fit_of(g, from, n);
-        if (n == 32 && whole == 32 && at % 2 == 0 && g->bits == 4) put_32(from, f, 4, sign, codes + at / 2);
-        else if (n == 32 && whole == 32 && g->bits == 8) put_32(from, f, 8, sign, codes + at);
-        else put_block(from, n, whole, f, g->bits, sign, codes, at);
-        hone_scale_store(g->scale, out[HONE_STREAM_SCALES], r * groups + k, f.scale);
-        uint8_t zero = (uint8_t)f.zero;
-        if (!g->sym) hone_codes_put(out[HONE_STREAM_ZEROS], r * zeros + k, &zero, 1, g->bits);
-        if (!g->sym && k + 1 == groups && zeros > groups) hone_codes_put(out[HONE_STREAM_ZEROS], r * zeros + groups, &unused, 1, g->bits);
+    uint64_t groups = hone_grouped_groups(g, n_cols), whole = n_cols / g->group, zeros = g->sym ? 0 : hone_grouped_row_bits(g, HONE_STREAM_ZEROS, n_cols) / g->bits;
+    uint8_t  unused = 8;
+    for (uint64_t k = 0; k < whole; k += HONE_LANES) {
+        size_t n = whole - k < HONE_LANES ? (size_t)(whole - k) : HONE_LANES;
+        if (g->group == 32) encode_blocks(g, x + k * 32, 32, n, r, k, n_cols, out);
+        else encode_blocks(g, x + k * g->group, g->group, n, r, k, n_cols, out);
     }
+    if (whole < groups) encode_blocks(g, x + whole * g->group, (size_t)(n_cols - whole * g->group), 1, r, whole, n_cols, out);
+    if (zeros > groups) hone_codes_put(out[HONE_STREAM_ZEROS], r * zeros + groups, &unused, 1, g->bits);
 }

@@ -20,6 +20,17 @@ static inline void hone_scale_store(hone_dtype t, uint8_t *to, uint64_t i, float
     if (t == HONE_DTYPE_F32) hone_put_le32(to + 4 * i, hone_f32_bits(v));
     else hone_put_le16(to + 2 * i, t == HONE_DTYPE_F16 ? hone_f16_from_f32(v) : hone_bf16_from_f32(v));
 }
+/* n of them, the first of them scale i. */
+static inline void hone_scales_store(hone_dtype t, uint8_t *to, uint64_t i, const float *restrict v, size_t n)
+{
+    to += i * (t == HONE_DTYPE_F32 ? 4 : 2);
+    if (t == HONE_DTYPE_F32)
+        for (size_t k = 0; k < n; k++) hone_put_le32(to + 4 * k, hone_f32_bits(v[k]));
+    else if (t == HONE_DTYPE_F16)
+        for (size_t k = 0; k < n; k++) hone_put_le16(to + 2 * k, hone_f16_from_f32(v[k]));
+    else
+        for (size_t k = 0; k < n; k++) hone_put_le16(to + 2 * k, hone_bf16_from_f32(v[k]));
+}
 static inline float hone_scale_load(hone_dtype t, const uint8_t *from, uint64_t i)
 {
     if (t == HONE_DTYPE_F32) return hone_f32_of(hone_le32(from + 4 * i));
@@ -52,6 +63,18 @@ static inline void hone_scale_round(hone_dtype t, const float *restrict x, float
     else if (t == HONE_DTYPE_F16)
         for (size_t i = 0; i < n; i++) out[i] = hone_seen_f16(x[i]);
     else memcpy(out, x, n * sizeof *out);
+}
+
+/* x as type t keeps it: x itself where nothing is lost, as with a bfloat16 source, else rounded into buf.  n: a multiple of HONE_LANES. */
+HONE_FIT_INLINE const float *hone_scale_view(hone_dtype t, const float *restrict x, float *restrict buf, size_t n)
+{
+    hone_ilanes lost = { 0 };
+    if (t == HONE_DTYPE_F32) return x;
+    for (size_t i = 0; t == HONE_DTYPE_BF16 && i < n; i += HONE_LANES) lost |= (hone_ilanes)hone_lanes_load(x + i);
+    if (t == HONE_DTYPE_BF16 && !hone_lanes_any(lost & 0xffff)) return x;
+    buf[0] = x[0]; /* gcc does not see that n > 0 */
+    hone_scale_round(t, x, buf, n);
+    return buf;
 }
 
 /* Codes of 4 or 8 bits go to place `at` (in codes) and the following ones.  Writing goes upwards: the first code of a byte clears the rest. */
@@ -95,6 +118,29 @@ static inline void hone_range(const float *x, size_t n, float *lo, float *hi)
         *lo = x[i] < *lo ? x[i] : *lo;
         *hi = x[i] > *hi ? x[i] : *hi;
     }
+}
+
+/* The same of `groups` groups of n numbers, 1..HONE_LANES of them, one after another: lane k is group k's; the lanes beyond are any numbers. */
+HONE_FIT_INLINE void hone_ranges(const float *x, size_t n, size_t groups, hone_lanes *lo, hone_lanes *hi)
+{
+    hone_lanes low[HONE_LANES], high[HONE_LANES];
+    if (groups < HONE_LANES || n % HONE_LANES) {
+        float l[HONE_LANES] = { 0 }, h[HONE_LANES] = { 0 };
+        for (size_t k = 0; k < groups; k++) hone_range(x + k * n, n, &l[k], &h[k]);
+        *lo = hone_lanes_load(l);
+        *hi = hone_lanes_load(h);
+        return;
+    }
+    for (size_t k = 0; k < HONE_LANES; k++, x += n) {
+        low[k] = high[k] = hone_lanes_load(x);
+        for (size_t i = HONE_LANES; i < n; i += HONE_LANES) {
+            hone_lanes v = hone_lanes_load(x + i);
+            low[k] = hone_lanes_min(v, low[k]);
+            high[k] = hone_lanes_max(v, high[k]);
+        }
+    }
+    *lo = hone_lanes_leasts(low);
+    *hi = hone_lanes_mosts(high);
 }
 
 /* One row, number r of a run: out and in are where the run begins in each stream. */
