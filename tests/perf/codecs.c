@@ -42,7 +42,7 @@ static void encode(const subject *s, const float *x, uint8_t *out)
     uint8_t *at[HONE_STREAMS] = { out };
     for (uint32_t k = 1; k < hone_grouped_streams(&s->grouped); k++)
         at[k] = at[k - 1] + (hone_grouped_bytes(&s->grouped, k - 1, ROWS_AT_ONCE, COLS) + 63) / 64 * 64;
-    hone_grouped_encode(&s->grouped, x, ROWS_AT_ONCE, COLS, at);
+    (void)hone_grouped_encode_width(s->lanes, &s->grouped, x, ROWS_AT_ONCE, COLS, at);
 }
 
 static double cpu_s(void)
@@ -102,9 +102,13 @@ static size_t list(subject *out, size_t cap)
             (void)snprintf(out[n++].name, sizeof out->name, "%s", hone_dtype_name(t));
         }
     }
-    for (size_t i = 0; i < sizeof grouped / sizeof *grouped && n < cap; i++) {
-        out[n] = (subject){ .grouped = grouped[i].g };
-        (void)snprintf(out[n++].name, sizeof out->name, "%s", grouped[i].name);
+    for (size_t i = 0; i < sizeof grouped / sizeof *grouped; i++) {
+        for (int lanes = 4; lanes <= 16 && n < cap; lanes *= 2) {
+            uint8_t *nothing[HONE_STREAMS] = { 0 };
+            if (!hone_grouped_encode_width(lanes, &grouped[i].g, NULL, 0, COLS, nothing)) continue; /* not on this processor */
+            out[n] = (subject){ .lanes = lanes, .grouped = grouped[i].g };
+            (void)snprintf(out[n++].name, sizeof out->name, "%s", grouped[i].name);
+        }
     }
     return n;
 }
