@@ -6,6 +6,7 @@
  *   +----+---------------------+
  * Source: ggml src/ggml-quants.c quantize_row_q8_0_ref, dequantize_row_q8_0. */
 #include "quant/codec.h"
+#include "quant/lanes.h"
 #include "quant/round.h"
 
 typedef struct block {
@@ -26,15 +27,64 @@ static float peak(const float *x)
     return size;
 }
 
+/* Of as many blocks as there are lanes, one lane each; false when there is a NaN among them, which lanes would not forget as peak() does. */
+static bool peaks(const float *x, hone_lanes *out)
+{
+    hone_lanes  most[HONE_LANES];
+    hone_ilanes nan = { 0 };
+    for (int b = 0; b < HONE_LANES; b++, x += 32) {
+        most[b] = hone_lanes_abs(hone_lanes_load(x));
+        nan |= (hone_ilanes)most[b] > 0x7f800000;
+        for (int j = HONE_LANES; j < 32; j += HONE_LANES) {
+            hone_lanes v = hone_lanes_abs(hone_lanes_load(x + j));
+            nan |= (hone_ilanes)v > 0x7f800000;
+            most[b] = hone_lanes_max(v, most[b]);
+        }
+    }
+    *out = hone_lanes_mosts(most);
+    return !hone_lanes_any(nan);
+}
+
+/* The bytes of a block whose products with inverse are far inside int32: hone_round without its test. */
+static void put_near(const float *restrict x, float inverse, uint8_t *restrict qs)
+{
+    for (int j = 0; j < 32; j += HONE_LANES) {
+        hone_lanes  v = hone_lanes_load(x + j) * inverse;
+        hone_ilanes half = ((hone_ilanes)v & INT32_MIN) | (int32_t)0x3effffff; /* 0x1.fffffep-2, with the sign of v */
+        hone_ilanes_bytes(__builtin_convertvector(v + (hone_lanes)half, hone_ilanes), qs + j);
+    }
+}
+
+/* Blocks side by side where they do not meet: count is 1..HONE_LANES. */
+static void encode_blocks(const float *x, block *restrict b, int count)
+{
+    float      d[HONE_LANES] = { 0 }, inverse[HONE_LANES];
+    hone_lanes size;
+    if (count < HONE_LANES || !peaks(x, &size)) {
+        for (int k = 0; k < count; k++) d[k] = peak(x + 32 * k);
+        size = hone_lanes_load(d);
+    }
+    hone_lanes  scale = size / 127, one = hone_lanes_all(1);
+    hone_ilanes some = (hone_ilanes)(scale != 0), far = (hone_ilanes)(size > 1e30f) | ((hone_ilanes)(size < 1e-30f) & some) | (hone_ilanes)(size != size);
+    hone_lanes  times = hone_lanes_pick(some, one / hone_lanes_pick(some, scale, one), hone_lanes_all(0));
+    memcpy(d, &scale, sizeof scale);
+    memcpy(inverse, &times, sizeof times);
+    bool near = !hone_lanes_any(far);
+    for (int k = 0; k < count; k++, x += 32) {
+        hone_f16_store(b[k].d, d[k]);
+        if (near) put_near(x, inverse[k], b[k].qs);
+        else
+            for (int j = 0; j < 32; j++) b[k].qs[j] = (uint8_t)hone_round(x[j] * inverse[k]);
+    }
+}
+
 static void encode(const float *x, void *out, size_t n_cols, const float *importance)
 {
     (void)importance;
     block *restrict b = out;
-    for (size_t i = 0; i < n_cols; i += 32, b++, x += 32) {
-        float size = peak(x);
-        float d = size / 127, inverse = d != 0 ? 1.0f / d : 0.0f;
-        hone_f16_store(b->d, d);
-        for (int j = 0; j < 32; j++) b->qs[j] = (uint8_t)hone_round(x[j] * inverse);
+    for (size_t i = 0; i < n_cols; i += 32 * HONE_LANES) {
+        int count = n_cols - i < 32 * HONE_LANES ? (int)((n_cols - i) / 32) : HONE_LANES;
+        encode_blocks(x + i, b + i / 32, count);
     }
 }
 
