@@ -52,7 +52,7 @@ class Frame:
         return HEIGHT - BOTTOM - math.log(kld / self.y0) / math.log(self.y1 / self.y0) * (HEIGHT - TOP - BOTTOM)
 
 
-def axes(f, out):
+def axes(f, out, across):
     for v in ticks_linear(f.x0, f.x1):
         out.append(f"<line x1='{f.x(v):.1f}' x2='{f.x(v):.1f}' y1='{TOP}' y2='{HEIGHT - BOTTOM}' stroke='#e6e8eb'/>")
         out.append(f"<text x='{f.x(v):.1f}' y='{HEIGHT - BOTTOM + 19}' text-anchor='middle' font-size='13' fill='#333'>{v:g}</text>")
@@ -60,7 +60,7 @@ def axes(f, out):
         out.append(f"<line x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{f.y(v):.1f}' y2='{f.y(v):.1f}' stroke='#e6e8eb'/>")
         out.append(f"<text x='{LEFT - 8}' y='{f.y(v) + 4:.1f}' text-anchor='end' font-size='13' fill='#333'>{v:g}</text>")
     out.append(f"<rect x='{LEFT}' y='{TOP}' width='{WIDTH - LEFT - RIGHT}' height='{HEIGHT - TOP - BOTTOM}' fill='none' stroke='#8a929b'/>")
-    out.append(f"<text x='{(LEFT + WIDTH - RIGHT) / 2}' y='{HEIGHT - 14}' text-anchor='middle' font-size='14' fill='#222'>file bytes of the weights, MB</text>")
+    out.append(f"<text x='{(LEFT + WIDTH - RIGHT) / 2}' y='{HEIGHT - 14}' text-anchor='middle' font-size='14' fill='#222'>{html.escape(across)}</text>")
     out.append(f"<text transform='translate(20 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)' text-anchor='middle' font-size='14' fill='#222'>mean KLD, nat (log)</text>")
 
 
@@ -80,7 +80,7 @@ def place(taken, x, y, text):
     return None
 
 
-def plot(title, note, series):
+def plot(title, note, series, across="file bytes of the weights, MB"):
     """The SVG's text.  series: [(name, [{"name", "bytes", "kld", "lo", "hi"}])], ours first."""
     series = [(name, sorted((p for p in points if p["kld"] > 0), key=lambda p: p["bytes"])) for name, points in series]
     series = [(name, points) for name, points in series if points]
@@ -88,7 +88,7 @@ def plot(title, note, series):
     out = [f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' height='{HEIGHT}' {FONT}>",
            f"<rect width='{WIDTH}' height='{HEIGHT}' fill='#fff'/>", f"<text x='{LEFT}' y='28' font-size='18' fill='#111'>{html.escape(title)}</text>",
            f"<text x='{LEFT}' y='48' font-size='12.5' fill='#555'>{html.escape(note)}</text>"]
-    axes(f, out)
+    axes(f, out, across)
     at, names, taken = LEFT, [], []
     for i, (name, points) in enumerate(series):
         colour, shape = COLOURS[i % len(COLOURS)], SHAPES[i % len(SHAPES)]
