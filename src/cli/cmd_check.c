@@ -84,7 +84,7 @@ static hone_code run_networks(hone_cli *c, json_t *doc, hone_err *err)
 
 static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
 {
-    if (hone_cli_has(c, "data")) return run_networks(c, doc, err);
+    if (hone_cli_has(c, "data")) return hone_cli_networks_page(c, doc, run_networks(c, doc, err), err);
     HONE_TRY(hone_cli_networks_need_data(c, err));
     hone_scorecard           s = { 0 };
     const hone_check_options o = { .source = hone_cli_text(c, "against", NULL),
@@ -112,6 +112,19 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     json_object_foreach((json_t *)(uintptr_t)only, key, v)
         if (json_object_set(doc, key, v) != 0) return HONE_NOMEM(err, "the result");
     return code;
+}
+
+/* A quantised artefact that passes agrees in all that must be equal, and is as far off as its KLD says: it is not the same model. */
+static bool is_quantised(const json_t *r) { return strcmp(hone_doc_str(r, "precision", ""), "quantised") == 0; }
+
+static void print_pass(const hone_cli *c, const json_t *r)
+{
+    const json_t *l = json_object_get(r, "logits");
+    double        v;
+    if (!is_quantised(r)) hone_say(c, HONE_GREEN, "\nsame model\n");
+    else if (hone_measured(l, "cosine", &v)) hone_say(c, HONE_GREEN, "\nsound, quantised: token ids agree, embeddings are finite; cosine %.4f at least\n", v);
+    else if (hone_measured(l, "kld_mean", &v)) hone_say(c, HONE_GREEN, "\nsound, quantised: token ids and chats agree, logits are finite; mean KLD %.3g\n", v);
+    else hone_say(c, HONE_GREEN, "\nsound, quantised: token ids and chats agree, logits are finite\n");
 }
 
 static void count_line(const hone_cli *c, const char *name, const json_t *o, const char *unit)
@@ -205,7 +218,7 @@ static void print_table(hone_cli *c, const json_t *results)
         hone_table_cell(t, i, 1, HONE_PLAIN, "%s", hone_doc_str(r, "precision", ""));
         hone_table_cell(t, i, 2, HONE_PLAIN, "%s", hone_doc_str(r, "runtime", ""));
         hone_table_cell(t, i, 9, pass ? HONE_GREEN : fail ? HONE_RED : HONE_YELLOW, "%s",
-                        pass ? "same model" : fail ? "differs" : json_is_true(json_object_get(r, "failed")) ? "no result" : "not proven");
+                        pass ? is_quantised(r) ? "sound" : "same model" : fail ? "differs" : json_is_true(json_object_get(r, "failed")) ? "no result" : "not proven");
         if (!verdict[0]) continue;
         hone_table_cell(t, i, 3, HONE_PLAIN, "%s", hone_doc_str(tok, "by", "-"));
         hone_table_cell(t, i, 4, HONE_PLAIN, "%.0f/%.0f", hone_doc_num(tok, "cases", 0) - hone_doc_num(tok, "mismatches", 0) - hone_doc_num(tok, "excused", 0),
@@ -253,7 +266,7 @@ static void print(hone_cli *c, const json_t *doc)
     hone_scored_layers(c, results);
     const char *html = hone_doc_str(doc, "html", "");
     if (html[0]) hone_say(c, HONE_PLAIN, "\npage  %s\n", html);
-    if (json_array_size(results) == 1 && strcmp(hone_doc_str(first, "verdict", ""), "pass") == 0) hone_say(c, HONE_GREEN, "\nsame model\n");
+    if (json_array_size(results) == 1 && strcmp(hone_doc_str(first, "verdict", ""), "pass") == 0) print_pass(c, first);
 }
 
 const hone_cmd hone_cmd_check = {
@@ -265,7 +278,7 @@ const hone_cmd hone_cmd_check = {
              "the artefact's folder. Positions behind a known limit of the runtime (a sliding window that it ignores) are compared apart, and a difference there is a failure "
              "unless --context says that texts are shorter. An unquantised artefact must meet the bounds "
              "for its precision; a quantised one is no proof of a conversion: its distance is shown, and tokenizer, template and finite logits decide. "
-             "Encoders are compared by their embeddings (1 - cosine takes the place of the KL divergence). Exit 0: same model; 1: not, or not proven.",
+             "Encoders are compared by their embeddings (1 - cosine takes the place of the KL divergence). Exit 0: same model (quantised: sound, and as far off as shown); 1: not, or not proven.",
     .example = "hone check out/tale-8m-f32.gguf --against examples/models/tale-8m\n"
                "hone check out/tale-8m-f32.gguf out/tale-8m-f32-mlx --against examples/models/tale-8m --layers --html out/check.html",
     .opts = opts, .n_opts = HONE_COUNT(opts), .min_args = 1, .max_args = UINT_MAX, .run = run, .print = print,

@@ -21,7 +21,7 @@ static const hone_opt opts[] = {
 
 static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
 {
-    if (hone_cli_has(c, "data")) return hone_cli_networks_eval(c, hone_cli_text(c, "reference", NULL), doc, err);
+    if (hone_cli_has(c, "data")) return hone_cli_networks_page(c, doc, hone_cli_networks_eval(c, hone_cli_text(c, "reference", NULL), doc, err), err);
     HONE_TRY(hone_cli_networks_need_data(c, err));
     hone_scorecard          s = { 0 };
     const hone_eval_options o = { .text = hone_cli_text(c, "text", NULL),

@@ -5,6 +5,7 @@
 #include "cli/scored.h"
 #include "flow/net.h"
 #include "flow/net/optimize.h"
+#include "flow/net/page.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -86,11 +87,24 @@ hone_code hone_cli_networks_need_data(const hone_cli *c, hone_err *err)
 
 bool hone_cli_networks_doc(const json_t *doc) { return strcmp(hone_doc_str(doc, "kind", ""), "network") == 0; }
 
-/* The page of --html is of language models. */
-static hone_code no_page(const hone_cli *c, hone_err *err)
+hone_code hone_cli_networks_page(hone_cli *c, json_t *doc, hone_code code, hone_err *err)
 {
-    if (!hone_cli_text(c, "html", NULL)) return HONE_OK;
-    return HONE_FAIL(err, HONE_EUNSUPPORTED, "hone optimize MODEL.onnx writes a page", "--html has no page for networks without tokens");
+    const char *html = hone_cli_text(c, "html", NULL);
+    hone_text   command = { 0 };
+    hone_err    why = { 0 }; /* err keeps the answer "no" */
+    if (!html || (code != HONE_OK && code != HONE_ENO)) return code;
+    hone_code done = hone_cli_command(c, &command, &why);
+    const hone_net_page_about about = { .verb = c->cmd->name, .command = command.ptr, .answer = code == HONE_ENO && err ? err->cause : NULL };
+    if (done == HONE_OK) done = hone_net_page_write(&c->ctx, doc, &about, html, &why);
+    if (done == HONE_OK && !hone_json_put(doc, "html", json_string(html))) done = HONE_NOMEM(&why, "the result");
+    hone_text_release(&command);
+    if (done != HONE_OK && err) *err = why;
+    return done == HONE_OK ? code : done;
+}
+
+static void say_page(hone_cli *c, const json_t *doc)
+{
+    if (hone_doc_str(doc, "html", "")[0]) hone_say(c, HONE_PLAIN, "\npage  %s\n", hone_doc_str(doc, "html", ""));
 }
 
 /* Ends a document: kind, results (stolen), data. */
@@ -106,7 +120,6 @@ hone_code hone_cli_networks_eval(hone_cli *c, const char *reference, json_t *doc
 {
     hone_network_eval e = { .how = { .device = hone_cli_text(c, "device", "cpu"), .threads = hone_ctx_threads(&c->ctx) }, .reference = reference,
                             .data = hone_cli_text(c, "data", NULL) };
-    HONE_TRY(no_page(c, err));
     HONE_TRY(hone_cli_images(c, &e.image, err));
     json_t   *results = json_array();
     hone_code code = results ? HONE_OK : HONE_NOMEM(err, "the result");
@@ -152,6 +165,7 @@ void hone_cli_networks_eval_print(hone_cli *c, const json_t *doc)
     hone_say(c, HONE_PLAIN, "\n");
     hone_measured_reasons(c, results, "mean_square cosine_mean");
     hone_scored_devices(c, results);
+    say_page(c, doc);
 }
 
 /* --- bench --------------------------------------------------------------------------------------------------------------- */
@@ -160,7 +174,6 @@ hone_code hone_cli_networks_bench(hone_cli *c, json_t *doc, hone_err *err)
     hone_network_bench_options o = { .n_artefacts = 0, .data = hone_cli_text(c, "data", NULL), .device = hone_cli_text(c, "device", "cpu"),
                                      .batch = hone_cli_count(c, "batch", 0), .repeat = hone_cli_count(c, "repeat", 0), .warmup = hone_cli_count(c, "warmup", 0),
                                      .threads = hone_ctx_threads(&c->ctx) };
-    HONE_TRY(no_page(c, err));
     HONE_TRY(hone_cli_images(c, &o.image, err));
     /* A .onnx file is what both runtimes open: each gets its turn. */
     const char **paths = HONE_ARENA_NEW(&c->arena, const char *, 2 * c->n_args), **by = HONE_ARENA_NEW(&c->arena, const char *, 2 * c->n_args);
@@ -181,7 +194,7 @@ hone_code hone_cli_networks_bench(hone_cli *c, json_t *doc, hone_err *err)
     hone_code           code = s && results ? hone_network_bench(&c->ctx, &o, s, err) : HONE_NOMEM(err, "the benchmark");
     for (size_t i = 0; code == HONE_OK && i < o.n_artefacts; i++)
         if (json_array_append_new(results, hone_network_speed_json(&s[i])) != 0) code = HONE_NOMEM(err, "the result");
-    if (code == HONE_OK) return finish(doc, results, o.data, err);
+    if (code == HONE_OK) return hone_cli_networks_page(c, doc, finish(doc, results, o.data, err), err);
     json_decref(results);
     return code;
 }
@@ -213,6 +226,7 @@ void hone_cli_networks_bench_print(hone_cli *c, const json_t *doc)
     hone_measured_reasons(c, results, "");
     hone_scored_failures(c, results);
     hone_scored_devices(c, results);
+    say_page(c, doc);
 }
 
 /* --- optimize -------------------------------------------------------------------------------------------------------------- */

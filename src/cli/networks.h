@@ -30,6 +30,8 @@ hone_code hone_cli_static(hone_cli *c, const char *calibration, const char *cons
 /* Reads --mean, --std, --layout and --size. */
 hone_code hone_cli_images(hone_cli *c, hone_image_how *out, hone_err *err);
 /* Each of the artefacts on --data; doc gets results[].  With a reference, one more row of what it costs to be another. */
+/* The page of --html, when asked for; code: the verb's own answer, which is returned when nothing else goes wrong. */
+hone_code hone_cli_networks_page(hone_cli *c, json_t *doc, hone_code code, hone_err *err);
 hone_code hone_cli_networks_eval(hone_cli *c, const char *reference, json_t *doc, hone_err *err);
 void      hone_cli_networks_eval_print(hone_cli *c, const json_t *doc);
 hone_code hone_cli_networks_bench(hone_cli *c, json_t *doc, hone_err *err);

@@ -1,93 +1,22 @@
 #include "flow/report.h"
 #include "flow/optimize/state.h"
 #include "flow/report/page.h"
-#include "flow/report/style.h"
 #include <math.h>
-
-void hone_page_text(hone_text *t, const char *s)
-{
-    for (const char *p = s ? s : ""; *p;) {
-        size_t n = strcspn(p, "&<>\"'");
-        hone_text_add_bytes(t, p, n);
-        p += n;
-        if (!*p) break;
-        hone_text_add(t, *p == '&' ? "&amp;" : *p == '<' ? "&lt;" : *p == '>' ? "&gt;" : *p == '"' ? "&quot;" : "&#39;");
-        p++;
-    }
-}
-
-static const char *str(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
-
-/* A dash that says why: "states": {path: {state, reason}} beside the figures. */
-static void dash(hone_text *t, const json_t *obj, const char *path)
-{
-    const json_t *st = json_object_get(json_object_get(obj, "states"), path);
-    const char   *state = json_string_value(json_object_get(st, "state")), *reason = json_string_value(json_object_get(st, "reason"));
-    hone_text_add(t, "<span class=soft title=\"");
-    hone_page_text(t, reason ? reason : "not measured");
-    hone_text_addf(t, "\">%s</span>", state && strcmp(state, "unresolved") == 0 ? "unresolved" : "&ndash;");
-}
-
-void hone_page_bytes(hone_text *t, const json_t *obj, const char *path)
-{
-    char   b[32];
-    double v = hone_doc_number(obj, path, NAN);
-    if (isnan(v)) dash(t, obj, path);
-    else hone_text_add(t, hone_text_bytes((uint64_t)v, b, sizeof b));
-}
-
-void hone_page_num(hone_text *t, const json_t *obj, const char *path, const char *fmt, double times)
-{
-    char   b[64];
-    double v = hone_doc_number(obj, path, NAN);
-    if (isnan(v)) {
-        dash(t, obj, path);
-        return;
-    }
-    /* The formats are this file's own constants; the switch keeps them literal for the compiler's check. */
-    if (strcmp(fmt, "%.0f") == 0) (void)snprintf(b, sizeof b, "%.0f", v * times);
-    else if (strcmp(fmt, "%.1f") == 0) (void)snprintf(b, sizeof b, "%.1f", v * times);
-    else if (strcmp(fmt, "%.2f") == 0) (void)snprintf(b, sizeof b, "%.2f", v * times);
-    else if (strcmp(fmt, "%.3f") == 0) (void)snprintf(b, sizeof b, "%.3f", v * times);
-    else (void)snprintf(b, sizeof b, "%.4f", v * times);
-    hone_text_add(t, b);
-}
-
-static void card(hone_text *t, const char *label, const json_t *obj, const char *path, const char *fmt, double times, const char *unit)
-{
-    hone_text_add(t, "<div class=card><b>");
-    if (fmt) hone_page_num(t, obj, path, fmt, times);
-    else hone_page_bytes(t, obj, path);
-    hone_text_addf(t, "%s%s%s</b><span>%s</span></div>", unit[0] ? " <small>" : "", unit, unit[0] ? "</small>" : "", label);
-}
-
-static const json_t *chosen_row(const json_t *doc)
-{
-    size_t  i;
-    json_t *c;
-    json_array_foreach(json_object_get(doc, "candidates"), i, c)
-        if (json_is_true(json_object_get(c, "chosen"))) return c;
-    return NULL;
-}
 
 static void head(hone_text *t, const json_t *doc)
 {
-    const json_t *src = json_object_get(doc, "source"), *chosen = json_object_get(doc, "chosen"), *row = chosen_row(doc);
-    const char   *target = str(json_object_get(doc, "target"), "name");
+    const json_t *src = json_object_get(doc, "source"), *chosen = json_object_get(doc, "chosen"), *row = hone_page_chosen(doc);
+    const char   *target = hone_page_str(json_object_get(doc, "target"), "name");
     bool          pass = json_is_true(json_object_get(doc, "gates_pass"));
     hone_text_add(t, "<p class=eyebrow>hone deployment report</p><h1>");
-    hone_page_text(t, str(src, "name"));
+    hone_page_text(t, hone_page_str(src, "name"));
     hone_text_add(t, " for ");
     hone_page_text(t, target[0] ? target : "this machine");
     hone_text_addf(t, " <span class=\"badge %s\">%s</span></h1><p class=soft>", pass ? "pass" : "fail",
                    pass ? "all blocking gates pass" : row ? "not every blocking gate passes" : "no candidate meets the constraints");
-    hone_page_text(t, str(src, "architecture"));
+    hone_page_text(t, hone_page_str(src, "architecture"));
     hone_text_addf(t, ", %.3g million parameters, %.0f layers, ", hone_doc_number(src, "parameters", 0) / 1e6, hone_doc_number(src, "layers", 0));
-    hone_page_text(t, str(src, "dtype"));
+    hone_page_text(t, hone_page_str(src, "dtype"));
     hone_text_add(t, ", ");
     hone_page_bytes(t, src, "bytes");
     hone_text_add(t, "</p>");
@@ -95,18 +24,18 @@ static void head(hone_text *t, const json_t *doc)
     const json_t *fin = json_object_get(json_object_get(json_array_get(json_object_get(doc, "stages"), 4), "detail"), "chosen");
     const json_t *eval = json_object_get(row, "eval");
     hone_text_add(t, "<h2>Chosen: ");
-    hone_page_text(t, str(chosen, "quantization"));
+    hone_page_text(t, hone_page_str(chosen, "quantization"));
     hone_text_addf(t, " on %.0f thread%s</h2><div class=cards>", hone_doc_number(chosen, "threads", 0), hone_doc_number(chosen, "threads", 0) > 1 ? "s" : "");
-    card(t, "file", row, "bytes", NULL, 1, "");
-    card(t, "bits per weight", row, "bpw", "%.2f", 1, "");
-    card(t, strcmp(str(doc, "memory_basis"), "peak_rss") == 0 ? "memory at its peak" : "weights + KV + buffers", row, "ram_bytes", NULL, 1, "");
-    card(t, "decode", fin, "decode_tok_s", "%.0f", 1, "tok/s");
-    card(t, "prefill", fin, "prefill_tok_s", "%.0f", 1, "tok/s");
-    card(t, "time to first token, p50", fin, "ttft_ms.p50", "%.1f", 1, "ms");
-    card(t, "load", fin, "load_ms", "%.0f", 1, "ms");
-    card(t, "perplexity", eval, "perplexity", "%.3f", 1, "");
-    card(t, "mean KL divergence", eval, "kld_mean", "%.2f", 1000, "nat/1000");
-    card(t, "task accuracy", eval, "accuracy", "%.1f", 100, "%");
+    hone_page_card(t, "file", row, "bytes", NULL, 1, "");
+    hone_page_card(t, "bits per weight", row, "bpw", "%.2f", 1, "");
+    hone_page_card(t, strcmp(hone_page_str(doc, "memory_basis"), "peak_rss") == 0 ? "memory at its peak" : "weights + KV + buffers", row, "ram_bytes", NULL, 1, "");
+    hone_page_card(t, "decode", fin, "decode_tok_s", "%.0f", 1, "tok/s");
+    hone_page_card(t, "prefill", fin, "prefill_tok_s", "%.0f", 1, "tok/s");
+    hone_page_card(t, "time to first token, p50", fin, "ttft_ms.p50", "%.1f", 1, "ms");
+    hone_page_card(t, "load", fin, "load_ms", "%.0f", 1, "ms");
+    hone_page_card(t, "perplexity", eval, "perplexity", "%.3f", 1, "");
+    hone_page_card(t, "mean KL divergence", eval, "kld_mean", "%.2f", 1000, "nat/1000");
+    hone_page_card(t, "task accuracy", eval, "accuracy", "%.1f", 100, "%");
     hone_text_add(t, "</div><ul>");
     size_t  i;
     json_t *b;
@@ -116,44 +45,6 @@ static void head(hone_text *t, const json_t *doc)
         hone_text_add(t, "</li>");
     }
     hone_text_add(t, "</ul>");
-}
-
-static void gates(hone_text *t, const json_t *doc)
-{
-    size_t  i;
-    json_t *g;
-    hone_text_add(t, "<h2>Gates</h2>");
-    if (json_array_size(json_object_get(doc, "gates")) == 0) {
-        hone_text_add(t, "<p>No candidate met the constraints, so no gate was applied.</p>");
-        return;
-    }
-    hone_text_add(t, "<div class=scroll><table><tr><th>gate</th><th>verdict</th><th>measured</th><th>needed</th><th class=left>on what</th></tr>");
-    json_array_foreach(json_object_get(doc, "gates"), i, g) {
-        char        words[16];
-        const char *verdict = str(g, "verdict");
-        (void)snprintf(words, sizeof words, "%s", strcmp(verdict, "not_measured") == 0 ? "not measured" : verdict);
-        bool count = strcmp(str(g, "unit"), "mismatches") == 0;
-        hone_text_add(t, "<tr><td>");
-        hone_page_text(t, str(g, "name"));
-        if (!json_is_true(json_object_get(g, "blocking"))) hone_text_add(t, " <small class=soft>(not blocking)</small>");
-        hone_text_add(t, "</td><td><span class=\"badge ");
-        hone_page_text(t, verdict);
-        hone_text_add(t, "\">");
-        hone_page_text(t, words);
-        hone_text_add(t, "</span></td><td>");
-        hone_page_num(t, g, "value", count ? "%.0f" : "%.3f", 1);
-        const json_t *ci = json_object_get(g, "ci");
-        if (json_array_size(ci) == 2)
-            hone_text_addf(t, " <small class=soft>[%.3f, %.3f]</small>", json_number_value(json_array_get(ci, 0)), json_number_value(json_array_get(ci, 1)));
-        hone_text_addf(t, "</td><td>%s ", json_is_true(json_object_get(g, "at_most")) ? "&le;" : "&ge;");
-        hone_page_num(t, g, "threshold", count ? "%.0f" : "%.2f", 1);
-        hone_text_add(t, " <small class=soft>");
-        hone_page_text(t, str(g, "unit"));
-        hone_text_add(t, "</small></td><td class=words>");
-        hone_page_text(t, str(g, "why"));
-        hone_text_add(t, "</td></tr>");
-    }
-    hone_text_add(t, "</table></div><p class=\"soft small\">Brackets: 95 % interval. A gate whose interval holds the threshold is unresolved, not passed.</p>");
 }
 
 /* One mark for each gate of a candidate, its verdict in words as the tooltip. */
@@ -186,10 +77,10 @@ static void candidates(hone_text *t, const json_t *doc)
                      "</small></th><th>accuracy<small>%</small></th><th>score</th><th class=left>note</th></tr>");
     json_array_foreach(json_object_get(doc, "candidates"), i, c) {
         const json_t *b = json_object_get(c, "bench"), *e = json_object_get(c, "eval");
-        const char   *excluded = str(c, "excluded"), *role = str(c, "role");
+        const char   *excluded = hone_page_str(c, "excluded"), *role = hone_page_str(c, "role");
         bool          win = json_is_true(json_object_get(c, "chosen"));
         hone_text_addf(t, "<tr class=\"%s\"><td><b>", win ? "chosen" : excluded[0] ? "out" : "");
-        hone_page_text(t, str(c, "quantization"));
+        hone_page_text(t, hone_page_str(c, "quantization"));
         hone_text_add(t, "</b></td><td class=mid>");
         marks(t, json_object_get(c, "gates"));
         hone_text_add(t, "</td><td>");
@@ -231,12 +122,12 @@ static void percent(hone_text *t, const json_t *task)
 /* Where accuracy went: each task, the baseline beside the chosen one. */
 static void tasks(hone_text *t, const json_t *doc)
 {
-    const json_t *row = chosen_row(doc), *base = json_object_get(json_object_get(json_array_get(json_object_get(doc, "candidates"), 0), "eval"), "tasks");
+    const json_t *row = hone_page_chosen(doc), *base = json_object_get(json_object_get(json_array_get(json_object_get(doc, "candidates"), 0), "eval"), "tasks");
     const json_t *ours = json_object_get(json_object_get(row, "eval"), "tasks"), *task;
     const char   *name;
     if (json_object_size(ours) == 0) return;
     hone_text_add(t, "<h2>Tasks</h2><div class=scroll><table><tr><th>task</th><th>items</th><th>baseline<small>%</small></th><th>");
-    hone_page_text(t, str(row, "quantization"));
+    hone_page_text(t, hone_page_str(row, "quantization"));
     hone_text_add(t, "<small>%</small></th><th>change<small>points</small></th></tr>");
     json_object_foreach((json_t *)(uintptr_t)ours, name, task) {
         const json_t *b = json_object_get(base, name);
@@ -277,26 +168,19 @@ static void guidance(hone_text *t, const json_t *doc)
         double v = hone_doc_number(g, "threshold", 0);
         char   b[32];
         hone_text_add(t, "<tr><td>");
-        hone_page_text(t, str(g, "metric"));
+        hone_page_text(t, hone_page_str(g, "metric"));
         hone_text_add(t, "</td><td>");
-        hone_page_text(t, str(g, "rule"));
-        if (strcmp(str(g, "unit"), "bytes") == 0) hone_text_addf(t, " %s", hone_text_bytes((uint64_t)v, b, sizeof b));
+        hone_page_text(t, hone_page_str(g, "rule"));
+        if (strcmp(hone_page_str(g, "unit"), "bytes") == 0) hone_text_addf(t, " %s", hone_text_bytes((uint64_t)v, b, sizeof b));
         else {
             hone_text_addf(t, " %.4g ", v);
-            hone_page_text(t, str(g, "unit"));
+            hone_page_text(t, hone_page_str(g, "unit"));
         }
         hone_text_add(t, "</td><td class=words>");
-        hone_page_text(t, str(g, "why"));
+        hone_page_text(t, hone_page_str(g, "why"));
         hone_text_add(t, "</td></tr>");
     }
     hone_text_add(t, "</table></div>");
-}
-
-static void pair(hone_text *t, const char *name, const char *value)
-{
-    hone_text_addf(t, "<dt>%s</dt><dd>", name);
-    hone_page_text(t, value[0] ? value : "not known");
-    hone_text_add(t, "</dd>");
 }
 
 static void evidence(hone_text *t, const json_t *doc)
@@ -305,24 +189,24 @@ static void evidence(hone_text *t, const json_t *doc)
     const json_t *base = json_array_get(json_object_get(doc, "candidates"), 0), *bench = json_object_get(base, "bench");
     char          line[300];
     hone_text_add(t, "<h2>Evidence</h2><dl>");
-    pair(t, "command", str(doc, "command"));
-    (void)snprintf(line, sizeof line, "%s, %.0f cores, %.0f threads, %s", str(cpu, "model"), hone_doc_number(cpu, "cores", 0),
-                   hone_doc_number(cpu, "threads", 0), str(cpu, "arch"));
-    pair(t, "measured on", line);
-    (void)snprintf(line, sizeof line, "%s %s", str(bench, "runtime"), str(bench, "version"));
-    pair(t, "runtime", line);
-    pair(t, "memory", strcmp(str(doc, "memory_basis"), "peak_rss") == 0 ? "peak resident memory of each process: not every runtime reports its buffers"
+    hone_page_pair(t, "command", hone_page_str(doc, "command"));
+    (void)snprintf(line, sizeof line, "%s, %.0f cores, %.0f threads, %s", hone_page_str(cpu, "model"), hone_doc_number(cpu, "cores", 0),
+                   hone_doc_number(cpu, "threads", 0), hone_page_str(cpu, "arch"));
+    hone_page_pair(t, "measured on", line);
+    (void)snprintf(line, sizeof line, "%s %s", hone_page_str(bench, "runtime"), hone_page_str(bench, "version"));
+    hone_page_pair(t, "runtime", line);
+    hone_page_pair(t, "memory", strcmp(hone_page_str(doc, "memory_basis"), "peak_rss") == 0 ? "peak resident memory of each process: not every runtime reports its buffers"
                                                                         : "weights, KV cache and compute buffers as the runtime reports them");
     (void)snprintf(line, sizeof line, "prompt %.0f tokens, %.0f generated, %.0f rounds after a warm-up, KV cache of %.0f tokens, seed %.0f",
                    hone_doc_number(set, "prompt", 0), hone_doc_number(set, "gen", 0), hone_doc_number(set, "repeat", 0), hone_doc_number(set, "context", 0),
                    hone_doc_number(set, "seed", 0));
-    pair(t, "speed protocol", line);
-    pair(t, "quality protocol", str(json_object_get(base, "eval"), "protocol"));
-    pair(t, "source digest", str(json_object_get(doc, "source"), "sha256"));
-    if (chosen_row(doc)) pair(t, "artefact digest", str(json_object_get(doc, "chosen"), "sha256"));
-    pair(t, "energy", hone_doc_number(bench, "energy_j_per_token", -1) > 0 ? "measured" : str(json_object_get(json_object_get(bench, "states"), "energy_j_per_token"), "reason"));
-    (void)snprintf(line, sizeof line, "hone %s; every record is a row of history.db beside this report", str(doc, "hone"));
-    pair(t, "written by", line);
+    hone_page_pair(t, "speed protocol", line);
+    hone_page_pair(t, "quality protocol", hone_page_str(json_object_get(base, "eval"), "protocol"));
+    hone_page_pair(t, "source digest", hone_page_str(json_object_get(doc, "source"), "sha256"));
+    if (hone_page_chosen(doc)) hone_page_pair(t, "artefact digest", hone_page_str(json_object_get(doc, "chosen"), "sha256"));
+    hone_page_pair(t, "energy", hone_doc_number(bench, "energy_j_per_token", -1) > 0 ? "measured" : hone_page_str(json_object_get(json_object_get(bench, "states"), "energy_j_per_token"), "reason"));
+    (void)snprintf(line, sizeof line, "hone %s; every record is a row of history.db beside this report", hone_page_str(doc, "hone"));
+    hone_page_pair(t, "written by", line);
     hone_text_add(t, "</dl>");
 }
 
@@ -331,12 +215,9 @@ hone_code hone_report_html(const json_t *doc, hone_text *out, hone_err *err)
     static const char *const needed[] = { "source", "candidates", "stages", "gates", "guidance", "monitoring", "settings" };
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
         if (!json_object_get(doc, needed[i])) return HONE_FAIL(err, HONE_EBUG, "", "the report document has no \"%s\"", needed[i]);
-    hone_text_add(out, "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">"
-                       "<meta name=color-scheme content=\"light dark\"><title>");
-    hone_page_text(out, str(json_object_get(doc, "source"), "name"));
-    hone_text_addf(out, " - hone report</title><style>%s</style></head><body><main>", REPORT_STYLE);
+    hone_page_open(out, hone_page_str(json_object_get(doc, "source"), "name"), " - hone report");
     head(out, doc);
-    gates(out, doc);
+    hone_page_gates(out, json_object_get(doc, "gates"));
     hone_text_add(out, "<h2>The trade</h2><div class=two>");
     hone_chart_pareto(out, doc);
     hone_chart_quality(out, doc);
@@ -347,9 +228,9 @@ hone_code hone_report_html(const json_t *doc, hone_text *out, hone_err *err)
     json_t *s;
     json_array_foreach(json_object_get(doc, "stages"), i, s) {
         hone_text_add(out, "<li><b>");
-        hone_page_text(out, str(s, "name"));
+        hone_page_text(out, hone_page_str(s, "name"));
         hone_text_add(out, "</b>: ");
-        hone_page_text(out, str(s, "what"));
+        hone_page_text(out, hone_page_str(s, "what"));
         hone_text_addf(out, " <span class=soft>(%.1f s)</span></li>", hone_doc_number(s, "seconds", 0));
     }
     hone_text_add(out, "</ol>");
@@ -358,6 +239,5 @@ hone_code hone_report_html(const json_t *doc, hone_text *out, hone_err *err)
     tasks(out, doc);
     guidance(out, doc);
     evidence(out, doc);
-    hone_text_add(out, "</main></body></html>\n");
-    return out->failed ? HONE_NOMEM(err, "the report page") : HONE_OK;
+    return hone_page_close(out, err);
 }

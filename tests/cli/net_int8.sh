@@ -37,10 +37,13 @@ PY
 done
 
 # integers where they should be: every Conv between codes, the logits in floats
-"$HONE" check "$tmp/digits-int8-onnx" --against "$d/model.onnx" --data "$d/test.safetensors" --json >"$tmp/check" 2>&1 || fail "check"
+"$HONE" check "$tmp/digits-int8-onnx" --against "$d/model.onnx" --data "$d/test.safetensors" --html "$tmp/check.html" --json >"$tmp/check" 2>&1 || fail "check"
 "$validate" check "$tmp/check" || failed=1
-"$HONE" check "$tmp/digits-int8-onnx" --against "$d/model.onnx" --data "$d/test_noisy.safetensors" --min-same 0.999 -q >"$tmp/out" 2>&1
+page() { head -c 15 "$1" | grep -q '<!doctype html>' && tail -c 20 "$1" | grep -q '</html>' && grep -q "$2" "$1" || fail "$1 is no page with '$2'"; }
+page "$tmp/check.html" "within the bounds"
+"$HONE" check "$tmp/digits-int8-onnx" --against "$d/model.onnx" --data "$d/test_noisy.safetensors" --min-same 0.999 --html "$tmp/no.html" -q >"$tmp/out" 2>&1
 [ $? = 1 ] || fail "a bound that does not hold is not the answer no: $(cat "$tmp/out")"
+page "$tmp/no.html" "not the same"
 
 # the same bytes again; other ranges are other bytes; a layer left out stays floats
 "$HONE" convert "$d/model.onnx" --quant int8 --calibration "$d/calibration.safetensors" --calibrator mse --exclude 'r?.add,fc' --no-bias-correction -o "$tmp/mse" -q >"$tmp/out" 2>"$tmp/err" ||
@@ -83,8 +86,9 @@ refused 3 "no input\|nothing for the input" eval "$d/model.onnx" --data "$HONE_S
 [ -e "$tmp/no" ] && [ -n "$(ls -A "$tmp/no")" ] && fail "what was refused left something behind"
 
 # shellcheck disable=SC2086
-"$HONE" bench $ours --data "$d/test.safetensors" --repeat 20 --warmup 1 --json >"$tmp/bench" 2>"$tmp/err" || fail "bench: $(cat "$tmp/err")"
+"$HONE" bench $ours --data "$d/test.safetensors" --repeat 20 --warmup 1 --html "$tmp/bench.html" --json >"$tmp/bench" 2>"$tmp/err" || fail "bench: $(cat "$tmp/err")"
 "$validate" bench "$tmp/bench" || failed=1
+page "$tmp/bench.html" "Latency of a run"
 
 "$HONE" optimize "$d/model.onnx" --data "$d/test.safetensors" --target intel-core --gates speed=.01,memory=5,variation=50 --repeat 20 -o "$tmp/opt" --json >"$tmp/optimize" 2>"$tmp/err" ||
     fail "optimize: exit $?: $(cat "$tmp/err")"

@@ -2,82 +2,33 @@
 #include "flow/net/optimize.h"
 #include "flow/optimize/state.h"
 #include "flow/report/page.h"
-#include "flow/report/style.h"
 #include <math.h>
 #include <stdio.h>
 
-static const char *str(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
-
-static const json_t *chosen_row(const json_t *doc)
-{
-    size_t  i;
-    json_t *c;
-    json_array_foreach(json_object_get(doc, "candidates"), i, c)
-        if (json_is_true(json_object_get(c, "chosen"))) return c;
-    return NULL;
-}
-
-static void card(hone_text *t, const char *label, const json_t *obj, const char *path, const char *fmt, double times, const char *unit)
-{
-    hone_text_add(t, "<div class=card><b>");
-    if (fmt) hone_page_num(t, obj, path, fmt, times);
-    else hone_page_bytes(t, obj, path);
-    hone_text_addf(t, "%s%s%s</b><span>%s</span></div>", unit[0] ? " <small>" : "", unit, unit[0] ? "</small>" : "", label);
-}
-
 static void head(hone_text *t, const json_t *doc)
 {
-    const json_t *row = chosen_row(doc);
+    const json_t *row = hone_page_chosen(doc);
     bool          pass = json_is_true(json_object_get(doc, "gates_pass"));
     hone_text_add(t, "<p class=eyebrow>hone deployment report</p><h1>");
-    hone_page_text(t, str(json_object_get(doc, "source"), "path"));
+    hone_page_text(t, hone_page_str(json_object_get(doc, "source"), "path"));
     hone_text_add(t, " for ");
-    hone_page_text(t, str(json_object_get(doc, "target"), "name"));
+    hone_page_text(t, hone_page_str(json_object_get(doc, "target"), "name"));
     hone_text_addf(t, " <span class=\"badge %s\">%s</span></h1>", pass ? "pass" : "fail",
                    pass ? "all blocking gates pass" : row ? "not every blocking gate passes" : "no candidate meets the constraints");
     if (!row) return;
     const json_t *e = json_object_get(row, "eval"), *b = json_object_get(row, "bench");
     hone_text_add(t, "<h2>Chosen: ");
-    hone_page_text(t, str(row, "name"));
+    hone_page_text(t, hone_page_str(row, "name"));
     hone_text_add(t, "</h2><div class=cards>");
-    card(t, "files", row, "bytes", NULL, 1, "");
-    card(t, "right answers", e, "accuracy", "%.2f", 100, "%");
-    card(t, "same answer as the float model", e, "top1", "%.2f", 100, "%");
-    card(t, "latency, p50", b, "latency_ms.p50", "%.3f", 1, "ms");
-    card(t, "latency, p95", b, "latency_ms.p95", "%.3f", 1, "ms");
-    card(t, "throughput", b, "samples_s", "%.0f", 1, "samples/s");
-    card(t, "load", b, "load_ms", "%.0f", 1, "ms");
-    card(t, "peak memory of the process", b, "peak_rss_bytes", NULL, 1, "");
+    hone_page_card(t, "files", row, "bytes", NULL, 1, "");
+    hone_page_card(t, "right answers", e, "accuracy", "%.2f", 100, "%");
+    hone_page_card(t, "same answer as the float model", e, "top1", "%.2f", 100, "%");
+    hone_page_card(t, "latency, p50", b, "latency_ms.p50", "%.3f", 1, "ms");
+    hone_page_card(t, "latency, p95", b, "latency_ms.p95", "%.3f", 1, "ms");
+    hone_page_card(t, "throughput", b, "samples_s", "%.0f", 1, "samples/s");
+    hone_page_card(t, "load", b, "load_ms", "%.0f", 1, "ms");
+    hone_page_card(t, "peak memory of the process", b, "peak_rss_bytes", NULL, 1, "");
     hone_text_add(t, "</div>");
-}
-
-static void gates(hone_text *t, const json_t *doc)
-{
-    size_t  i;
-    json_t *g;
-    hone_text_add(t, "<h2>Gates</h2><div class=scroll><table><tr><th>gate</th><th>verdict</th><th>measured</th><th>needed</th><th class=left>on what</th></tr>");
-    json_array_foreach(json_object_get(doc, "gates"), i, g) {
-        const char *v = str(g, "verdict");
-        hone_text_add(t, "<tr><td>");
-        hone_page_text(t, str(g, "name"));
-        hone_text_addf(t, "</td><td><span class=\"badge %s\">%s</span></td><td>", v, strcmp(v, "not_measured") == 0 ? "not measured" : v);
-        hone_page_num(t, g, "value", "%.3f", 1);
-        const json_t *ci = json_object_get(g, "ci");
-        if (json_array_size(ci) == 2)
-            hone_text_addf(t, " <small class=soft>[%.3f, %.3f]</small>", json_number_value(json_array_get(ci, 0)), json_number_value(json_array_get(ci, 1)));
-        hone_text_addf(t, "</td><td>%s ", json_is_true(json_object_get(g, "at_most")) ? "&le;" : "&ge;");
-        hone_page_num(t, g, "threshold", "%.2f", 1);
-        hone_text_add(t, " <small class=soft>");
-        hone_page_text(t, str(g, "unit"));
-        hone_text_add(t, "</small></td><td class=words>");
-        hone_page_text(t, str(g, "why"));
-        hone_text_add(t, "</td></tr>");
-    }
-    hone_text_add(t, "</table></div><p class=\"soft small\">Brackets: 95 % interval. A gate whose interval holds the threshold is unresolved, not passed.</p>");
 }
 
 /* Latency against right answers; area of a point by its files' bytes. */
@@ -110,11 +61,11 @@ static void chart(hone_text *t, const json_t *doc)
         bool   win = json_is_true(json_object_get(c, "chosen"));
         double x = 60 + 450 * ms / (most_ms * 1.1), y = 20 + 230 * (top - a) / (top - bottom), r = 4 + 8 * sqrt(hone_doc_number(c, "bytes", 0) / most_bytes);
         hone_text_addf(t, "<circle cx=%.1f cy=%.1f r=%.1f fill=\"var(--%s)\" fill-opacity=.55 stroke=\"var(--%s)\"><title>", x, y, r, win ? "accent" : "third", win ? "accent" : "third");
-        hone_page_text(t, str(c, "name"));
+        hone_page_text(t, hone_page_str(c, "name"));
         hone_text_add(t, "</title></circle>");
         if (win) {
             hone_text_addf(t, "<text class=win x=%.1f y=%.1f text-anchor=\"%s\">", x, y - r - 6, x > 400 ? "end" : x < 140 ? "start" : "middle");
-            hone_page_text(t, str(c, "name"));
+            hone_page_text(t, hone_page_str(c, "name"));
             hone_text_add(t, "</text>");
         }
     }
@@ -133,10 +84,10 @@ static void candidates(hone_text *t, const json_t *doc)
                      "<th>mean error</th><th>p50<small>ms</small></th><th>p95<small>ms</small></th><th>throughput<small>samples/s</small></th><th>load<small>ms</small></th>"
                      "<th>memory</th><th>score</th><th class=left>note</th></tr>");
     json_array_foreach(json_object_get(doc, "candidates"), i, c) {
-        const char *excluded = str(c, "excluded"), *failure = str(c, "failure");
+        const char *excluded = hone_page_str(c, "excluded"), *failure = hone_page_str(c, "failure");
         bool        win = json_is_true(json_object_get(c, "chosen"));
         hone_text_addf(t, "<tr class=\"%s\"><td><b>", win ? "chosen" : excluded[0] || failure[0] ? "out" : "");
-        hone_page_text(t, str(c, "name"));
+        hone_page_text(t, hone_page_str(c, "name"));
         hone_text_add(t, "</b></td><td>");
         hone_page_bytes(t, c, "bytes");
         for (size_t k = 0; k < sizeof cells / sizeof cells[0]; k++) {
@@ -156,42 +107,31 @@ static void candidates(hone_text *t, const json_t *doc)
     hone_text_add(t, "</table></div><p class=\"soft small\">Each in its own runtime, on the same samples; rounds in turns. A dash holds its reason as a tooltip.</p>");
 }
 
-static void pair(hone_text *t, const char *name, const char *value)
-{
-    hone_text_addf(t, "<dt>%s</dt><dd>", name);
-    hone_page_text(t, value[0] ? value : "not known");
-    hone_text_add(t, "</dd>");
-}
-
 static void evidence(hone_text *t, const json_t *doc)
 {
     const json_t *cpu = json_object_get(json_object_get(doc, "machine"), "cpu"), *row = json_array_get(json_object_get(doc, "candidates"), 0);
     char          line[300];
     hone_text_add(t, "<h2>Evidence</h2><dl>");
-    pair(t, "command", str(doc, "command"));
-    (void)snprintf(line, sizeof line, "%s, %.0f cores; %.0f threads a runtime", str(cpu, "model"), hone_doc_number(cpu, "cores", 0), hone_doc_number(doc, "threads", 1));
-    pair(t, "measured on", line);
-    (void)snprintf(line, sizeof line, "%.0f labelled samples of %s", hone_doc_number(json_object_get(row, "eval"), "samples", 0), str(doc, "data"));
-    pair(t, "accuracy on", line);
-    pair(t, "ranges from", str(doc, "calibration"));
-    pair(t, "source digest", str(json_object_get(doc, "source"), "sha256"));
-    if (chosen_row(doc)) pair(t, "artefact digest", str(chosen_row(doc), "sha256"));
-    (void)snprintf(line, sizeof line, "hone %s; every record is a row of history.db beside this report", str(doc, "hone"));
-    pair(t, "written by", line);
+    hone_page_pair(t, "command", hone_page_str(doc, "command"));
+    (void)snprintf(line, sizeof line, "%s, %.0f cores; %.0f threads a runtime", hone_page_str(cpu, "model"), hone_doc_number(cpu, "cores", 0), hone_doc_number(doc, "threads", 1));
+    hone_page_pair(t, "measured on", line);
+    (void)snprintf(line, sizeof line, "%.0f labelled samples of %s", hone_doc_number(json_object_get(row, "eval"), "samples", 0), hone_page_str(doc, "data"));
+    hone_page_pair(t, "accuracy on", line);
+    hone_page_pair(t, "ranges from", hone_page_str(doc, "calibration"));
+    hone_page_pair(t, "source digest", hone_page_str(json_object_get(doc, "source"), "sha256"));
+    if (hone_page_chosen(doc)) hone_page_pair(t, "artefact digest", hone_page_str(hone_page_chosen(doc), "sha256"));
+    (void)snprintf(line, sizeof line, "hone %s; every record is a row of history.db beside this report", hone_page_str(doc, "hone"));
+    hone_page_pair(t, "written by", line);
     hone_text_add(t, "</dl>");
 }
 
 hone_code hone_net_report_html(const json_t *doc, hone_text *out, hone_err *err)
 {
-    hone_text_add(out, "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">"
-                       "<meta name=color-scheme content=\"light dark\"><title>");
-    hone_page_text(out, str(json_object_get(doc, "source"), "path"));
-    hone_text_addf(out, " - hone report</title><style>%s</style></head><body><main>", REPORT_STYLE);
+    hone_page_open(out, hone_page_str(json_object_get(doc, "source"), "path"), " - hone report");
     head(out, doc);
-    gates(out, doc);
+    hone_page_gates(out, json_object_get(doc, "gates"));
     chart(out, doc);
     candidates(out, doc);
     evidence(out, doc);
-    hone_text_add(out, "</main></body></html>\n");
-    return out->failed ? HONE_NOMEM(err, "the report page") : HONE_OK;
+    return hone_page_close(out, err);
 }

@@ -8,12 +8,6 @@ enum { LW = 560, LH = 300, LEFT = 52, RIGHT = 110, TOP = 22, BOTTOM = 40, LINES 
 
 static const char *const colors[LINES] = { "var(--accent)", "var(--accent2)", "var(--third)", "var(--bad)", "var(--ok)", "var(--warn)", "var(--soft)", "var(--ink)" };
 
-static const char *str(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
-
 static double error_of(const json_t *layer) { return fmax(FLOOR, hone_doc_number(layer, "relative", INFINITY)); }
 
 typedef struct frame { double lo, hi; size_t n; } frame; /* decades, layers */
@@ -66,7 +60,7 @@ static void lines(hone_text *t, const json_t *rows)
         hone_text_add(t, "\"/>");
         json_array_foreach((json_t *)(uintptr_t)list, l, layer) {
             hone_text_addf(t, "<circle cx=%.1f cy=%.1f r=3 fill=\"%s\"><title>", px(&f, l), py(&f, error_of(layer)), colors[k]);
-            hone_page_text(t, str(row, "label"));
+            hone_page_text(t, hone_page_str(row, "label"));
             hone_text_addf(t, ", layer %zu: relative %.2g, largest %.2g, cosine %.7f</title></circle>", l, hone_doc_number(layer, "relative", NAN),
                            hone_doc_number(layer, "max_abs", NAN), hone_doc_number(layer, "cosine", NAN));
         }
@@ -76,7 +70,7 @@ static void lines(hone_text *t, const json_t *rows)
                 if (fabs(y - last_y[j]) < 13) y = last_y[j] + 13;
         last_y[k] = y;
         hone_text_addf(t, "<text class=lab x=%d y=%.1f style=\"fill:%s\">", LW - RIGHT + 6, y, colors[k]);
-        hone_page_text(t, str(row, "label"));
+        hone_page_text(t, hone_page_str(row, "label"));
         hone_text_add(t, "</text>");
         k++;
     }
@@ -91,7 +85,7 @@ static void map(hone_text *t, const json_t *row)
     double        left = 34, w = 506.0 / (double)(cols ? cols : 1), h = n > 16 ? 10 : 16;
     if (!n || !cols) return;
     hone_text_add(t, "<figure><figcaption><b>");
-    hone_page_text(t, str(row, "label"));
+    hone_page_text(t, hone_page_str(row, "label"));
     hone_text_addf(t, "</b> against its reference, layer by position. ");
     const json_t *at = json_object_get(x, "parts_at"), *pos = json_object_get(x, "parts_at_position");
     if (json_is_integer(at) && hone_doc_number(x, "bound", 0) > 0) {
@@ -128,7 +122,7 @@ void hone_chart_layers(hone_text *t, const json_t *rows)
         const json_t *x = json_object_get(row, "layers");
         if (!x) continue;
         n++;
-        reference = str(x, "reference");
+        reference = hone_page_str(x, "reference");
     }
     if (n) {
         hone_text_add(t, "<h2>Layer by layer</h2><p>The hidden state behind every layer, each artefact in its own runtime, against ");
@@ -142,12 +136,12 @@ void hone_chart_layers(hone_text *t, const json_t *rows)
     }
     bool first = true;
     json_array_foreach((json_t *)(uintptr_t)rows, i, row) {
-        const char *why = str(row, "layers_missing");
+        const char *why = hone_page_str(row, "layers_missing");
         if (!why[0]) continue;
         hone_text_add(t, first && !n ? "<h2>Layer by layer</h2>" : "");
         first = false;
         hone_text_add(t, "<p class=small>");
-        hone_page_text(t, str(row, "label"));
+        hone_page_text(t, hone_page_str(row, "label"));
         hone_text_add(t, ": not measured: ");
         hone_page_text(t, why);
         hone_text_add(t, "</p>");

@@ -2,14 +2,7 @@
 #include "flow/scorecard.h"
 #include "flow/optimize/state.h" /* hone_doc_number */
 #include "flow/report/page.h"
-#include "flow/report/style.h"
 #include <math.h>
-
-static const char *str(const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-    return s ? s : "";
-}
 
 static bool has_part(const hone_scorecard *s, const char *part)
 {
@@ -25,7 +18,7 @@ static bool by_peak(const hone_scorecard *s)
     size_t  i;
     json_t *row;
     json_array_foreach(s->rows, i, row)
-        if (strcmp(str(row, "memory_basis"), "peak_rss") == 0) return true;
+        if (strcmp(hone_page_str(row, "memory_basis"), "peak_rss") == 0) return true;
     return false;
 }
 
@@ -33,7 +26,7 @@ static const char *runtime_of(const json_t *row, const char *key)
 {
     static const char *const parts[] = { "bench", "eval", "check", "layers" };
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        const char *v = str(json_object_get(row, parts[i]), key);
+        const char *v = hone_page_str(json_object_get(row, parts[i]), key);
         if (v[0]) return v;
     }
     return "";
@@ -44,11 +37,11 @@ static const char *runtime_of(const json_t *row, const char *key)
 static void card(hone_text *t, const char *what, const json_t *w)
 {
     char        b[48];
-    const char *unit = str(w, "unit"), *label = str(w, "label");
+    const char *unit = hone_page_str(w, "unit"), *label = hone_page_str(w, "label");
     double      v = hone_doc_number(w, "value", 0);
     if (!label[0]) {
         hone_text_addf(t, "<div class=card><span>%s</span><b>&ndash;</b><span>", what);
-        hone_page_text(t, str(w, "reason"));
+        hone_page_text(t, hone_page_str(w, "reason"));
         hone_text_add(t, "</span></div>");
         return;
     }
@@ -62,7 +55,7 @@ static void card(hone_text *t, const char *what, const json_t *w)
     hone_text_add(t, "</b><span>");
     hone_page_text(t, b);
     hone_text_add(t, ": ");
-    hone_page_text(t, str(w, "why"));
+    hone_page_text(t, hone_page_str(w, "why"));
     hone_text_add(t, "</span></div>");
 }
 
@@ -73,11 +66,11 @@ static void head(hone_text *t, const hone_scorecard *s, const json_t *about)
     json_t       *row;
     json_array_foreach(s->rows, i, row) bad += json_object_get(row, "failure") != NULL;
     hone_text_add(t, "<p class=eyebrow>hone scorecard</p><h1>");
-    if (n == 1) hone_page_text(t, str(json_array_get(s->rows, 0), "name"));
+    if (n == 1) hone_page_text(t, hone_page_str(json_array_get(s->rows, 0), "name"));
     else hone_text_addf(t, "%zu artefacts side by side", n);
     if (bad) hone_text_addf(t, " <span class=\"badge fail\">%zu without a result</span>", bad);
     hone_text_add(t, "</h1><p class=soft>measured on ");
-    hone_page_text(t, str(cpu, "model")[0] ? str(cpu, "model") : "this machine");
+    hone_page_text(t, hone_page_str(cpu, "model")[0] ? hone_page_str(cpu, "model") : "this machine");
     hone_text_addf(t, ", %.0f cores; every artefact in its real runtime, in a process of its own</p>", hone_doc_number(cpu, "cores", 0));
     if (!w || (!has_part(s, "bench") && !has_part(s, "eval"))) return;
     hone_text_add(t, "<h2>Winners on this machine</h2><div class=cards>");
@@ -93,13 +86,13 @@ static void head(hone_text *t, const hone_scorecard *s, const json_t *about)
 
 static void verdict(hone_text *t, const json_t *check)
 {
-    const char *v = str(check, "verdict");
+    const char *v = hone_page_str(check, "verdict");
     if (!v[0]) {
         hone_text_add(t, "<span class=soft title=\"not checked\">&ndash;</span>");
         return;
     }
     hone_text_addf(t, "<span class=\"badge %s\" title=\"", strcmp(v, "pass") == 0 ? "pass" : strcmp(v, "fail") == 0 ? "fail" : "not_measured");
-    hone_page_text(t, strcmp(v, "pass") == 0 ? "token ids, chat template and logits agree" : str(check, "why"));
+    hone_page_text(t, strcmp(v, "pass") == 0 ? "token ids, chat template and logits agree" : hone_page_str(check, "why"));
     hone_text_addf(t, "\">%s</span>", strcmp(v, "pass") == 0 ? "same" : strcmp(v, "fail") == 0 ? "differs" : "unproven");
 }
 
@@ -122,7 +115,7 @@ static const column columns[] = {
 
 static bool wins(const hone_scorecard *s, const json_t *row, const char *what)
 {
-    return strcmp(str(json_object_get(s->winners, what), "path"), str(row, "path")) == 0;
+    return strcmp(hone_page_str(json_object_get(s->winners, what), "path"), hone_page_str(row, "path")) == 0;
 }
 
 static void cell(hone_text *t, const hone_scorecard *s, const json_t *row, const column *c)
@@ -130,7 +123,7 @@ static void cell(hone_text *t, const hone_scorecard *s, const json_t *row, const
     const json_t *from = c->part ? json_object_get(row, c->part) : row;
     double        lo, hi;
     const char   *best = strcmp(c->path, "decode_tok_s") == 0 ? "speed" : strcmp(c->path, "memory_bytes") == 0 ? "memory" : NULL;
-    if (strcmp(c->path, "accuracy") == 0 || (strcmp(c->path, "kld_mean") == 0 && strcmp(str(json_object_get(s->winners, "accuracy"), "unit"), "share of tasks") != 0)) best = "accuracy";
+    if (strcmp(c->path, "accuracy") == 0 || (strcmp(c->path, "kld_mean") == 0 && strcmp(hone_page_str(json_object_get(s->winners, "accuracy"), "unit"), "share of tasks") != 0)) best = "accuracy";
     bool win = best && wins(s, row, best);
     hone_text_addf(t, "<td%s>", win ? " class=best" : "");
     if (c->fmt) hone_page_num(t, from, c->path, c->fmt, c->times);
@@ -160,24 +153,24 @@ static void table(hone_text *t, const hone_scorecard *s)
     json_array_foreach(s->rows, i, row) {
         const json_t *f = json_object_get(row, "failure");
         hone_text_addf(t, "<tr class=\"%s\"><td><b title=\"", f ? "out" : wins(s, row, "balanced") && score ? "chosen" : "");
-        hone_page_text(t, str(row, "path"));
+        hone_page_text(t, hone_page_str(row, "path"));
         hone_text_add(t, "\">");
-        hone_page_text(t, str(row, "label"));
+        hone_page_text(t, hone_page_str(row, "label"));
         hone_text_add(t, "</b> <small class=soft>");
-        hone_page_text(t, str(row, "format"));
+        hone_page_text(t, hone_page_str(row, "format"));
         hone_text_add(t, " ");
-        hone_page_text(t, str(row, "precision"));
+        hone_page_text(t, hone_page_str(row, "precision"));
         hone_text_add(t, "</small></td><td class=left>");
-        hone_page_text(t, runtime_of(row, "runtime")[0] ? runtime_of(row, "runtime") : str(row, "backend"));
+        hone_page_text(t, runtime_of(row, "runtime")[0] ? runtime_of(row, "runtime") : hone_page_str(row, "backend"));
         hone_text_add(t, " <small class=soft>");
         hone_page_text(t, runtime_of(row, "device"));
         hone_text_add(t, "</small></td>");
         if (f) {
             hone_text_add(t, "<td class=words colspan=16>");
-            hone_page_text(t, str(f, "cause"));
-            if (str(f, "remedy")[0]) {
+            hone_page_text(t, hone_page_str(f, "cause"));
+            if (hone_page_str(f, "remedy")[0]) {
                 hone_text_add(t, " <small>(");
-                hone_page_text(t, str(f, "remedy"));
+                hone_page_text(t, hone_page_str(f, "remedy"));
                 hone_text_add(t, ")</small>");
             }
             hone_text_add(t, "</td></tr>");
@@ -209,7 +202,7 @@ static void table(hone_text *t, const hone_scorecard *s)
         hone_text_add(t, first ? "<ul class=small>" : "");
         first = false;
         hone_text_add(t, "<li>");
-        hone_page_text(t, str(row, "label"));
+        hone_page_text(t, hone_page_str(row, "label"));
         hone_text_add(t, " ran on another device than asked for: ");
         hone_page_text(t, why);
         hone_text_add(t, "</li>");
@@ -226,7 +219,7 @@ static json_t *as_candidates(const hone_scorecard *s)
     bool    good = list && doc;
     json_array_foreach(s->rows, i, row) {
         if (json_object_get(row, "failure")) continue;
-        json_t *c = json_pack("{s:s,s:s,s:b}", "quantization", str(row, "label"), "role", "candidate", "chosen", wins(s, row, "balanced"));
+        json_t *c = json_pack("{s:s,s:s,s:b}", "quantization", hone_page_str(row, "label"), "role", "candidate", "chosen", wins(s, row, "balanced"));
         if (json_is_true(json_object_get(row, "pareto")) && good && c) good = json_object_set_new(c, "pareto", json_true()) == 0;
         static const struct { const char *from, *to; } same[] = { { "bytes", "bytes" }, { "memory_bytes", "ram_bytes" }, { "bench", "bench" }, { "eval", "eval" } };
         for (size_t k = 0; good && c && k < 4; k++)
@@ -248,7 +241,7 @@ static void agree(hone_text *t, const json_t *o)
     if (n <= 0) hone_text_add(t, "<span class=soft>no cases</span>");
     else if (wrong > 0) {
         hone_text_add(t, "<span class=\"badge fail\" title=\"");
-        hone_page_text(t, str(o, "first"));
+        hone_page_text(t, hone_page_str(o, "first"));
         hone_text_addf(t, "\">%.0f of %.0f differ</span>", wrong, n);
     } else if (excused > 0) hone_text_addf(t, "%.0f of %.0f <small class=soft title=\"a known limit explains the others\">+%.0f explained</small>", n - excused, n, excused);
     else hone_text_addf(t, "%.0f of %.0f", n, n);
@@ -267,15 +260,15 @@ static void proof(hone_text *t, const hone_scorecard *s)
         if (!c) continue;
         bool encoder = hone_doc_number(lg, "cosine", -2) > -2;
         hone_text_add(t, "<tr><td><b>");
-        hone_page_text(t, str(row, "label"));
+        hone_page_text(t, hone_page_str(row, "label"));
         hone_text_add(t, "</b></td><td class=mid>");
         verdict(t, c);
         hone_text_add(t, "</td><td>");
         agree(t, tok);
         hone_text_add(t, "</td><td class=left>");
-        hone_page_text(t, str(tok, "by")[0] ? str(tok, "by") : "none");
+        hone_page_text(t, hone_page_str(tok, "by")[0] ? hone_page_str(tok, "by") : "none");
         hone_text_add(t, " <small class=soft>");
-        hone_page_text(t, str(tok, "from"));
+        hone_page_text(t, hone_page_str(tok, "from"));
         hone_text_add(t, "</small></td><td>");
         agree(t, json_object_get(c, "template"));
         hone_text_add(t, "</td><td>");
@@ -295,10 +288,10 @@ static void proof(hone_text *t, const hone_scorecard *s)
     }
     hone_text_add(t, "</table></div><ul class=small>");
     json_array_foreach(s->rows, i, row) {
-        const char *why = str(json_object_get(row, "check"), "why");
+        const char *why = hone_page_str(json_object_get(row, "check"), "why");
         if (!why[0]) continue;
         hone_text_add(t, "<li><b>");
-        hone_page_text(t, str(row, "label"));
+        hone_page_text(t, hone_page_str(row, "label"));
         hone_text_add(t, "</b>: ");
         hone_page_text(t, why);
         hone_text_add(t, "</li>");
@@ -313,10 +306,10 @@ static bool share_limit(hone_text *t, const hone_scorecard *s, size_t first, con
     json_t       *row, *l;
     bool          said = false;
     json_array_foreach(s->rows, i, row) json_array_foreach(json_object_get(json_object_get(row, "check"), "limits"), k, l) {
-        if (strcmp(str(l, "consumer"), str(limit, "consumer")) != 0 || strcmp(str(l, "consequence"), str(limit, "consequence")) != 0) continue;
+        if (strcmp(hone_page_str(l, "consumer"), hone_page_str(limit, "consumer")) != 0 || strcmp(hone_page_str(l, "consequence"), hone_page_str(limit, "consequence")) != 0) continue;
         if (i < first) return false;
         hone_text_add(t, said ? ", " : "<li><b>");
-        hone_page_text(t, str(row, "label"));
+        hone_page_text(t, hone_page_str(row, "label"));
         said = true;
     }
     return said;
@@ -332,11 +325,11 @@ static void limits(hone_text *t, const hone_scorecard *s)
         any = true;
         if (!share_limit(t, s, i, l)) continue;
         hone_text_add(t, "</b> in ");
-        hone_page_text(t, str(l, "consumer"));
+        hone_page_text(t, hone_page_str(l, "consumer"));
         hone_text_add(t, ": ");
-        hone_page_text(t, str(l, "consequence"));
+        hone_page_text(t, hone_page_str(l, "consequence"));
         hone_text_add(t, " <small class=soft>(");
-        hone_page_text(t, str(l, "cause"));
+        hone_page_text(t, hone_page_str(l, "cause"));
         hone_text_add(t, ")</small></li>");
     }
     if (any) hone_text_add(t, "</ul>");
@@ -355,7 +348,7 @@ static void tasks(hone_text *t, const hone_scorecard *s)
     json_array_foreach(s->rows, i, row) {
         if (!json_object_get(row, "eval")) continue;
         hone_text_add(t, "<th>");
-        hone_page_text(t, str(row, "label"));
+        hone_page_text(t, hone_page_str(row, "label"));
         hone_text_add(t, "<small>%</small></th>");
     }
     hone_text_add(t, "</tr>");
@@ -386,11 +379,11 @@ static void evidence(hone_text *t, const hone_scorecard *s, const json_t *about)
     }
     const json_t *run = json_object_get(any, "run");
     hone_text_add(t, "<h2>Evidence</h2><dl><dt>command</dt><dd><code>");
-    hone_page_text(t, str(about, "command"));
+    hone_page_text(t, hone_page_str(about, "command"));
     hone_text_add(t, "</code></dd><dt>runtimes</dt><dd>");
     json_array_foreach(s->rows, i, row) {
         hone_text_add(t, i ? "; " : "");
-        hone_page_text(t, str(row, "label"));
+        hone_page_text(t, hone_page_str(row, "label"));
         hone_text_add(t, ": ");
         hone_page_text(t, runtime_of(row, "runtime")[0] ? runtime_of(row, "runtime") : "did not run");
         hone_text_add(t, " ");
@@ -403,15 +396,15 @@ static void evidence(hone_text *t, const hone_scorecard *s, const json_t *about)
                        hone_doc_number(run, "context", 0), json_is_true(json_object_get(run, "reopened")) ? ", each opened anew in each round" : "");
     if (e) {
         hone_text_add(t, "<dt>quality protocol</dt><dd>");
-        hone_page_text(t, str(e, "protocol"));
-        if (str(e, "reference_path")[0]) {
+        hone_page_text(t, hone_page_str(e, "protocol"));
+        if (hone_page_str(e, "reference_path")[0]) {
             hone_text_add(t, "; distance from ");
-            hone_page_text(t, str(e, "reference_path"));
+            hone_page_text(t, hone_page_str(e, "reference_path"));
         }
         hone_text_add(t, "</dd>");
     }
     hone_text_add(t, "<dt>written by</dt><dd>hone ");
-    hone_page_text(t, str(about, "hone"));
+    hone_page_text(t, hone_page_str(about, "hone"));
     hone_text_add(t, "</dd></dl>");
 }
 
@@ -419,8 +412,7 @@ hone_code hone_scorecard_html(const hone_scorecard *s, const json_t *about, hone
 {
     json_t *doc = as_candidates(s);
     if (!doc) return HONE_NOMEM(err, "the page");
-    hone_text_addf(out, "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">"
-                        "<meta name=color-scheme content=\"light dark\"><title>hone scorecard</title><style>%s</style></head><body><main>", REPORT_STYLE);
+    hone_page_open(out, "hone scorecard", "");
     head(out, s, about);
     table(out, s);
     if (has_part(s, "bench") && json_array_size(s->rows) > 1) {
@@ -434,7 +426,6 @@ hone_code hone_scorecard_html(const hone_scorecard *s, const json_t *about, hone
     hone_chart_layers(out, s->rows);
     tasks(out, s);
     evidence(out, s, about);
-    hone_text_add(out, "</main></body></html>\n");
     json_decref(doc);
-    return out->failed ? HONE_NOMEM(err, "the page") : HONE_OK;
+    return hone_page_close(out, err);
 }
