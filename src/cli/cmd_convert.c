@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/cli.h"
+#include "cli/outputs.h"
 #include "cli/planned.h"
 #include "cli/net.h"
 #include "flow/calibrate.h"
@@ -431,26 +432,12 @@ static void print(hone_cli *c, const json_t *doc)
     }
     char        a[32], b[32], r[32];
     const char *dry = json_is_true(json_object_get(doc, "dry_run")) ? "would write" : "wrote";
-    size_t      i;
-    json_t     *o;
+    size_t      i = json_array_size(json_object_get(doc, "outputs"));
     if (json_object_get(doc, "made_plan")) {
         hone_cli_say_plan(c, json_object_get(doc, "made_plan"));
         hone_say(c, HONE_PLAIN, "\n");
     }
-    hone_table *t = hone_table_new(c, 4);
-    hone_table_col(t, 0, "encoding", "", false);
-    hone_table_col(t, 1, "size", "", true);
-    hone_table_col(t, 2, "bits/weight", "", true);
-    hone_table_col(t, 3, "file", "", false);
-    json_array_foreach(json_object_get(doc, "outputs"), i, o) {
-        hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_doc_str(o, "quantization", ""));
-        hone_table_cell(t, i, 1, HONE_PLAIN, "%s", hone_text_bytes((uint64_t)hone_doc_num(o, "bytes", 0), a, sizeof a));
-        hone_table_cell(t, i, 2, HONE_PLAIN, "%.2f", hone_doc_num(o, "bpw", 0));
-        double more = hone_doc_num(o, "parts", 1) - 1;
-        if (more > 0) hone_table_cell(t, i, 3, HONE_PLAIN, "%s and %.0f more", hone_doc_str(o, "path", ""), more);
-        else hone_table_cell(t, i, 3, HONE_PLAIN, "%s", hone_doc_str(o, "path", ""));
-    }
-    hone_table_print(c, t);
+    hone_say_outputs(c, json_object_get(doc, "outputs"), HONE_OUTPUTS_ENCODING | HONE_OUTPUTS_FILE);
     double s = hone_doc_num(doc, "seconds", 0), read = hone_doc_num(doc, "read_bytes", 0);
     if (json_is_true(json_object_get(doc, "dry_run")))
         hone_say(c, HONE_PLAIN, "\n%s %zu file%s: disk %s, memory about %s, time about %.2g s (estimated from one tile of each encoding)\n", dry, i,

@@ -1,6 +1,7 @@
 /* net_convert.c - hone convert of an ONNX model that is no language model. */
 #include "base/text.h"
 #include "cli/net.h"
+#include "cli/outputs.h"
 #include "flow/net.h"
 #include <stdlib.h>
 
@@ -149,23 +150,10 @@ bool hone_cli_net_doc(const json_t *doc) { return json_object_get(doc, "passes")
 
 void hone_cli_net_convert_print(hone_cli *c, const json_t *doc)
 {
-    size_t      i;
-    json_t     *o;
-    char        a[32];
-    hone_table *t = hone_table_new(c, 5);
-    hone_table_col(t, 0, "format", "", false);
-    hone_table_col(t, 1, "encoding", "", false);
-    hone_table_col(t, 2, "size", "", true);
-    hone_table_col(t, 3, "bits/weight", "", true);
-    hone_table_col(t, 4, "folder", "", false);
-    json_array_foreach(json_object_get(doc, "outputs"), i, o) {
-        hone_table_cell(t, i, 0, HONE_PLAIN, "%s", hone_doc_str(o, "format", ""));
-        hone_table_cell(t, i, 1, HONE_BOLD, "%s", hone_doc_str(o, "quantization", ""));
-        hone_table_cell(t, i, 2, HONE_PLAIN, "%s", hone_text_bytes((uint64_t)hone_doc_num(o, "bytes", 0), a, sizeof a));
-        hone_table_cell(t, i, 3, HONE_PLAIN, "%.2f", hone_doc_num(o, "bpw", 0));
-        hone_table_cell(t, i, 4, HONE_PLAIN, "%s", hone_doc_str(o, "path", ""));
-    }
-    hone_table_print(c, t);
+    size_t  i;
+    json_t *o;
+    char    a[32];
+    hone_say_outputs(c, json_object_get(doc, "outputs"), HONE_OUTPUTS_FORMAT | HONE_OUTPUTS_ENCODING | HONE_OUTPUTS_FOLDER);
     json_array_foreach(json_object_get(doc, "passes"), i, o) {
         double changed = hone_doc_num(o, "changed", 0);
         if (changed > 0 && strcmp(hone_doc_str(o, "pass", ""), "static") != 0)

@@ -115,6 +115,29 @@ static hone_code finish(json_t *doc, json_t *results, const char *data, hone_err
     return good ? HONE_OK : HONE_NOMEM(err, "the result");
 }
 
+/* --- tables ------------------------------------------------------------------------------------------------------------ */
+typedef struct figure { const char *path, *title, *unit; double scale; int digits; bool ci; } figure;
+
+/* A row for each result: what it is, where it ran, the bytes of its files (under this key), figures. */
+static void say_results(hone_cli *c, const json_t *results, const char *bytes, const figure *cols, size_t n)
+{
+    size_t      i;
+    json_t     *r;
+    char        size[32];
+    hone_table *t = hone_table_new(c, 3 + n);
+    hone_table_col(t, 0, "artefact", "", false);
+    hone_table_col(t, 1, "runtime", "", false);
+    hone_table_col(t, 2, "size", "", true);
+    for (size_t k = 0; k < n; k++) hone_table_col(t, 3 + k, cols[k].title, cols[k].unit, true);
+    json_array_foreach(results, i, r) {
+        hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_doc_str(r, "path", ""));
+        hone_table_cell(t, i, 1, HONE_PLAIN, "%s", hone_doc_str(r, "runtime", ""));
+        hone_table_cell(t, i, 2, HONE_PLAIN, "%s", hone_text_bytes((uint64_t)hone_doc_num(r, bytes, 0), size, sizeof size));
+        for (size_t k = 0; k < n; k++) hone_measured_cell(t, i, 3 + k, r, cols[k].path, cols[k].scale, cols[k].digits, cols[k].ci);
+    }
+    hone_table_print(c, t);
+}
+
 /* --- eval -------------------------------------------------------------------------------------------------------------- */
 hone_code hone_cli_networks_eval(hone_cli *c, const char *reference, json_t *doc, hone_err *err)
 {
@@ -140,26 +163,12 @@ hone_code hone_cli_networks_eval(hone_cli *c, const char *reference, json_t *doc
 
 void hone_cli_networks_eval_print(hone_cli *c, const json_t *doc)
 {
-    static const struct { const char *path, *title, *unit; double scale; int digits; } cols[] = {
-        { "accuracy", "accuracy", "%", 100, 2 },   { "top1", "same answer", "%", 100, 2 },  { "max_abs", "largest error", "", 1, 4 },
-        { "mean_abs", "mean error", "", 1, 4 },    { "cosine_min", "least cosine", "", 1, 5 },
+    static const figure cols[] = {
+        { "accuracy", "accuracy", "%", 100, 2, true },  { "top1", "same answer", "%", 100, 2, true },          { "max_abs", "largest error", "", 1, 4, false },
+        { "mean_abs", "mean error", "", 1, 4, false }, { "cosine_min", "least cosine", "", 1, 5, false },
     };
     const json_t *results = json_object_get(doc, "results");
-    size_t        i;
-    json_t       *r;
-    char          size[32];
-    hone_table   *t = hone_table_new(c, 3 + HONE_COUNT(cols));
-    hone_table_col(t, 0, "artefact", "", false);
-    hone_table_col(t, 1, "runtime", "", false);
-    hone_table_col(t, 2, "size", "", true);
-    for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_table_col(t, 3 + k, cols[k].title, cols[k].unit, true);
-    json_array_foreach(results, i, r) {
-        hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_doc_str(r, "path", ""));
-        hone_table_cell(t, i, 1, HONE_PLAIN, "%s", hone_doc_str(r, "runtime", ""));
-        hone_table_cell(t, i, 2, HONE_PLAIN, "%s", hone_text_bytes((uint64_t)hone_doc_num(r, "bytes", 0), size, sizeof size));
-        for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_measured_cell(t, i, 3 + k, r, cols[k].path, cols[k].scale, cols[k].digits, k < 2);
-    }
-    hone_table_print(c, t);
+    say_results(c, results, "bytes", cols, HONE_COUNT(cols));
     hone_say(c, HONE_PLAIN, "\n  %.0f samples of %s", hone_doc_num(json_array_get(results, 0), "samples", 0), hone_doc_str(doc, "data", ""));
     if (hone_doc_str(doc, "reference", "")[0]) hone_say(c, HONE_PLAIN, ", errors against %s", hone_doc_str(doc, "reference", ""));
     hone_say(c, HONE_PLAIN, "\n");
@@ -201,27 +210,13 @@ hone_code hone_cli_networks_bench(hone_cli *c, json_t *doc, hone_err *err)
 
 void hone_cli_networks_bench_print(hone_cli *c, const json_t *doc)
 {
-    static const struct { const char *path, *title, *unit; double scale; int digits; } cols[] = {
-        { "latency_ms.p50", "p50", "ms", 1, 3 },    { "latency_ms.p95", "p95", "ms", 1, 3 }, { "latency_ms.p99", "p99", "ms", 1, 3 },
-        { "samples_s", "throughput", "samples/s", 1, 0 }, { "load_ms", "load", "ms", 1, 1 },  { "first_ms", "first run", "ms", 1, 2 },
-        { "peak_rss_bytes", "memory", "MB", 1e-6, 1 },
+    static const figure cols[] = {
+        { "latency_ms.p50", "p50", "ms", 1, 3, false },         { "latency_ms.p95", "p95", "ms", 1, 3, false }, { "latency_ms.p99", "p99", "ms", 1, 3, false },
+        { "samples_s", "throughput", "samples/s", 1, 0, false }, { "load_ms", "load", "ms", 1, 1, false },       { "first_ms", "first run", "ms", 1, 2, false },
+        { "peak_rss_bytes", "memory", "MB", 1e-6, 1, false },
     };
     const json_t *results = json_object_get(doc, "results"), *run = json_object_get(json_array_get(results, 0), "run");
-    size_t        i;
-    json_t       *r;
-    char          size[32];
-    hone_table   *t = hone_table_new(c, 3 + HONE_COUNT(cols));
-    hone_table_col(t, 0, "artefact", "", false);
-    hone_table_col(t, 1, "runtime", "", false);
-    hone_table_col(t, 2, "size", "", true);
-    for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_table_col(t, 3 + k, cols[k].title, cols[k].unit, true);
-    json_array_foreach(results, i, r) {
-        hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_doc_str(r, "path", ""));
-        hone_table_cell(t, i, 1, HONE_PLAIN, "%s", hone_doc_str(r, "runtime", ""));
-        hone_table_cell(t, i, 2, HONE_PLAIN, "%s", hone_text_bytes((uint64_t)hone_doc_num(r, "file_bytes", 0), size, sizeof size));
-        for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_measured_cell(t, i, 3 + k, r, cols[k].path, cols[k].scale, cols[k].digits, false);
-    }
-    hone_table_print(c, t);
+    say_results(c, results, "file_bytes", cols, HONE_COUNT(cols));
     hone_say(c, HONE_PLAIN, "\n  batch %.0f, %.0f threads, %.0f rounds in turns\n", hone_doc_num(run, "batch", 1), hone_doc_num(run, "threads", 1), hone_doc_num(run, "rounds", 0));
     hone_measured_reasons(c, results, "");
     hone_scored_failures(c, results);

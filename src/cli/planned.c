@@ -1,5 +1,6 @@
 #include "cli/planned.h"
 #include "base/file.h"
+#include "cli/outputs.h"
 #include <stdlib.h>
 
 bool hone_cli_has_target(const hone_cli *c)
@@ -101,22 +102,9 @@ hone_code hone_cli_put_plan(json_t *doc, const hone_plan_made *p, const char *pa
 
 void hone_cli_say_plan(hone_cli *c, const json_t *doc)
 {
-    char        size[32];
-    size_t      i;
-    json_t     *f;
-    hone_table *t = hone_table_new(c, 4);
-    hone_table_col(t, 0, "format", "", false);
-    hone_table_col(t, 1, "size", "", true);
-    hone_table_col(t, 2, "bits/weight", "", true);
-    hone_table_col(t, 3, "predicted KLD", "nat/1000", true);
-    json_array_foreach(json_object_get(doc, "formats"), i, f) {
-        hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_doc_str(f, "format", ""));
-        hone_table_cell(t, i, 1, HONE_PLAIN, "%s", hone_text_bytes((uint64_t)hone_doc_num(f, "bytes", 0), size, sizeof size));
-        hone_table_cell(t, i, 2, HONE_PLAIN, "%.3f", hone_doc_num(f, "bpw", 0));
-        if (hone_doc_has_num(f, "predicted_kld")) hone_table_cell(t, i, 3, HONE_PLAIN, "%.3f", 1000 * hone_doc_num(f, "predicted_kld", 0));
-        else hone_table_cell(t, i, 3, HONE_DIM, "-");
-    }
-    hone_table_print(c, t);
+    size_t  i;
+    json_t *f;
+    hone_say_outputs(c, json_object_get(doc, "formats"), HONE_OUTPUTS_FORMAT | HONE_OUTPUTS_KLD);
     hone_say(c, HONE_PLAIN, "\n");
     hone_say_field(c, "target", "%s", hone_doc_str(doc, "target", ""));
     hone_say_field(c, "sensitivity", "%s", hone_doc_str(doc, "sensitivity", ""));
