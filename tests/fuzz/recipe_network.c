@@ -1,0 +1,66 @@
+/* recipe_network - any bytes as the recipe of a network, once as they are and once with a digest that holds: refused with a cause, or a recipe that says the
+ * same again; what it says of static int8 is done to a small model. */
+#include "flow/net/recipe.h"
+#include "flow/net/static.h"
+#include "flow/recipe.h"
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void must_say_why(const hone_err *err)
+{
+    if (err->code == HONE_OK || err->cause[0] == '\0') abort();
+}
+
+static void quantise(const hone_net_recipe *r)
+{
+    const char *model = HONE_SOURCE_DATA_DIR "/tests/golden/net/mlp.onnx";
+    hone_net    net;
+    hone_err    err = { 0 };
+    if (hone_net_static_again(model, r->known, r->options.no_fold, &net, &err) == HONE_OK) hone_net_close(&net);
+    else must_say_why(&err);
+}
+
+/* What is written of it is read as the same. */
+static void again(const hone_net_recipe *r, hone_arena *a)
+{
+    hone_bytes      text, second;
+    hone_net_recipe other;
+    hone_err        err = { 0 };
+    if (hone_net_recipe_text(r, a, &text, &err) != HONE_OK) {
+        must_say_why(&err);
+        return;
+    }
+    if (hone_net_recipe_read(text, a, &other, &err) != HONE_OK || hone_net_recipe_text(&other, a, &second, &err) != HONE_OK) abort();
+    if (text.len != second.len || memcmp(text.ptr, second.ptr, text.len) != 0) abort();
+    hone_net_recipe_release(&other);
+}
+
+static void read_one(hone_bytes text, hone_arena *a)
+{
+    hone_net_recipe r;
+    hone_err        err = { 0 };
+    (void)hone_net_recipe_is(text);
+    if (hone_net_recipe_read(text, a, &r, &err) != HONE_OK) {
+        must_say_why(&err);
+        return;
+    }
+    again(&r, a);
+    if (r.known) quantise(&r);
+    hone_net_recipe_release(&r);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    hone_arena a = { 0 };
+    hone_bytes text = { data, size };
+    json_t    *doc = NULL;
+    read_one(text, &a);
+    if (hone_json_parse(text, "recipe", &doc, NULL) == HONE_OK && json_is_object(doc)) {
+        (void)json_object_del(doc, "digest");
+        if (hone_recipe_seal(doc, true, &a, &text, NULL) == HONE_OK) read_one(text, &a);
+    }
+    json_decref(doc);
+    hone_arena_release(&a);
+    return 0;
+}
