@@ -115,6 +115,7 @@ struct hone_net {
     hone_bytes       model_kept, graph_kept; /* all other fields: metadata, functions, training info, sparse initializers, ... */
     struct { hone_net_value **at; size_t n, cap; } values; /* by name: open addressing */
     uint32_t         serial; /* for fresh names */
+    bool             elsewhere; /* what is kept as bytes (subgraphs, lists of constants) has constants in other files: it is right only where it was read */
     /* Reads from file number `file`; closes them.  Filled by who opened the net. */
     hone_code (*read)(void *self, uint32_t file, uint64_t off, void *buf, size_t n, hone_err *err);
     void (*close)(void *self);

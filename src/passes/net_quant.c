@@ -56,7 +56,8 @@ bool hone_net_weight_of(hone_net_node *n, uint32_t slot, hone_net_weight *w)
     else if ((strcmp(n->op, "LSTM") == 0 || strcmp(n->op, "GRU") == 0 || strcmp(n->op, "RNN") == 0) && (slot == 1 || slot == 2) && rank == 3)
         w->kind = HONE_NETW_RECURRENT, around(w, 1);
     else return false;
-    return true;
+    if (w->kind == HONE_NETW_RECURRENT) return true;
+    return hone_net_out(n, 0) && hone_net_in(n, 1 - slot); /* a file may leave out what every such operator has */
 }
 
 hone_code hone_net_channel_scales(hone_net *net, const hone_net_weight *w, float **out, hone_err *err)

@@ -52,6 +52,18 @@ static hone_code value_of(hone_net_reader *r, const hone_wire *w, const hone_wir
     return *out || !*name ? HONE_OK : HONE_NOMEM(r->err, "a name");
 }
 
+/* A constant that stays bytes: whether these lie in another file. */
+static hone_code note_place(hone_net_reader *r, hone_wire w)
+{
+    hone_wire_field f;
+    bool            more;
+    for (;;) {
+        HONE_TRY(hone_wire_next(&w, &f, &more, "description of a constant", r->err));
+        if (!more) return HONE_OK;
+        if (f.number == 14 && f.wire == 0 && f.value == 1) r->net->elsewhere = true;
+    }
+}
+
 /* The name of a message that has it as field `number`: ValueInfoProto 1, TensorProto 8; of a SparseTensorProto that of its values. */
 static hone_code add_named(hone_net_reader *r, hone_wire w, uint32_t number, scope *s)
 {
@@ -105,6 +117,7 @@ static hone_code inner_attribute(hone_net_reader *r, hone_wire w, const scope *s
         HONE_TRY(hone_wire_next(&w, &f, &more, "attribute", r->err));
         if (!more) return HONE_OK;
         if ((f.number == 6 || f.number == 11) && f.wire == 2) HONE_TRY(subgraph(r, hone_wire_in(&w, &f), s, k));
+        if ((f.number == 5 || f.number == 10) && f.wire == 2) HONE_TRY(note_place(r, hone_wire_in(&w, &f)));
     }
 }
 
@@ -159,6 +172,7 @@ static hone_code subgraph(hone_net_reader *r, hone_wire w, const scope *outer, w
             if (f.wire != 2) continue;
             hone_wire in = hone_wire_in(&w, &f);
             if (round == 0 && (f.number == 5 || f.number == 11)) HONE_TRY(add_named(r, in, f.number == 5 ? 8 : 1, &s));
+            if (round == 0 && f.number == 5) HONE_TRY(note_place(r, in));
             if (round == 0 && f.number == 15) HONE_TRY(add_sparse(r, in, &s));
             if (round == 1 && f.number == 1) HONE_TRY(inner_node(r, in, &s, k));
             if (round == 2 && f.number == 12) HONE_TRY(inner_output(r, in, &s, k));
@@ -271,6 +285,7 @@ static hone_code settle(hone_net_reader *r, hone_net_attr *a, const lists *l, ui
         a->n = 1;
     }
     if (a->kind != HONE_NET_ATTR_TENSOR) a->t = NULL;
+    if (a->t && a->t->in_file && a->t->file) a->raw = (hone_bytes){ 0 }; /* the file that it names is not there where the net is written */
     return HONE_OK;
 }
 
@@ -298,6 +313,7 @@ static hone_code attribute(hone_net_reader *r, hone_wire w, hone_net_attr *a, wa
             k->node->subgraphs = true;
             HONE_TRY(subgraph(r, hone_wire_in(&w, &f), NULL, k));
             break;
+        case 10: if (f.wire == 2) HONE_TRY(note_place(r, hone_wire_in(&w, &f))); break;
         case 7: HONE_TRY(attr_floats(r, &w, &f, &l)); break;
         case 8: HONE_TRY(attr_ints(r, &w, &f, &l)); break;
         case 20: type = f.value; break;

@@ -185,6 +185,7 @@ static hone_code place(hone_net_reader *r, const hone_wire *w, parts *p, hone_ne
     uint64_t have;
     (void)hone_text_show(p->name, strlen(p->name), shown, sizeof shown);
     HONE_TRY(shape_of(r, p, t, shown));
+    if (t->type == HONE_NET_STRING && p->external) return HONE_FAIL(r->err, HONE_EINPUT, HONE_ONNX_AGAIN, "constant '%s' has its texts in another file", shown);
     if (t->type == HONE_NET_STRING) return HONE_OK;
     if (hone_net_type_bits(t->type) == 0)
         return HONE_FAIL(r->err, HONE_EUNSUPPORTED, "export the model with a type that hone knows", "constant '%s' has elements of type %d", shown, (int)t->type);

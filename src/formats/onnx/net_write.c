@@ -382,6 +382,9 @@ static hone_code plan_all(plan *p, const hone_net *net, const char *file, uint64
     uint64_t all = 0;
     *p = (plan){ .net = net, .data_name = data };
     if (snprintf(data, 256, "%s.data", file) >= 256) return HONE_FAIL(err, HONE_EUSAGE, "", "the name '%.40s...' is too long", file);
+    if (net->elsewhere)
+        return HONE_FAIL(err, HONE_EUNSUPPORTED, "save the model with all constants in one file: onnx.load, then onnx.save",
+                         "a subgraph has constants in another file, and subgraphs are kept as they are");
     for (size_t i = 0; i < net->n_constants; i++)
         if (net->constants[i] && !hone_size_add(all, net->constants[i]->tensor->bytes, &all)) all = UINT64_MAX;
     p->external = all > inline_max;

@@ -152,6 +152,7 @@ static bool reads_f32(const hone_net_node *n)
 static hone_code node_f16(job *j, hone_net_node *n)
 {
     hone_net_value *h;
+    if (hone_net_is_op(n, "Cast") && !hone_net_out(n, 0)) return HONE_OK;
     if (hone_net_is_op(n, "Cast")) { /* from whatever to f32: to f16 at once */
         if (hone_net_attr_int(n, "to", 0) == HONE_NET_F32 && n->out[0]->type == HONE_NET_F32 && n->in[0] && n->in[0]->type != HONE_NET_F64) {
             if (!hone_net_attr_set_int(j->net, n, "to", HONE_NET_F16)) return HONE_NOMEM(j->err, "a Cast");

@@ -49,7 +49,7 @@ static bool weighted(const hone_net_node *n, hone_static_op *op)
 {
     hone_net_value *w = hone_net_in(n, 1), *b = hone_net_in(n, 2);
     uint32_t        axis = 0;
-    if (!is_activation_value(hone_net_in(n, 0)) || n->n_out != 1) return false;
+    if (!is_activation_value(hone_net_in(n, 0)) || n->n_out != 1 || !n->out[0]) return false;
     if (hone_net_is_op(n, "Conv")) {
         if (!is_weight(w, 3, 5)) return false;
     } else if (hone_net_is_op(n, "Gemm")) {
