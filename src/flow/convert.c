@@ -249,6 +249,32 @@ static hone_code read_plan(hone_conversion *j, hone_convert_options *opt, hone_e
     return hone_plan_check(opt->lines, j->m, err);
 }
 
+/* The largest weight that this encoding can hold, where an f16 is what ends it; 0: any.  Block types: their scale is the largest weight over that. */
+static float most_of(const hone_planned *p)
+{
+    const hone_grouped *g = &p->grouped;
+    if (g->scheme != HONE_SCHEME_NONE) return g->scheme == HONE_SCHEME_MLX_AFFINE && g->scale == HONE_DTYPE_F16 ? 65504.0f : 0;
+    switch (p->dtype) {
+    case HONE_DTYPE_F16:
+    case HONE_DTYPE_TQ1_0:
+    case HONE_DTYPE_TQ2_0: return 65504.0f;
+    case HONE_DTYPE_Q4_0: return 8 * 65504.0f;
+    case HONE_DTYPE_Q5_0: return 16 * 65504.0f;
+    case HONE_DTYPE_Q8_0: return 127 * 65504.0f;
+    default: return 0;
+    }
+}
+
+/* Read once, a weight has to suit all that is made of it. */
+static void limit_values(hone_conversion *j)
+{
+    for (size_t i = 0; i < j->n_items; i++)
+        for (const hone_use *u = j->items[i].uses; u; u = u->next) {
+            float most = most_of(&j->outputs[u->output].plan[u->weight]), *held = &j->items[i].w.most;
+            if (most > 0 && (*held == 0 || most < *held)) *held = most;
+        }
+}
+
 static hone_code prepare(hone_conversion *j, const hone_convert_options *asked, hone_convert_result *res, hone_err *err)
 {
     hone_convert_options named = *asked, *opt = &named;
@@ -260,6 +286,7 @@ static hone_code prepare(hone_conversion *j, const hone_convert_options *asked, 
     HONE_TRY(check_keeps(opt, err));
     if (opt->judge) HONE_TRY(opt->judge->planned(opt->judge->self, j, err));
     HONE_TRY(hone_conversion_tiles(j, opt, err));
+    limit_values(j);
     res->plan = json_array();
     res->warnings = json_array();
     if (!res->plan || !res->warnings || !put_plan(j, res->plan)) return HONE_NOMEM(err, "the plan");

@@ -61,6 +61,7 @@ typedef struct hone_weight {
     const float      *values; /* instead of slices: computed constants (rope factors), [product of dims] */
     float             scale, add; /* 1 and 0 for an untouched weight */
     hone_dtype        dtype;  /* of the source (F32 for values) */
+    float             most;   /* the largest magnitude that an f16 in its encoding leaves room for: what would become infinite is refused when it is read; 0: any */
 } hone_weight;
 
 static inline uint64_t hone_weight_cols(const hone_weight *w) { return w->dims[w->n_dims - 1]; }

@@ -32,15 +32,30 @@ typedef struct reader {
     const hone_weight *w;
     uint8_t           *raw;  /* scratch: stored bytes */
     float             *turn; /* scratch: a decoded tile of a transposed tensor */
-    bool               odd;  /* NaN or Inf was read */
+    uint32_t           end;  /* bits of the first magnitude that is refused */
+    bool               odd;  /* such a one, or NaN, was read */
     hone_err          *err;
 } reader;
 
-static bool any_odd(const float *x, size_t n)
+#define INFINITE 0x7f800000u
+
+/* Magnitudes are in the order of their bits, NaN behind infinity. */
+static bool any_odd(const float *x, size_t n, uint32_t end)
 {
     uint32_t odd = 0;
-    for (size_t k = 0; k < n; k++) odd |= (hone_f32_bits(x[k]) & 0x7f800000u) == 0x7f800000u;
+    for (size_t k = 0; k < n; k++) odd |= (int32_t)(hone_f32_bits(x[k]) & 0x7fffffffu) >= (int32_t)end;
     return odd;
+}
+
+/* Halfway between the largest f16 and what would come next, rounding goes to infinity. */
+static uint32_t end_of(const hone_weight *w) { return w->most > 0 ? hone_f32_bits(w->most * (65520.0f / 65504.0f)) : INFINITE; }
+
+static hone_code refuse(const reader *r, const hone_tensor *t, float v, uint64_t row, uint64_t col)
+{
+    if (fabsf(v) <= FLT_MAX)
+        return HONE_FAIL(r->err, HONE_EUNSUPPORTED, "choose an encoding whose range is that of f32: bf16 or f32, for this tensor (--keep) or for all",
+                         "tensor '%s' holds %g at row %" PRIu64 ", column %" PRIu64 ", more than the %g that f16 leaves room for", t->name, (double)v, row, col, (double)r->w->most);
+    return HONE_FAIL(r->err, HONE_EINPUT, BAD_VALUE, "tensor '%s' holds %s at row %" PRIu64 ", column %" PRIu64, t->name, isnan(v) ? "NaN" : "Inf", row, col);
 }
 
 static hone_code decode(reader *r, const hone_tensor *t, const uint8_t *raw, float *out, uint64_t rows, uint64_t cols)
@@ -52,7 +67,7 @@ static hone_code decode(reader *r, const hone_tensor *t, const uint8_t *raw, flo
     uint64_t stride = bytes_of(t->dtype, cols);
     for (uint64_t i = 0; i < rows; i++) { /* looked at while the row is near */
         c->decode_row(raw + i * stride, out + i * cols, (size_t)cols);
-        r->odd |= any_odd(out + i * cols, (size_t)cols);
+        r->odd |= any_odd(out + i * cols, (size_t)cols, r->end);
     }
     return HONE_OK;
 }
@@ -114,7 +129,7 @@ hone_code hone_weight_read(const hone_source *source, const hone_weight *w, uint
         return HONE_OK;
     }
     /* The float strip comes first: it needs the alignment that scratch has. */
-    reader   r = { .source = source, .w = w, .turn = scratch, .raw = (uint8_t *)scratch + elems * sizeof(float), .err = err };
+    reader   r = { .source = source, .w = w, .turn = scratch, .raw = (uint8_t *)scratch + elems * sizeof(float), .end = end_of(w), .err = err };
     uint64_t at = 0;
     for (size_t i = 0; i < w->n_slices && at < end; i++) {
         const hone_slice *s = &w->slices[i];
@@ -126,10 +141,8 @@ hone_code hone_weight_read(const hone_source *source, const hone_weight *w, uint
             else if (s->row_map) HONE_TRY(read_mapped(&r, s, first, n, to));
             else HONE_TRY(read_run(&r, s->tensor, s->row0 + first, n, to));
             for (uint64_t k = 0; r.odd && k < n * unit; k++)
-                if (!(fabsf(to[k]) <= FLT_MAX))
-                    return HONE_FAIL(err, HONE_EINPUT, BAD_VALUE, "tensor '%s' holds %s at row %" PRIu64 ", column %" PRIu64,
-                                     s->tensor->name, isnan(to[k]) ? "NaN" : "Inf", unit == 1 ? 0 : s->row0 + first + k / unit,
-                                     unit == 1 ? first + k : k % unit);
+                if (any_odd(to + k, 1, r.end))
+                    return refuse(&r, s->tensor, to[k], unit == 1 ? 0 : s->row0 + first + k / unit, unit == 1 ? first + k : k % unit);
         }
         at += s->n_rows;
     }

@@ -128,6 +128,17 @@ try:
     good = subprocess.run([hone, "convert", folder, "--quant", "q8_0", "-o", os.path.join(tmp, "good"), "--quiet"], capture_output=True, text=True)
     if good.returncode: fail(f"the good copy is refused: {good.stderr}")
     for case in cases: refuses(*case)
+    # numbers that an encoding has no room for: told before anything is written, and no matter for one that has
+    c = Checkpoint()
+    c.value(UP, 10, b"\xc3\x47")
+    c.save()
+    for quant, ok in (("f16", False), ("onnx=f16", False), ("mlx=f16", False), ("bf16", True), ("q8_0", True)):
+        out = os.path.join(tmp, "wide")
+        p = subprocess.run([hone, "convert", folder, "--quant", quant, "-o", out, "--quiet"], capture_output=True, text=True)
+        left = [f for _, _, files in os.walk(out) for f in files]
+        if ok and p.returncode: fail(f"99840 in {quant}: exit {p.returncode}: {p.stderr}")
+        if not ok and (p.returncode != 4 or f"tensor '{UP}' holds 99840 at row 0, column 10, more than the 65504 that f16 leaves room for" not in p.stderr or left):
+            fail(f"99840 in {quant}: exit {p.returncode}, left {left}: {p.stderr}")
 finally:
     shutil.rmtree(tmp)
 sys.exit(failed)
