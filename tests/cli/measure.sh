@@ -57,6 +57,11 @@ json junk check 3 "$tmp/junk.gguf" --against "$model"
 holds junk "'junk.gguf' in d['error']['cause'] and 'results' not in d"
 table check "$tmp/tale-8m-f32.gguf" --against "$model"
 grep -q "same model" "$tmp/table" || fail "check does not say 'same model'"
+table check "$tmp/tale-8m-q4_k_m.gguf" --against "$model"
+! grep -q "same model" "$tmp/table" || fail "check calls a quantised model the same"
+grep -q "^sound, quantised: token ids and chats agree, logits are finite; mean KLD 0\.0" "$tmp/table" || fail "check does not say what holds of a quantised model: $(tail -1 "$tmp/table")"
+"$HONE" check "$tmp/tale-8m-f32.gguf" "$tmp/tale-8m-q4_k_m.gguf" --against "$model" -t 1 -q >"$tmp/table" 2>"$tmp/err" || fail "check of two: exit $?: $(cat "$tmp/err")"
+grep -q "f32.*same model$" "$tmp/table" && grep -q "q4_k_m.*sound$" "$tmp/table" || fail "verdicts of two artefacts: $(cat "$tmp/table")"
 table check "$tmp/mistral-f32.gguf" --against "$tiny/mistral" --context 8
 grep -q "known limits of llama.cpp" "$tmp/table" || fail "check does not name the runtime's limits"
 

@@ -44,6 +44,14 @@ static hone_code drop(hone_opt_state *s, hone_candidate *c, const char *key, con
     return code;
 }
 
+static void say_check(const hone_opt_state *s, const hone_candidate *c, const hone_check_result *r)
+{
+    const char *found = r->verdict == HONE_VERDICT_FAIL ? "differs from the source: " : "not proven: ";
+    if (r->verdict != HONE_VERDICT_PASS) hone_event_note(s->ctx, "%-13s %s%s", c->quant, found, r->why);
+    else if (strcmp(r->precision, "quantised") == 0) hone_event_note(s->ctx, "%-13s is sound: token ids and chat template agree, logits are finite", c->quant);
+    else hone_event_note(s->ctx, "%-13s is the same model: token ids, chat template and logits agree", c->quant);
+}
+
 hone_code hone_opt_check(hone_opt_state *s, hone_candidate *c, hone_err *err)
 {
     char              key[65];
@@ -59,9 +67,7 @@ hone_code hone_opt_check(hone_opt_state *s, hone_candidate *c, hone_err *err)
     hone_code code = hone_check(&s->inner, &(hone_check_options){ .artefact = c->path, .source = s->model.path, .context = s->context, .threads = 1 }, &r, &why);
     if (code == HONE_OK) {
         c->check = hone_check_json(&r);
-        if (c->check)
-            hone_event_note(s->ctx, "%-13s %s%s%s", c->quant, r.verdict == HONE_VERDICT_PASS ? "is the same model: token ids, chat template and logits agree"
-                            : r.verdict == HONE_VERDICT_FAIL ? "differs from the source: " : "not proven: ", r.verdict == HONE_VERDICT_PASS ? "" : r.why, "");
+        if (c->check) say_check(s, c, &r);
         return store(s, key, "check", c, c->check, err);
     }
     if (costs_candidate(code)) return drop(s, c, key, "check", &why, err);
