@@ -73,7 +73,9 @@ expect 1 "is this the source that it was made from?" "$tmp/a/digits-f16-onnx" "$
 cp -r "$tmp/a/digits-f16-onnx" "$tmp/x"
 echo more >"$tmp/x/more.txt"
 expect 1 "'more.txt' does not belong there" "$tmp/x" "$digits"
-rm "$tmp/x/more.txt" && printf x >>"$tmp/x/model.onnx"
+rm "$tmp/x/more.txt" && echo more >"$tmp/x/zz"$'\xff'
+expect 1 "'zz\\\\xff' does not belong there" "$tmp/x" "$digits"
+rm "$tmp/x/zz"* && printf x >>"$tmp/x/model.onnx"
 expect 1 '"what": "longer"' "$tmp/x" "$digits"
 truncate -s 5000 "$tmp/x/model.onnx"
 expect 1 '"what": "truncated"' "$tmp/x" "$digits"

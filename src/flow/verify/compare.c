@@ -1,5 +1,6 @@
 /* compare.c - the end of a conversion that looks instead of writing: every byte of every file against what is there. */
 #include "base/pool.h"
+#include "base/text.h"
 #include "flow/verify/parts.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -118,6 +119,15 @@ static hone_code check_head(hone_comparison *c, size_t file, hone_err *err)
     return f->out.fd >= 0 && c->bytes_differ > bytes ? hone_metadata_file(c, file, here.offset, err) : HONE_OK;
 }
 
+hone_code hone_comparison_note_extra(hone_comparison *c, const char *file, hone_err *err)
+{
+    char        shown[300];
+    struct stat st;
+    const char *path = hone_arena_printf(c->a, "%s/%s", c->found->dir, file), *name = hone_arena_strdup(c->a, hone_text_show(file, strlen(file), shown, sizeof shown));
+    if (!path || !name) return HONE_NOMEM(err, "a path");
+    return hone_comparison_note_file(c, name, HONE_DIFFERS_EXTRA, 0, lstat(path, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0, err);
+}
+
 static hone_code check_extra(hone_comparison *c, hone_err *err)
 {
     const hone_found *f = c->found;
@@ -125,10 +135,7 @@ static hone_code check_extra(hone_comparison *c, hone_err *err)
         bool known = false;
         for (size_t k = 0; !known && k < output(c)->n_files; k++) known = strcmp(output(c)->files[k].name, f->names[i]) == 0;
         if (known) continue;
-        const char *path = hone_arena_printf(c->a, "%s/%s", f->dir, f->names[i]);
-        struct stat st;
-        if (!path) return HONE_NOMEM(err, "a path");
-        HONE_TRY(hone_comparison_note_file(c, f->names[i], HONE_DIFFERS_EXTRA, 0, lstat(path, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0, err));
+        HONE_TRY(hone_comparison_note_extra(c, f->names[i], err));
     }
     return HONE_OK;
 }

@@ -208,13 +208,9 @@ static hone_code check_extra(const look *l, const char *const *names, size_t n, 
 {
     const hone_found *f = l->c->found;
     for (size_t i = 0; i < f->n_names; i++) {
-        struct stat st;
-        size_t      k = 0;
+        size_t k = 0;
         while (k < n && strcmp(names[k], f->names[i]) != 0) k++;
-        if (k < n) continue;
-        const char *path = hone_arena_printf(l->c->a, "%s/%s", f->dir, f->names[i]);
-        if (!path) return HONE_NOMEM(err, "a path");
-        HONE_TRY(hone_comparison_note_file(l->c, f->names[i], HONE_DIFFERS_EXTRA, 0, lstat(path, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0, err));
+        if (k == n) HONE_TRY(hone_comparison_note_extra(l->c, f->names[i], err));
     }
     return HONE_OK;
 }

@@ -76,6 +76,8 @@ void hone_comparison_note(hone_comparison *c, const hone_difference *d);
 const char *hone_comparison_file(const hone_comparison *c, size_t file); /* as hone_difference.file */
 /* A file that is missing, extra, truncated or longer: a difference, and an entry of c->files. */
 hone_code hone_comparison_note_file(hone_comparison *c, const char *name, hone_differs kind, uint64_t want, uint64_t found, hone_err *err);
+/* A file of the artefact's folder that does not belong there; its name may be any bytes. */
+hone_code hone_comparison_note_extra(hone_comparison *c, const char *file, hone_err *err);
 
 /* ---- network.c ---- */
 /* The artefact of a model that is no language model; found and arena of c are set.  HONE_ENO: the recipe is of another source. */
