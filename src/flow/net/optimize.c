@@ -1,9 +1,11 @@
 #include "flow/net/optimize.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/tree.h"
 #include "flow/history.h"
 #include "flow/net.h"
 #include "flow/probe.h"
+#include "formats/onnx/net.h"
 #include "hw/target.h"
 #include "measure/network.h"
 #include <math.h>
@@ -370,17 +372,23 @@ static hone_code write_report(const state *s, json_t *doc, hone_err *err)
 }
 
 /* --- the run -------------------------------------------------------------------------------------------------------------------------- */
+/* With the data beside it. */
+static hone_code source_digest(state *s, hone_err *err)
+{
+    hone_net net;
+    HONE_TRY(hone_onnx_net_open(s->source, &net, err));
+    hone_code code = hone_onnx_net_sha256(&net, s->source_sha, err);
+    hone_net_close(&net);
+    return code;
+}
+
 static hone_code digests(state *s, hone_err *err)
 {
     static const char *const parts[] = { "hone-runner", "hone-backend-onnxruntime.so", "hone-backend-openvino.so" };
     hone_text t = { 0 };
     char      hex[65];
-    HONE_TRY(hone_sha256_file(s->source, s->source_sha, err));
-    if (hone_file_exists(s->opt->data)) HONE_TRY(hone_sha256_file(s->opt->data, s->data_sha, err));
-    else { /* a folder of images: what is in it may have changed */
-        (void)snprintf(s->data_sha, sizeof s->data_sha, "folder");
-        s->fresh = true;
-    }
+    HONE_TRY(source_digest(s, err));
+    HONE_TRY(hone_sha256_tree(s->opt->data, s->data_sha, err));
     hone_text_addf(&t, "%s\n%s\n", HONE_VERSION, hone_sha256_file("/proc/self/exe", hex, NULL) == HONE_OK ? hex : "?");
     for (size_t i = 0; i < HONE_COUNT(parts); i++) {
         const char *p = hone_arena_printf(&s->a, "%s/%s", s->ctx->libexec_dir ? s->ctx->libexec_dir : ".", parts[i]);
