@@ -5,7 +5,7 @@
 /* file_type: enum llama_ftype of llama.cpp include/llama.h.  base: llama_ftype_get_default_type. */
 const hone_mix hone_mix_list[] = {
     { "f32", 0, HONE_DTYPE_F32, "every tensor in 32-bit floats: the reference, four bytes a weight" },
-    { "f16", 1, HONE_DTYPE_F16, "half precision; values over 65504 do not survive" },
+    { "f16", 1, HONE_DTYPE_F16, "half precision; values over 65504 are refused" },
     { "bf16", 32, HONE_DTYPE_BF16, "bfloat16: exact for checkpoints stored so" },
     { "q8_0", 7, HONE_DTYPE_Q8_0, "8 bits, blocks of 32: hardly distinguishable from the source" },
     { "q6_k", 18, HONE_DTYPE_Q6_K, "6 bits, k-quants throughout" },

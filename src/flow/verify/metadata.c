@@ -138,7 +138,7 @@ static hone_code key_at(hone_comparison *c, const char *file, hone_bytes head, u
     /* Behind the keys: names, shapes and places of tensors. */
     const uint8_t *list = n ? memmem(head.ptr, head.len, tensors[0].name, strlen(tensors[0].name)) : NULL;
     for (const uint8_t *p = list; p; p = memmem(p + 1, head.len - (size_t)(p + 1 - head.ptr), tensors[0].name, strlen(tensors[0].name)))
-        if (hone_le64(p - 8) == strlen(tensors[0].name)) list = p;
+        if (p - head.ptr >= 8 && hone_le64(p - 8) == strlen(tensors[0].name)) list = p;
     if (list && offset >= (uint64_t)(list - 8 - head.ptr)) return hone_metadata_add(c, file, "the list of tensors", NULL, NULL, err);
     return hone_metadata_add(c, file, key, last ? say(&last->value, UINT64_MAX, value) : "version, numbers of tensors and keys", "other bytes", err);
 }

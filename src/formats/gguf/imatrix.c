@@ -65,6 +65,7 @@ static hone_code split_experts(list *l, hone_arena *a, hone_err *err)
         in->counts = counts;
         in->n_cols /= n_mats;
         in->n_mats = n_mats;
+        l->rows[i].hessian = NULL; /* one of all experts side by side: none of it is an expert's */
     }
     return HONE_OK;
 }
@@ -105,9 +106,10 @@ static hone_code read_hessian(const hone_stats *s, const hone_input_stats *in, u
     const size_t       n = in->n_cols, packed = n * (n + 1) / 2;
     const hone_tensor *t = i < s->n_inputs ? x->hessians[i] : NULL;
     if (!t || mat >= in->n_mats) return HONE_FAIL(err, HONE_EBUG, "", "no Hessian of %s %u in layer %d", hone_role_name(in->role), mat, (int)in->layer);
+    char shown[HONE_SHOWN];
     HONE_TRY(x->source->read(x->source, t, (uint64_t)mat * packed * sizeof *out, out, packed * sizeof *out, err));
     for (size_t k = 0; k < packed; k++)
-        if (!isfinite(out[k])) return HONE_FAIL(err, HONE_EINPUT, AGAIN, "tensor '%s' holds a value that is not finite", t->name);
+        if (!isfinite(out[k])) return HONE_FAIL(err, HONE_EINPUT, AGAIN, "tensor '%s' holds a value that is not finite", hone_shown(t->name, strlen(t->name), shown));
     unpack_triangle(out, n);
     return HONE_OK;
 }
@@ -196,7 +198,8 @@ static hone_code load_counts(const hone_gguf *g, const hone_tensor *t, hone_aren
     uint64_t *counts = HONE_ARENA_NEW(a, uint64_t, (size_t)elems(t));
     if (!counts) return HONE_NOMEM(err, "counts");
     for (uint64_t i = 0; i < elems(t); i++) {
-        if (v[i] > EXACT_MAX) return HONE_FAIL(err, HONE_EINPUT, AGAIN, "'%s' counts %g rows", t->name, (double)v[i]);
+        char shown[HONE_SHOWN];
+        if (v[i] > EXACT_MAX) return HONE_FAIL(err, HONE_EINPUT, AGAIN, "'%s' counts %g rows", hone_shown(t->name, strlen(t->name), shown), (double)v[i]);
         counts[i] = (uint64_t)llroundf(v[i]);
     }
     *out = counts;

@@ -196,6 +196,43 @@ static void the_old_form_is_read_and_its_experts_come_apart(void **state)
     free(b.ptr);
 }
 
+/* A Hessian over all experts as one matrix says nothing of any of them. */
+static void experts_that_come_apart_have_no_hessian(void **state)
+{
+    static const struct { const char *name; uint64_t cols; } tensors[] = {
+        { "blk.0.attn_q.weight.in_sum2", 4 },        { "blk.0.attn_q.weight.counts", 1 },        { "blk.0.attn_q.weight.hessian", 10 },
+        { "blk.0.ffn_up_exps.weight.in_sum2", 12 },  { "blk.0.ffn_up_exps.weight.counts", 1 },   { "blk.0.ffn_up_exps.weight.hessian", 78 },
+    };
+    char              path[256];
+    hone_arena        a = { 0 };
+    hone_err          err = { 0 };
+    hone_gguf_writer *g = NULL;
+    hone_stats        s = { 0 };
+    uint64_t          offsets[HONE_COUNT(tensors)], total = 0;
+    hone_bytes        head;
+    blob              b = { 0 };
+    float             q[16];
+    assert_int_equal(hone_gguf_writer_new(&a, &g, &err), HONE_OK);
+    assert_int_equal(hone_gguf_put_str(g, "general.type", "imatrix", &err), HONE_OK);
+    for (size_t i = 0; i < HONE_COUNT(tensors); i++)
+        assert_int_equal(hone_gguf_put_tensor(g, tensors[i].name, HONE_DTYPE_F32, 2, (uint64_t[]){ 1, tensors[i].cols }, &err), HONE_OK);
+    assert_int_equal(hone_gguf_layout(g, offsets, &total, &head, &err), HONE_OK);
+    blob_bytes(&b, head.ptr, head.len);
+    blob_zeros(&b, (size_t)total - head.len);
+    scratch_put(*state, "whole.gguf", b.ptr, b.len);
+    scratch_path(*state, "whole.gguf", path);
+    assert_int_equal(hone_stats_open(path, &a, &s, &err), HONE_OK);
+    const hone_input_stats *up = hone_stats_find(&s, HONE_R_FFN_UP_EXPS, 0), *in = hone_stats_find(&s, HONE_R_ATTN_Q, 0);
+    assert_int_equal(up->n_mats, 3);
+    assert_int_equal(up->n_cols, 4);
+    assert_false(up->hessian);
+    assert_true(in->hessian);
+    assert_int_equal(s.hessian(&s, in, 0, q, &err), HONE_OK);
+    hone_stats_close(&s);
+    hone_arena_release(&a);
+    free(b.ptr);
+}
+
 /* --- files that are wrong -------------------------------------------------------------------------------------------------------- */
 typedef struct wrong {
     const char *name; /* of the second tensor, beside blk.0.attn_q.weight.in_sum2 [2, 4] */
@@ -302,6 +339,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_tied_output_goes_by_the_name_of_the_embedding, scratch_setup, scratch_teardown),
         cmocka_unit_test(a_cold_expert_is_the_mean_of_its_layer),
         cmocka_unit_test_setup_teardown(the_old_form_is_read_and_its_experts_come_apart, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(experts_that_come_apart_have_no_hessian, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(wrong_files_are_refused_with_what_is_wrong, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(other_files_are_told_by_what_they_are, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(a_failure_leaves_no_file, scratch_setup, scratch_teardown),
