@@ -93,7 +93,7 @@ HONE_FIT_INLINE void encode_blocks(const hone_grouped *g, const float *from, siz
 {
     uint64_t   groups = hone_grouped_groups(g, n_cols), row = hone_grouped_row_bits(g, HONE_STREAM_CODES, n_cols) / g->bits;
     size_t     whole = g->flat ? n : g->group;
-    uint8_t    sign = g->sym && g->flat ? (uint8_t)(1u << (g->bits - 1)) : 0, *codes = out[HONE_STREAM_CODES], zero[HONE_LANES];
+    uint8_t    sign = (uint8_t)(g->sym && g->flat ? 1u << (g->bits - 1) : 0), *codes = out[HONE_STREAM_CODES], zero[HONE_LANES];
     float      seen[HONE_LANES * BLOCK_MAX];
     fits       f;
     if (g->scale == HONE_DTYPE_F16) {
