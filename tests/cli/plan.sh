@@ -34,6 +34,11 @@ assert plan["measurements"] == 0 and all(f["measured"] is None for f in plan["fo
 PY
 [ "$(find "$tmp" -name '.hone-plan-*')" = "" ] || fail "files of measurements stay behind"
 
+# --- a graph whose headers change with the choice stayed a few bytes above this target, round after round
+"$HONE" plan "$HONE_SOURCE_DIR/tests/golden/tale-moe" --to onnx --target-bytes 7346699 --sensitivity proxy -o "$tmp/m.yaml" --json >"$tmp/doc" 2>"$tmp/err" || fail "a plan that was there was not found: $(cat "$tmp/err")"
+n=$(/usr/bin/python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["formats"][0]["bytes"])' "$tmp/doc")
+[ "$n" -le 7346699 ] && [ "$n" -ge 7273000 ] || fail "tale-moe in ONNX would have $n bytes, 7346699 are the target"
+
 # --- all of them load and are the same model
 for f in t-plan.gguf t-plan-onnx t-plan-openvino t-plan-mlx; do
     "$HONE" check "$tmp/out/$f" --against "$model" --quiet >"$tmp/check" 2>&1

@@ -193,7 +193,7 @@ static hone_code solve_bytes(solver *s, size *z, hone_err *err)
     uint64_t limit = limit_of(s, z), now = counted(s, z);
     if (now > limit) return too_narrow(s, z, err);
     uint64_t budget = least + (limit - now);
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0, over = 0; round < ROUNDS; round++) {
         size try;
         if (hone_allot(s->items, s->n_items, budget < least ? least : budget, picks, err) != HONE_OK) return HONE_FAIL(err, HONE_EBUG, "", "no choice fits a budget that is there");
         take(s, picks);
@@ -205,8 +205,10 @@ static hone_code solve_bytes(solver *s, size *z, hone_err *err)
             *z = try;
         }
         uint64_t used = option_bytes(s);
-        if (now > limit) budget = used > now - limit ? used - (now - limit) : least;
-        else if (limit - now < limit / 2000 || used < budget / 2) break;
+        if (now > limit) { /* an output whose headers change with the choice can stay a few bytes above for ever: then it is asked for clearly less */
+            uint64_t less = now - limit + (++over > 3 ? limit / 2000 : 0);
+            budget = used > less ? used - less : least;
+        } else if (limit - now < limit / 2000 || used < budget / 2) break;
         else budget += limit - now < budget - used ? limit - now : limit - now - (budget - used) + 1;
     }
     if (isinf(best_cost)) return too_narrow(s, z, err);
