@@ -61,7 +61,7 @@ def axes(f, out, across):
         out.append(f"<text x='{LEFT - 8}' y='{f.y(v) + 4:.1f}' text-anchor='end' font-size='13' fill='#333'>{v:g}</text>")
     out.append(f"<rect x='{LEFT}' y='{TOP}' width='{WIDTH - LEFT - RIGHT}' height='{HEIGHT - TOP - BOTTOM}' fill='none' stroke='#8a929b'/>")
     out.append(f"<text x='{(LEFT + WIDTH - RIGHT) / 2}' y='{HEIGHT - 14}' text-anchor='middle' font-size='14' fill='#222'>{html.escape(across)}</text>")
-    out.append(f"<text transform='translate(20 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)' text-anchor='middle' font-size='14' fill='#222'>mean KLD, nat (log)</text>")
+    out.append(f"<text transform='translate(14 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)' text-anchor='middle' font-size='14' fill='#222'>mean KLD, nat (log)</text>")
 
 
 def place(taken, x, y, text):

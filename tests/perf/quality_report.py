@@ -88,7 +88,7 @@ def plots(rows, models, formats, folder):
             makers = sorted({r["maker"] for r in mine}, key=lambda m: (not m.startswith("hone"), m))
             series = [(m, [r for r in mine if r["maker"] == m]) for m in makers]
             tokens = sorted({r["tokens"] for r in mine})
-            text = f"the first {tokens[0]} ids of held-out text" + (f", {tokens[-1]} for what targets are decided by" if tokens[1:] else "")
-            note = f"against the unquantised model in the same runtime, {mine[0]['runtime']} {mine[0]['version']}; {text}; lines: 95 %"
+            text = f"{tokens[0]} held-out ids" + (f" (targets: {tokens[-1]})" if tokens[1:] else "")
+            note = f"against the unquantised model in the same runtime ({mine[0]['runtime']} {mine[0]['version']}); {text}; lines: 95 %"
             with open(os.path.join(folder, f"{model}-{fmt}.svg"), "w", encoding="utf-8") as f:
                 f.write(quality_plot.plot(f"{model}: {TITLES[fmt]}", note, series))
