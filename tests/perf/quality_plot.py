@@ -90,11 +90,12 @@ def plot(title, note, series, across="file bytes of the weights, MB"):
            f"<text x='{LEFT}' y='48' font-size='12.5' fill='#555'>{html.escape(note)}</text>"]
     axes(f, out, across)
     at, names, taken = LEFT, [], []
+    narrow = min(1, (WIDTH - LEFT) / sum(36 + 7.6 * len(name) for name, _ in series))  # the legend is one line
     for i, (name, points) in enumerate(series):
         colour, shape = COLOURS[i % len(COLOURS)], SHAPES[i % len(SHAPES)]
         out.append(mark(shape, at + 6, 70, colour))
         out.append(f"<text x='{at + 17}' y='74.5' font-size='13' fill='#222'>{html.escape(name)}</text>")
-        at += 36 + 7.6 * len(name)
+        at += narrow * (36 + 7.6 * len(name))
         for p in points:
             x, y = f.x(p["bytes"] / 1e6), f.y(p["kld"])
             if p.get("lo") and p.get("hi"):

@@ -1,5 +1,5 @@
 /* whole.h - what a whole plan does to a model: the format's float32 artefact beside what the plan makes of it, in the format's own runtime.
- * MLX is slow on a processor and sums in 8 bits there (docs/PLAN.md), which no Mac does: its plans are measured by their weights, as float32 in
+ * MLX is slow on a processor, and sums there in the folder's own type (docs/PLAN.md): its plans are measured by their weights, as float32 in
  * llama.cpp. */
 #ifndef HONE_FLOW_PLAN_WHOLE_H
 #define HONE_FLOW_PLAN_WHOLE_H
