@@ -76,7 +76,7 @@ def draw(fmt, rows, a):
     measured = [{"name": f"{b:g} bits", "bytes": f["bytes"], "kld": m["kld"], "lo": m["ci"][0], "hi": m["ci"][1]} for b, f, m in rows]
     said = [{"name": f"{b:g} bits, predicted", "bytes": f["bytes"], "kld": f["predicted_kld"]} for b, f, _ in rows]
     where = rows[0][2]["runtime"] + (", by its weights in float32" if fmt == "mlx" else "")
-    note = f"in {where}, against float32; {rows[0][2]['tokens']} tokens of held-out text, lines: 95 %; sensitivity on {a.tokens} tokens of calibration text"
+    note = f"in {where}, against float32; {rows[0][2]['tokens']} tokens of held-out text, lines: 95 %; sensitivity: {a.tokens} tokens"
     path = os.path.join(ROOT, "docs", "quality", f"plan-{fmt}.svg")
     with open(path, "w", encoding="utf-8") as f:
         f.write(quality_plot.plot(f"{os.path.basename(os.path.normpath(a.model))}: plans for {FORMATS[fmt]}, predicted and measured", note, [("measured", measured), ("predicted", said)],
