@@ -1,7 +1,9 @@
 /* gen_llama.c - writes a Llama checkpoint with random bf16 weights, for `make bench`.
- * Usage: gen_llama OUT-FOLDER LAYERS [1b|7b]      (1b with 22 layers: 1.1 G parameters, 2.2 GB; 7b with 32: 6.7 G, 13.5 GB)
+ * Usage: gen_llama OUT-FOLDER LAYERS [160m|1b|7b]      (160m with 5 layers: 0.1 G parameters, 0.2 GB; 1b, which is meant when nothing is
+ * said, with 22: 1.1 G, 2.2 GB; 7b with 32: 6.7 G, 13.5 GB)
  * Writes config.json and model.safetensors, or shards of at most 5 GB with their index; the caller puts a tokenizer beside them.  The same
- * bytes on every run.  Shapes: config.json of TinyLlama/TinyLlama-1.1B and meta-llama/Llama-2-7b.  Layout: safetensors README, "Format". */
+ * bytes on every run.  Shapes: config.json of JackFram/llama-160m,
+ * TinyLlama/TinyLlama-1.1B and meta-llama/Llama-2-7b.  Layout: safetensors README, "Format". */
 #include "base/bytes.h"
 #include "base/err.h"
 #include <errno.h>
@@ -16,7 +18,7 @@
 #define SHARD_BYTES 5000000000u
 
 typedef struct shape { const char *name; unsigned hidden, ffn, vocab, heads, kv_heads; } shape;
-static const shape shapes[] = { { "1b", 2048, 5632, 32000, 32, 4 }, { "7b", 4096, 11008, 32000, 32, 32 } };
+static const shape shapes[] = { { "160m", 768, 3072, 32000, 12, 12 }, { "1b", 2048, 5632, 32000, 32, 4 }, { "7b", 4096, 11008, 32000, 32, 32 } };
 
 typedef struct tensor {
     char     name[96];
@@ -190,9 +192,10 @@ static void write_config(const char *dir, const shape *s, unsigned long layers)
 
 int main(int argc, char **argv)
 {
-    const shape *s = &shapes[0];
+    const char  *name = argc == 4 ? argv[3] : "1b";
+    const shape *s = shapes, *end = shapes + sizeof shapes / sizeof *shapes;
     if (argc != 3 && argc != 4) {
-        fprintf(stderr, "usage: gen_llama OUT-FOLDER LAYERS [1b|7b]\n");
+        fprintf(stderr, "usage: gen_llama OUT-FOLDER LAYERS [160m|1b|7b]\n");
         return 2;
     }
     unsigned long layers = strtoul(argv[2], NULL, 10);
@@ -200,8 +203,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "gen_llama: layers is '%s', must be 1..100\n", argv[2]);
         return 2;
     }
-    if (argc == 4 && strcmp(argv[3], s->name) != 0 && strcmp(argv[3], (++s)->name) != 0) {
-        fprintf(stderr, "gen_llama: shape is '%s', must be 1b or 7b\n", argv[3]);
+    while (s < end && strcmp(name, s->name) != 0) s++;
+    if (s == end) {
+        fprintf(stderr, "gen_llama: shape is '%s', must be 160m, 1b or 7b\n", name);
         return 2;
     }
     if (mkdir(argv[1], 0777) != 0 && errno != EEXIST) die(argv[1]);
