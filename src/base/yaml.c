@@ -212,6 +212,19 @@ static bool is_plain(const char *s)
     return !other;
 }
 
+/* What may not stand as it is among UTF-8: C1 controls with NEL, the separators that YAML 1.1 takes for ends of lines, and U+FEFF, U+FFFE, U+FFFF (YAML 1.1,
+ * 5.1 and 5.4).  Returns its length in bytes and its number, or 0. */
+static int needs_number(const unsigned char *p, unsigned *number)
+{
+    if (p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0) {
+        *number = p[1];
+        return 2;
+    }
+    if ((p[0] & 0xf0) != 0xe0 || (p[1] & 0xc0) != 0x80 || (p[2] & 0xc0) != 0x80) return 0;
+    *number = (p[0] & 15u) << 12 | (p[1] & 63u) << 6 | (p[2] & 63u);
+    return *number == 0x2028 || *number == 0x2029 || *number == 0xfeff || *number == 0xfffe || *number == 0xffff ? 3 : 0;
+}
+
 void hone_yaml_put(hone_text *t, const char *s)
 {
     if (is_plain(s)) {
@@ -221,7 +234,13 @@ void hone_yaml_put(hone_text *t, const char *s)
     hone_text_add(t, "\"");
     for (const char *p = s; *p; p++) {
         unsigned char c = (unsigned char)*p;
-        if (c == '"' || c == '\\') hone_text_addf(t, "\\%c", c);
+        unsigned      number;
+        int           n = needs_number((const unsigned char *)p, &number);
+        if (n) {
+            hone_text_addf(t, "\\u%04x", number);
+            p += n - 1;
+        }
+        else if (c == '"' || c == '\\') hone_text_addf(t, "\\%c", c);
         else if (c < 0x20 || c == 0x7f) hone_text_addf(t, "\\x%02x", c);
         else hone_text_add_bytes(t, p, 1);
     }
