@@ -148,33 +148,43 @@ hone_code hone_disk_free(const char *path, uint64_t *out, hone_err *err)
     return HONE_OK;
 }
 
-/* Opens tmp and locks it.  A writer that ends between our open and our lock has renamed or removed the file we hold: then it is
- * no longer tmp, and emptying it would empty a finished artefact. */
+/* Locks what fd is open on.  HONE_ENO: it has another name by now, or none: a writer that ends between our open and our lock has renamed
+ * or removed it, and emptying it would empty a finished artefact. */
+static hone_code lock_named(int fd, const char *tmp, hone_err *err)
+{
+    struct stat mine, there;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        int e = errno;
+        if (e == EINTR) return HONE_ENO;
+        if (e == EWOULDBLOCK)
+            return HONE_FAIL(err, HONE_ERESOURCE, "wait for the other run or use another folder", "'%s' is being written by another process", tmp);
+        return HONE_FAIL(err, HONE_ERESOURCE, "choose an output folder on another filesystem", "cannot lock '%s': %s", tmp, strerror(e));
+    }
+    if (fstat(fd, &mine) != 0 || lstat(tmp, &there) != 0 || mine.st_dev != there.st_dev || mine.st_ino != there.st_ino) return HONE_ENO;
+    return S_ISREG(mine.st_mode) ? HONE_OK : HONE_FAIL(err, HONE_ERESOURCE, "move it away", "'%s' is not a regular file", tmp);
+}
+
+/* Makes tmp and locks it.  One that a killed run left is removed, not written over: it may be what that run replaced, with other names elsewhere. */
 static hone_code open_locked(const char *tmp, int *out, hone_err *err)
 {
     for (int tries = 0; tries < 100; tries++) {
-        struct stat mine, there;
-        int         fd = open(tmp, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+        int  fd = open(tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        bool stale = fd < 0 && errno == EEXIST;
+        if (stale) fd = open(tmp, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (fd < 0 && stale && errno == ENOENT) continue;
         if (fd < 0) {
             const char *remedy = errno == ENAMETOOLONG ? "use a shorter name" : "choose an output folder you may write to";
             return HONE_FAIL(err, HONE_ERESOURCE, remedy, "cannot create '%s': %s", tmp, strerror(errno));
         }
-        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-            int e = errno;
-            close(fd);
-            if (e == EINTR) continue;
-            if (e == EWOULDBLOCK) break;
-            return HONE_FAIL(err, HONE_ERESOURCE, "choose an output folder on another filesystem", "cannot lock '%s': %s", tmp, strerror(e));
+        hone_code code = lock_named(fd, tmp, err);
+        if (code == HONE_OK && !stale) {
+            *out = fd;
+            return HONE_OK;
         }
-        if (fstat(fd, &mine) == 0 && lstat(tmp, &there) == 0 && mine.st_dev == there.st_dev && mine.st_ino == there.st_ino) {
-            if (S_ISREG(mine.st_mode)) {
-                *out = fd;
-                return HONE_OK;
-            }
-            close(fd);
-            return HONE_FAIL(err, HONE_ERESOURCE, "move it away", "'%s' is not a regular file", tmp);
-        }
+        int gone = code == HONE_OK ? unlink(tmp) : 0;
+        if (gone != 0) code = HONE_FAIL(err, HONE_ERESOURCE, "move it away", "cannot remove '%s': %s", tmp, strerror(errno));
         close(fd);
+        if (code != HONE_OK && code != HONE_ENO) return code;
     }
     return HONE_FAIL(err, HONE_ERESOURCE, "wait for the other run or use another folder", "'%s' is being written by another process", tmp);
 }
@@ -294,7 +304,15 @@ hone_code hone_out_write(hone_out *o, uint64_t off, const void *buf, size_t n, h
     return HONE_OK;
 }
 
-static void sync_folder(const char *path)
+void hone_dir_sync(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    (void)fsync(fd);
+    close(fd);
+}
+
+static void sync_folder_of(const char *path)
 {
     char        dir[4096];
     const char *slash = strrchr(path, '/');
@@ -302,25 +320,24 @@ static void sync_folder(const char *path)
     if (n >= sizeof dir) return;
     memcpy(dir, path, n);
     dir[n] = '\0';
-    int fd = open(slash ? (n ? dir : "/") : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return;
-    (void)fsync(fd); /* the rename is already atomic; this only makes it durable sooner */
-    close(fd);
+    hone_dir_sync(slash ? (n ? dir : "/") : ".");
 }
+
+hone_code hone_out_seal(hone_out *o, hone_code (*check)(void *, const char *, hone_err *), void *user, hone_err *err)
+{
+    if (fsync(o->fd) != 0) return HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot sync '%s': %s", o->tmp, strerror(errno));
+    return check ? check(user, o->tmp, err) : HONE_OK;
+}
+
+hone_code hone_out_name(hone_out *o, hone_err *err) { return hone_naming_give(&o->naming, false, o->tmp, o->path, err); }
+
+bool hone_out_take_back(hone_out *o) { return hone_naming_take_back(&o->naming, false, o->tmp, o->path); }
 
 hone_code hone_out_commit(hone_out *o, hone_code (*check)(void *, const char *, hone_err *), void *user, hone_err *err)
 {
-    hone_code code = HONE_OK;
-    if (fsync(o->fd) != 0)
-        code = HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot sync '%s': %s", o->tmp, strerror(errno));
-    if (code == HONE_OK && check) code = check(user, o->tmp, err);
-    if (code == HONE_OK && rename(o->tmp, o->path) != 0)
-        code = HONE_FAIL(err, HONE_ERESOURCE, "leave the folder alone while hone writes to it", "cannot rename '%s' to '%s': %s", o->tmp, o->path, strerror(errno));
-    if (code == HONE_OK) {
-        sync_folder(o->path);
-        free(o->tmp);
-        o->tmp = NULL;
-    }
+    hone_code code = hone_out_seal(o, check, user, err);
+    if (code == HONE_OK) code = hone_out_name(o, err);
+    if (code == HONE_OK) sync_folder_of(o->path);
     hone_out_discard(o);
     return code;
 }
@@ -328,7 +345,8 @@ hone_code hone_out_commit(hone_out *o, hone_code (*check)(void *, const char *, 
 void hone_out_discard(hone_out *o)
 {
     if (!o || !o->path) return;
-    if (o->tmp) (void)unlink(o->tmp);
+    if (o->tmp && hone_naming_leaves(&o->naming)) (void)unlink(o->tmp);
+    hone_naming_settle(&o->naming);
     if (o->fd >= 0) close(o->fd);
     free(o->path);
     free(o->tmp);

@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/digest.h"
 #include "base/err.h"
+#include "base/naming.h"
 
 typedef struct hone_file { /* open for reading; fd -1 or zeroed-by-HONE_FILE_CLOSED means closed */
     int         fd;
@@ -48,6 +49,7 @@ typedef struct hone_out {
     char *path, *tmp; /* owned */
     hone_digest *digest; /* owned; NULL unless asked for */
     const hone_out_judge *judge; /* borrowed; not NULL: nothing is written, what is there is compared */
+    hone_naming naming;
 } hone_out;
 
 /* Creates path.tmp (locked: a second writer of the same path is refused with HONE_ERESOURCE; a stale one left by a
@@ -60,11 +62,18 @@ hone_code hone_out_write(hone_out *o, uint64_t off, const void *buf, size_t n, h
 /* fsync, then check(user, tmp_path) when given, then rename to path and sync the folder.  On failure the tmp is removed and the old path stays. */
 hone_code hone_out_commit(hone_out *o, hone_code (*check)(void *user, const char *tmp_path, hone_err *err), void *user,
                           hone_err *err);
+/* The same in parts, for several outputs that appear all or none: sync and check; tmp becomes path; which can be taken back until the discard. */
+hone_code hone_out_seal(hone_out *o, hone_code (*check)(void *user, const char *tmp_path, hone_err *err), void *user, hone_err *err);
+hone_code hone_out_name(hone_out *o, hone_err *err);
+/* path is again what it was before hone_out_name.  False when it is not. */
+bool      hone_out_take_back(hone_out *o);
 /* An output whose writes are compared with the file at path, which is only read.  A file that is missing or no regular one differs in every byte.
  * To be discarded, never committed. */
 hone_code hone_out_compare(const char *path, const hone_out_judge *judge, hone_out *out, hone_err *err);
-/* Removes the tmp; NULL, zeroed and committed ones are fine. */
+/* Removes the tmp, or what path was before it was named; NULL, zeroed and committed ones are fine. */
 void hone_out_discard(hone_out *o);
+/* Names given in this folder will be there after a loss of power.  They are whole before; this only makes it sooner. */
+void hone_dir_sync(const char *path);
 /* The small-file form of the above. */
 hone_code hone_out_put(const char *path, const void *buf, size_t n, hone_err *err);
 #endif

@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -28,6 +27,9 @@ static bool is_ours(const hone_folder *f, const char *name)
 
 static hone_code check_contents(const hone_folder *f, const char *path, hone_err *err)
 {
+    struct stat st;
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) /* what it leads to would be emptied, and is not where the result would lie */
+        return HONE_FAIL(err, HONE_EUSAGE, "move it away, or choose another output folder", "'%s' is a link: not replaced", path);
     DIR *d = opendir(path);
     if (!d) return errno == ENOENT ? HONE_OK : HONE_FAIL(err, HONE_ERESOURCE, ELSEWHERE, "cannot read folder '%s': %s", path, strerror(errno));
     hone_code code = HONE_OK;
@@ -66,6 +68,16 @@ static hone_code lock(hone_folder *f, hone_err *err)
     return HONE_OK;
 }
 
+/* A run that was killed while it replaced a folder in several steps. */
+static void finish_replacing(const hone_folder *f)
+{
+    char old[4096];
+    hone_naming_recover(f->tmp, f->path, old, sizeof old);
+    if (!old[0] || check_contents(f, old, NULL) != HONE_OK) return;
+    empty(f, old);
+    (void)rmdir(old);
+}
+
 hone_code hone_folder_open(const char *path, bool (*owns)(const char *file), hone_folder *out, hone_err *err)
 {
     size_t      n = strlen(path);
@@ -87,36 +99,25 @@ hone_code hone_folder_open(const char *path, bool (*owns)(const char *file), hon
         return code;
     }
     empty(&f, f.tmp);
+    finish_replacing(&f);
     f.open = true;
     *out = f;
     return HONE_OK;
 }
 
-/* Both names in one step where the system can; else path is gone for the moment between two renames. */
-static int exchange(const hone_folder *f)
+hone_code hone_folder_name(hone_folder *f, hone_err *err)
 {
-#ifdef RENAME_EXCHANGE
-    if (renameat2(AT_FDCWD, f->tmp, AT_FDCWD, f->path, RENAME_EXCHANGE) == 0) return 0;
-    if (errno != EINVAL && errno != ENOSYS && errno != ENOTSUP) return -1;
-#endif
-    char old[4096];
-    if ((size_t)snprintf(old, sizeof old, "%s.old", f->path) >= sizeof old) return -1;
-    if (rename(f->path, old) != 0) return -1;
-    if (rename(f->tmp, f->path) == 0) return rename(old, f->tmp);
-    (void)rename(old, f->path);
-    return -1;
+    HONE_TRY(check_contents(f, f->path, err));
+    if (fsync(f->lock) != 0 && errno != EINVAL) /* some file systems have no sync of folders */
+        return HONE_FAIL(err, HONE_ERESOURCE, "free disk space or choose another output folder", "cannot sync '%s': %s", f->tmp, strerror(errno));
+    return hone_naming_give(&f->naming, true, f->tmp, f->path, err);
 }
+
+bool hone_folder_take_back(hone_folder *f) { return hone_naming_take_back(&f->naming, true, f->tmp, f->path); }
 
 hone_code hone_folder_commit(hone_folder *f, hone_err *err)
 {
-    hone_code code = check_contents(f, f->path, err);
-    if (code == HONE_OK) {
-        (void)fsync(f->lock);
-        bool replaced = hone_dir_exists(f->path);
-        if ((replaced ? exchange(f) : rename(f->tmp, f->path)) != 0)
-            code = HONE_FAIL(err, HONE_ERESOURCE, "", "cannot rename '%s' to '%s': %s", f->tmp, f->path, strerror(errno));
-        else if (!replaced) f->open = false; /* nothing is left under the temporary name */
-    }
+    hone_code code = hone_folder_name(f, err);
     hone_folder_discard(f);
     return code;
 }
@@ -124,10 +125,11 @@ hone_code hone_folder_commit(hone_folder *f, hone_err *err)
 void hone_folder_discard(hone_folder *f)
 {
     if (!f || !f->path) return;
-    if (f->open) {
+    if (f->open && hone_naming_leaves(&f->naming)) {
         empty(f, f->tmp);
         (void)rmdir(f->tmp);
     }
+    hone_naming_settle(&f->naming);
     if (f->lock >= 0) close(f->lock);
     free(f->path);
     free(f->tmp);

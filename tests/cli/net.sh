@@ -57,7 +57,9 @@ sum=$(cd "$tmp/a/digits-f16-onnx" && sha256sum -- * | sha256sum | cut -d" " -f1)
 grep -q "$sum" "$tmp/doc" || fail "the digest of a folder is not in the result"
 "$HONE" convert "$digits" --quant f16 -o "$tmp/a" --quiet >/dev/null || fail "a folder of ours is not replaced"
 echo mine >"$tmp/a/digits-f16-onnx/notes.txt"
-refused 2 notes.txt convert "$digits" --quant f16 -o "$tmp/a"
+rm -r "$tmp/a/digits-f32-onnx"
+refused 2 notes.txt convert "$digits" --quant f32,f16 -o "$tmp/a"
+[ -z "$(find "$tmp/a" -name '*f32-onnx*')" ] || fail "the second output is refused, and the first has its name"
 "$HONE" convert "$golden/net/mlp.onnx" --dry-run --quant int8-weights --json >"$tmp/doc" 2>/dev/null || fail "--dry-run exits $?"
 "$validate" convert "$tmp/doc" || failed=1
 "$HONE" convert "$digits" --dry-run --quant f32,f16,int8-dynamic,int8-weights,int4-weights --json >"$tmp/plan" 2>/dev/null || fail "--dry-run exits $?"

@@ -1,4 +1,4 @@
-/* files.c - the files of a conversion: all under temporary names until every row of all of them is written and read back. */
+/* files.c - the files of a conversion: all under temporary names until all of them are written, synced and read back. */
 #include "base/text.h"
 #include "base/pool.h"
 #include "flow/convert/conversion.h"
@@ -109,8 +109,8 @@ static hone_code digest_folder(hone_output *o, char hex[65], hone_err *err)
 
 typedef struct ending { hone_conversion *j; hone_convert_result *res; } ending;
 
-/* A job of base/pool.h: while one output is synced, another's last chunks are hashed. */
-static hone_code finish_output(void *user, size_t k, unsigned worker, hone_err *err)
+/* A job of base/pool.h: while one output is synced, another's last chunks are hashed.  After it the output is whole, under its temporary name. */
+static hone_code seal_output(void *user, size_t k, unsigned worker, hone_err *err)
 {
     const ending   *e = user;
     hone_conversion *j = e->j;
@@ -120,12 +120,38 @@ static hone_code finish_output(void *user, size_t k, unsigned worker, hone_err *
     for (size_t i = 0; i < o->n_files; i++) HONE_TRY(hone_digest_finish(o->files[i].out.digest, o->files[i].sha256, err));
     if (!o->folder) {
         memcpy(hex, o->files->sha256, sizeof o->files->sha256);
-        return hone_out_commit(&o->files->out, reread, o, err);
+        return hone_out_seal(&o->files->out, reread, o, err);
     }
     for (size_t i = 0; i < o->n_files; i++) HONE_TRY(hone_out_commit(&o->files[i].out, NULL, NULL, err));
     HONE_TRY(reread(o, j->folders[k].tmp, err));
-    HONE_TRY(hone_folder_commit(&j->folders[k], err));
     return digest_folder(o, hex, err);
+}
+
+static hone_code name_output(hone_conversion *j, size_t k, hone_err *err)
+{
+    return j->outputs[k].folder ? hone_folder_name(&j->folders[k], err) : hone_out_name(&j->outputs[k].files->out, err);
+}
+
+/* What cannot be taken back is said: the answer is no, and yet something new is there. */
+static void take_back(hone_conversion *j, size_t k, hone_err *err)
+{
+    bool done = j->outputs[k].folder ? hone_folder_take_back(&j->folders[k]) : hone_out_take_back(&j->outputs[k].files->out);
+    if (!done) hone_err_wrap(err, "'%s' is new and stays, not all is", j->outputs[k].path);
+}
+
+/* All or none: names are given when every output is whole, one after another, and a name that cannot be given takes the others back.  Only the
+ * end of the process between two names leaves some of them; the run that follows takes what has none. */
+static hone_code name_all(hone_conversion *j, const char *folder, hone_err *err)
+{
+    if (hone_ctx_cancelled(j->ctx)) return HONE_INTERRUPTED(err);
+    for (size_t k = 0; k < j->n_outputs; k++) {
+        hone_code code = name_output(j, k, err);
+        if (code == HONE_OK) continue;
+        while (k-- > 0) take_back(j, k, err);
+        return code;
+    }
+    hone_dir_sync(folder);
+    return HONE_OK;
 }
 
 /* After every job; a file that another thread is hashing is left to it. */
@@ -156,7 +182,8 @@ hone_code hone_conversion_write(hone_conversion *j, const hone_convert_options *
                          "the output needs %" PRIu64 " bytes, '%s' has %" PRIu64 " free", res->disk_needed, opt->out_dir, have);
     for (size_t k = 0; k < j->n_outputs; k++) HONE_TRY(begin_output(j, k, err));
     HONE_TRY(hone_pool_run(j->ctx, j->n_jobs, run_job, j, err));
-    return hone_pool_run(j->ctx, j->n_outputs, finish_output, &(ending){ j, res }, err);
+    HONE_TRY(hone_pool_run(j->ctx, j->n_outputs, seal_output, &(ending){ j, res }, err));
+    return name_all(j, opt->out_dir, err);
 }
 
 void hone_conversion_discard(hone_conversion *j)

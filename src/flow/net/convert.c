@@ -27,6 +27,7 @@ typedef struct run {
     const json_t                   *known;      /* what calibration found out for int8; NULL: nothing yet.  `made` owns it, or the caller */
     json_t                         *made;
     const char                     *runtime;    /* what translated the one at hand, or NULL */
+    hone_folder                     folders[HONE_NET_MAX_TARGETS]; /* of the result's outputs: none has its name before all are whole */
     hone_err                       *err;
 } run;
 
@@ -208,14 +209,14 @@ static hone_code file_bytes(const char *path, uint64_t *total, hone_text *digest
 }
 
 /* `sha256sum * | sha256sum` in the folder, as flow/convert/files.c has it. */
-static hone_code measure(const run *r, hone_net_output *o)
+static hone_code measure(const run *r, const char *dir, hone_net_output *o)
 {
     static const char *const names[] = { HONE_RECIPE_FILE, HONE_NET_MODEL, HONE_NET_MODEL_DATA, HONE_NET_IR_BIN, HONE_NET_IR_XML }; /* in byte order */
     hone_text                list = { 0 };
-    char                     path[1200];
+    char                     path[4400];
     hone_code                code = HONE_OK;
     for (size_t i = 0; i < HONE_COUNT(names) && code == HONE_OK; i++) {
-        (void)snprintf(path, sizeof path, "%s/%s", o->path, names[i]);
+        (void)snprintf(path, sizeof path, "%s/%s", dir, names[i]);
         if (hone_file_exists(path)) code = file_bytes(path, &o->bytes, &list, names[i], r->err);
     }
     if (code == HONE_OK && list.failed) code = HONE_NOMEM(r->err, "a digest");
@@ -242,26 +243,25 @@ static hone_code fill_folder(run *r, const hone_net *net, const char *dir)
 }
 
 /* Static int8 for OpenVINO is what was written for ONNX Runtime a moment ago, if it was: the samples are run once. */
-static const hone_net_output *static_twin(const run *r)
+static const hone_folder *static_twin(const run *r)
 {
     if (r->t->quant != HONE_NETQ_INT8 || strcmp(r->t->format, "openvino") != 0 || r->opt->dry_run || r->opt->judge) return NULL;
     for (size_t i = 0; i < r->res->n_outputs; i++)
-        if (strcmp(r->res->outputs[i].format, "onnx") == 0 && strcmp(r->res->outputs[i].quant, hone_net_quant_name(HONE_NETQ_INT8)) == 0) return &r->res->outputs[i];
+        if (strcmp(r->res->outputs[i].format, "onnx") == 0 && strcmp(r->res->outputs[i].quant, hone_net_quant_name(HONE_NETQ_INT8)) == 0) return &r->folders[i];
     return NULL;
 }
 
-static hone_code from_twin(run *r, const hone_net_output *twin, hone_net_output *o)
+static hone_code from_twin(run *r, const hone_folder *twin, hone_net_output *o)
 {
-    hone_folder folder = { 0 };
-    char        xml[4400];
-    HONE_TRY(hone_folder_open(o->path, owns, &folder, r->err));
-    (void)snprintf(xml, sizeof xml, "%s/" HONE_NET_IR_XML, folder.tmp);
-    hone_code code = to_ir(r, twin->opened, xml);
-    if (code == HONE_OK) code = put_recipe(r, folder.tmp);
-    if (code == HONE_OK) code = hone_folder_commit(&folder, r->err);
-    hone_folder_discard(&folder);
-    if (code == HONE_OK) code = tell(r, "static", 1, NULL, 0);
-    return code == HONE_OK ? measure(r, o) : code;
+    hone_folder *folder = &r->folders[r->res->n_outputs];
+    char         onnx[4400], xml[4400];
+    HONE_TRY(hone_folder_open(o->path, owns, folder, r->err));
+    (void)snprintf(onnx, sizeof onnx, "%s/" HONE_NET_MODEL, twin->tmp);
+    (void)snprintf(xml, sizeof xml, "%s/" HONE_NET_IR_XML, folder->tmp);
+    HONE_TRY(to_ir(r, onnx, xml));
+    HONE_TRY(put_recipe(r, folder->tmp));
+    HONE_TRY(tell(r, "static", 1, NULL, 0));
+    return measure(r, folder->tmp, o);
 }
 
 static hone_code judged(run *r, const hone_net *net)
@@ -280,13 +280,27 @@ static hone_code judged(run *r, const hone_net *net)
 
 static hone_code written(run *r, const hone_net *net, hone_net_output *o)
 {
-    hone_folder folder = { 0 };
+    hone_folder *folder = &r->folders[r->res->n_outputs];
     HONE_TRY(hone_dir_make(r->opt->out_dir, r->err));
-    hone_code code = hone_folder_open(o->path, owns, &folder, r->err);
-    if (code == HONE_OK) code = fill_folder(r, net, folder.tmp);
-    if (code == HONE_OK) code = hone_folder_commit(&folder, r->err);
-    hone_folder_discard(&folder);
-    return code == HONE_OK ? measure(r, o) : code;
+    HONE_TRY(hone_folder_open(o->path, owns, folder, r->err));
+    HONE_TRY(fill_folder(r, net, folder->tmp));
+    return measure(r, folder->tmp, o);
+}
+
+/* All or none, as in flow/convert/files.c. */
+static hone_code name_all(run *r)
+{
+    if (r->opt->dry_run || r->opt->judge) return HONE_OK;
+    if (hone_ctx_cancelled(r->ctx)) return HONE_INTERRUPTED(r->err);
+    for (size_t i = 0; i < r->res->n_outputs; i++) {
+        hone_code code = hone_folder_name(&r->folders[i], r->err);
+        if (code == HONE_OK) continue;
+        while (i-- > 0)
+            if (!hone_folder_take_back(&r->folders[i])) hone_err_wrap(r->err, "'%s' is new and stays, not all is", r->res->outputs[i].path);
+        return code;
+    }
+    hone_dir_sync(r->opt->out_dir);
+    return HONE_OK;
 }
 
 /* What is made of a constant stands beside its floats, and both beside what they were read from. */
@@ -339,7 +353,7 @@ static hone_code one_target(run *r, const char *stem)
     (void)snprintf(o->opened, sizeof o->opened, "%s/%s-%s-%s/%s", r->opt->out_dir, stem, o->quant, r->t->format, openvino ? HONE_NET_IR_XML : HONE_NET_MODEL);
     hone_event_step(r->ctx, "%s %s", o->format, o->quant);
     r->runtime = NULL;
-    const hone_net_output *twin = static_twin(r);
+    const hone_folder *twin = static_twin(r);
     if (twin) {
         HONE_TRY(from_twin(r, twin, o));
         r->res->n_outputs++;
@@ -366,7 +380,7 @@ static hone_code all_targets(run *r, hone_arena *a, const char *path)
         r->t = &r->opt->targets[i];
         HONE_TRY(one_target(r, stem));
     }
-    return HONE_OK;
+    return name_all(r);
 }
 
 hone_code hone_net_convert(const hone_ctx *ctx, const char *path, const hone_net_convert_options *opt, hone_net_convert_result *res, hone_err *err)
@@ -382,6 +396,7 @@ hone_code hone_net_convert(const hone_ctx *ctx, const char *path, const hone_net
         res->read_bytes = f.size;
         hone_file_close(&f);
     }
+    for (size_t i = 0; i < HONE_NET_MAX_TARGETS; i++) hone_folder_discard(&r.folders[i]);
     json_decref(r.made);
     hone_arena_release(&a);
     res->seconds = hone_now_s() - begin;

@@ -222,6 +222,69 @@ static void a_path_under_a_file_cannot_be_made(void **state)
     assert_true(n > 0);
 }
 
+static void holds(const char *name, const char *want)
+{
+    char      buf[16] = "";
+    hone_file f = HONE_FILE_CLOSED;
+    assert_int_equal(hone_file_open(at(name), &f, NULL), HONE_OK);
+    assert_true(f.size < sizeof buf);
+    assert_int_equal(hone_file_read(&f, 0, buf, (size_t)f.size, NULL), HONE_OK);
+    assert_string_equal(buf, want);
+    hone_file_close(&f);
+}
+
+static void what_is_named_can_be_taken_back(void **state)
+{
+    hone_out o = { .fd = -1 }, second = { .fd = -1 };
+    hone_err err = { 0 };
+    (void)state;
+    for (int there = 0; there < 2; there++) {
+        if (there) put("back", "old");
+        assert_int_equal(hone_out_open(at("back"), 0, &o, &err), HONE_OK);
+        assert_int_equal(hone_out_write(&o, 0, "new", 3, &err), HONE_OK);
+        assert_int_equal(hone_out_seal(&o, NULL, NULL, &err), HONE_OK);
+        assert_int_equal(hone_out_name(&o, &err), HONE_OK);
+        holds("back", "new");
+        if (there) { /* what it replaced waits under the temporary name, and is nobody's to take over */
+            assert_int_equal(hone_out_open(at("back"), 0, &second, &err), HONE_ERESOURCE);
+            holds("back.tmp", "old");
+        }
+        assert_true(hone_out_take_back(&o));
+        hone_out_discard(&o);
+        assert_false(hone_file_exists(at("back.tmp")));
+        if (there) holds("back", "old");
+        else assert_false(hone_file_exists(at("back")));
+    }
+}
+
+static void what_a_killed_run_replaced_keeps_its_other_names(void **state)
+{
+    hone_out o = { .fd = -1 };
+    hone_err err = { 0 };
+    (void)state;
+    put("backup", "old");
+    assert_int_equal(link(at("backup"), at("again.tmp")), 0);
+    assert_int_equal(chmod(at("backup"), 0444), 0);
+    assert_int_equal(hone_out_open(at("again"), 2, &o, &err), HONE_OK);
+    assert_int_equal(hone_out_write(&o, 0, "it", 2, &err), HONE_OK);
+    assert_int_equal(hone_out_commit(&o, NULL, NULL, &err), HONE_OK);
+    holds("again", "it");
+    holds("backup", "old");
+}
+
+static void a_folder_that_came_in_between_stays(void **state)
+{
+    hone_out o = { .fd = -1 };
+    hone_err err = { 0 };
+    (void)state;
+    assert_int_equal(hone_out_open(at("came"), 0, &o, &err), HONE_OK);
+    assert_int_equal(hone_dir_make(at("came"), &err), HONE_OK);
+    assert_int_equal(hone_out_commit(&o, NULL, NULL, &err), HONE_ERESOURCE);
+    assert_non_null(strstr(err.cause, "came': Is a directory"));
+    assert_true(hone_dir_exists(at("came")));
+    assert_false(hone_file_exists(at("came.tmp")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +296,9 @@ int main(void)
         cmocka_unit_test(a_finished_file_is_never_emptied_by_the_next_writer),
         cmocka_unit_test(what_stands_in_the_way_of_an_output_is_named_before_the_work),
         cmocka_unit_test(what_was_never_written_reads_as_zero),
+        cmocka_unit_test(what_is_named_can_be_taken_back),
+        cmocka_unit_test(what_a_killed_run_replaced_keeps_its_other_names),
+        cmocka_unit_test(a_folder_that_came_in_between_stays),
         cmocka_unit_test(digests_are_those_of_the_standard),
         cmocka_unit_test(a_path_under_a_file_cannot_be_made),
     };
