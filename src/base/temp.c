@@ -11,10 +11,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { RANDOM = 6 /* what mkdtemp puts in */, TRIES = 100 };
+enum { RANDOM = 6 /* what mkdtemp puts in */, TRIES = 100, DEPTH = 1 };
 
-/* The files in the folder that fd is open on; fd stays open.  Links are removed, not followed. */
-static void empty(int fd)
+/* Removes what is in the folder that fd is open on; fd stays open.  Links are removed, not followed.  A run puts files in its folder, and folders
+ * of files (flow/plan/trial.h); what has folders in those is none of ours, and stays. */
+static void empty(int fd, int depth)
 {
     int  own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *d = own >= 0 ? fdopendir(own) : NULL;
@@ -22,8 +23,14 @@ static void empty(int fd)
         if (own >= 0) close(own);
         return;
     }
-    for (const struct dirent *e; (e = readdir(d));)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) (void)unlinkat(fd, e->d_name, 0);
+    for (const struct dirent *e; (e = readdir(d));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || unlinkat(fd, e->d_name, 0) == 0 || depth == 0) continue;
+        int inner = openat(fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (inner < 0) continue;
+        empty(inner, depth - 1);
+        close(inner);
+        (void)unlinkat(fd, e->d_name, AT_REMOVEDIR);
+    }
     closedir(d);
 }
 
@@ -43,7 +50,7 @@ static void remove_stale(int parent, const char *name)
     int         fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) return;
     if (fstat(fd, &s) == 0 && s.st_uid == geteuid() && flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        empty(fd);
+        empty(fd, DEPTH);
         (void)unlinkat(parent, name, AT_REMOVEDIR);
     }
     close(fd);
@@ -97,7 +104,7 @@ void hone_temp_close(hone_temp *t)
 {
     if (!t || !t->path[0]) return;
     int fd = t->lock >= 0 ? t->lock : open(t->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0) empty(fd);
+    if (fd >= 0) empty(fd, DEPTH);
     (void)rmdir(t->path);
     if (fd >= 0) close(fd);
     *t = (hone_temp){ .lock = -1 };

@@ -10,9 +10,9 @@ typedef struct hone_temp { /* zeroed: closed */
 } hone_temp;
 
 /* Makes the folder <dir>/<prefix>XXXXXX, X any letter or digit, which only this user may enter; dir NULL: $TMPDIR, or /tmp.  Folders of such a
- * name in dir that belong to this user and are locked by nobody are removed with the files in them; one that holds a folder stays.
- * HONE_ERESOURCE. */
+ * name in dir that belong to this user and are locked by nobody are removed with the files in them, and with the folders of
+ * files; one with a folder deeper down stays.  HONE_ERESOURCE. */
 hone_code hone_temp_open(const char *dir, const char *prefix, hone_temp *out, hone_err *err);
-/* Removes the folder with the files in it; NULL and closed ones are fine. */
+/* Removes the folder with the files and the folders of files in it; NULL and closed ones are fine. */
 void      hone_temp_close(hone_temp *t);
 #endif

@@ -102,7 +102,8 @@ refuse 3 "lines 3 and 4 disagree about 'lm_head.weight' in gguf: q4_k and 6 bits
 [ $? -eq 1 ] && grep -q "the narrowest gguf plan takes [0-9]* bytes, 1000000 are allowed" "$tmp/err" && [ ! -e "$tmp/no.yaml" ] || fail "too small a target: $(cat "$tmp/err")"
 "$HONE" convert "$model" --target-bpw 4 --plan "$tmp/p.yaml" -o "$tmp/bad" >/dev/null 2>&1; [ $? -eq 2 ] || fail "a plan and a target together"
 
-# --- measured: a target on the command line of convert, the plan beside the outputs, memory
+# --- measured: a target on the command line of convert, the plan beside the outputs, memory; what a killed run left beside them goes
+mkdir -p "$tmp/m/.hone-plan-Ab12Cd/whole-int4-openvino.tmp" && touch "$tmp/m/.hone-plan-Ab12Cd/whole-int4-openvino.tmp/openvino_model.bin.tmp"
 "$HONE" convert "$tiny" --target-bpw 4.7 --text "$model/eval/calibration.txt" --tokens 64 --sensitivity measured --name m -o "$tmp/m" --json >"$tmp/doc" 2>"$tmp/err"
 rc=$?
 if [ $rc -eq 4 ]; then

@@ -47,6 +47,8 @@ static void leave_one(const char *dir, char path[1024])
     if (child == 0) {
         hone_temp t;
         if (hone_temp_open(dir, "hone-test-", &t, NULL) != HONE_OK || hone_out_put(in(t.path, "weights"), "x", 1, NULL) != HONE_OK) _exit(1);
+        /* a model of several files, half made */
+        if (hone_dir_make(in(t.path, "whole.tmp"), NULL) != HONE_OK || hone_out_put(in(t.path, "whole.tmp/weights"), "x", 1, NULL) != HONE_OK) _exit(1);
         if (write(ends[1], t.path, sizeof t.path) != (ssize_t)sizeof t.path) _exit(1);
         for (;;) pause();
     }
@@ -56,7 +58,7 @@ static void leave_one(const char *dir, char path[1024])
     close(ends[0]);
     assert_int_equal(kill(child, SIGKILL), 0);
     assert_int_equal(waitpid(child, NULL, 0), child);
-    assert_true(hone_file_exists(in(path, "weights")));
+    assert_true(hone_file_exists(in(path, "whole.tmp/weights")));
 }
 
 static void what_a_killed_run_left_goes_with_the_next_one(void **state)
@@ -98,11 +100,11 @@ static void what_only_looks_like_one_stays(void **state)
     scratch_put(s, "hone-test-a-b-c-/kept", "x", 1);
     scratch_put(s, "elsewhere/kept", "x", 1);
     assert_int_equal(symlink("elsewhere", scratch_path(s, "hone-test-ABCDEF", path)), 0);
-    scratch_put(s, "hone-test-ABC123/folder/kept", "x", 1); /* hone makes no folders in its own */
+    scratch_put(s, "hone-test-ABC123/folder/more/kept", "x", 1); /* hone's own are not as deep */
     assert_int_equal(hone_temp_open(s->dir, "hone-test-", &t, NULL), HONE_OK);
     hone_temp_close(&t);
     static const char *const kept[] = { "hone-test-abcdef", "hone-test-results/kept", "hone-test-a-b-c-/kept", "elsewhere/kept", "hone-test-ABCDEF/kept",
-                                        "hone-test-ABC123/folder/kept" };
+                                        "hone-test-ABC123/folder/more/kept" };
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) assert_true(hone_file_exists(scratch_path(s, kept[i], path)));
 }
 
