@@ -354,6 +354,14 @@ void hone_out_discard(hone_out *o)
     *o = (hone_out){ .fd = -1 };
 }
 
+hone_code hone_out_try(const char *path, hone_err *err)
+{
+    hone_out o = { .fd = -1 };
+    HONE_TRY(hone_out_open(path, 0, &o, err));
+    hone_out_discard(&o);
+    return HONE_OK;
+}
+
 hone_code hone_out_put(const char *path, const void *buf, size_t n, hone_err *err)
 {
     hone_out o = { .fd = -1 };

@@ -74,6 +74,8 @@ hone_code hone_out_compare(const char *path, const hone_out_judge *judge, hone_o
 void hone_out_discard(hone_out *o);
 /* Names given in this folder will be there after a loss of power.  They are whole before; this only makes it sooner. */
 void hone_dir_sync(const char *path);
+/* HONE_OK when a file may be written there; else what hone_out_open would say, before the work that the file is about.  Leaves nothing. */
+hone_code hone_out_try(const char *path, hone_err *err);
 /* The small-file form of the above. */
 hone_code hone_out_put(const char *path, const void *buf, size_t n, hone_err *err);
 #endif

@@ -48,6 +48,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     if (n == 0) return HONE_FAIL(err, HONE_EUSAGE, "add --data FILE, a plain text of the kind that the model is for", "hone calibrate needs a text");
     if (!o.out) return HONE_FAIL(err, HONE_EUSAGE, "add -o FILE.gguf", "hone calibrate needs an output file");
     for (size_t i = 0; i < n; i++) HONE_TRY(split(c, data[i], &texts[i], err));
+    HONE_TRY(hone_out_try(o.out, err));
     return hone_calibrate(&c->ctx, &o, doc, err);
 }
 

@@ -426,6 +426,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
 
 static void print(hone_cli *c, const json_t *doc)
 {
+    if (!json_object_get(doc, "outputs")) return; /* the answer is no, and the error says why */
     if (hone_cli_net_doc(doc)) {
         hone_cli_net_convert_print(c, doc);
         return;

@@ -74,6 +74,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
 
 static void print(hone_cli *c, const json_t *doc)
 {
+    if (!json_object_get(doc, "formats")) return; /* the answer is no, and the error says why */
     hone_cli_say_plan(c, doc);
     if (hone_doc_str(doc, "path", "")[0]) hone_say(c, HONE_PLAIN, "\nread it, edit it, and apply it: hone convert %s --plan %s -o DIR\n", hone_doc_str(doc, "source", ""), hone_doc_str(doc, "path", ""));
 }

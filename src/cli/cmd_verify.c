@@ -68,6 +68,11 @@ static void print(hone_cli *c, const json_t *doc)
     const json_t *compared = json_object_get(doc, "compared"), *differ = json_object_get(doc, "differences");
     bool          good = json_is_true(json_object_get(doc, "identical")), whole = strcmp(hone_doc_str(doc, "metadata", ""), "compared") == 0;
     char          bytes[32];
+    if (!*hone_doc_str(doc, "quantization", "")) { /* the error says how it is damaged */
+        hone_say(c, HONE_RED, "different");
+        hone_say(c, HONE_PLAIN, ": %s; nothing was compared, for its recipe is not to be trusted\n", hone_doc_str(doc, "artefact", ""));
+        return;
+    }
     hone_say(c, good ? HONE_GREEN : HONE_RED, "%s", !good ? "different" : whole ? "identical" : "the same tensors");
     hone_say(c, HONE_PLAIN, ": %s, %s as %s\n", hone_doc_str(doc, "artefact", ""), hone_doc_str(doc, "quantization", ""), hone_doc_str(doc, "format", ""));
     (void)hone_text_bytes((uint64_t)hone_doc_num(compared, "bytes", 0), bytes, sizeof bytes);

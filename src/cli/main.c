@@ -183,6 +183,14 @@ static void fill_standard_files(void)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd) _exit(HONE_ERESOURCE);
 }
 
+/* A page that cannot be written would be told when everything has been measured. */
+static hone_code try_pages(const hone_cli *c, hone_err *err)
+{
+    for (const hone_opt_value *v = c->values; v; v = v->next)
+        if (strcmp(v->opt->name, "html") == 0 || strcmp(v->opt->name, "svg") == 0) HONE_TRY(hone_out_try(v->text, err));
+    return HONE_OK;
+}
+
 static void catch_signals(void)
 {
     (void)signal(SIGINT, on_signal);
@@ -233,6 +241,7 @@ int main(int argc, char **argv)
             code = HONE_FAIL(&err, HONE_EUSAGE, "", "--threads is %u, needs 1..1024", c.ctx.threads);
         if (code == HONE_OK) code = find_home(&c, &err);
         catch_signals();
+        if (code == HONE_OK) code = try_pages(&c, &err);
         if (code == HONE_OK && !(doc = json_object())) code = HONE_NOMEM(&err, "the result");
         if (code == HONE_OK) code = c.cmd->run(&c, doc, &err);
     }

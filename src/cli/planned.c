@@ -8,13 +8,38 @@ bool hone_cli_has_target(const hone_cli *c)
     return hone_cli_has(c, "target-bytes") || hone_cli_has(c, "target-bpw") || hone_cli_has(c, "target-kld") || hone_cli_has(c, "max-ram");
 }
 
-static hone_code default_text(hone_cli *c, const hone_model *m, const char **out, hone_err *err)
+static hone_code find_text(hone_cli *c, const hone_model *m, const char **out, hone_err *err)
 {
+    hone_file f;
     *out = hone_cli_text(c, "text", NULL);
-    if (*out) return HONE_OK;
+    if (*out) {
+        HONE_TRY(hone_file_open(*out, &f, err));
+        hone_file_close(&f);
+        return HONE_OK;
+    }
     const char *path = hone_arena_printf(&c->arena, "%s/eval/calibration.txt", m->path);
     if (!path) return HONE_NOMEM(err, "a path");
     if (hone_file_exists(path)) *out = path;
+    return HONE_OK;
+}
+
+/* Targets that nothing can meet, and options that would say nothing. */
+static hone_code check_request(const hone_cli *c, const hone_model *m, hone_err *err)
+{
+    static const char *const sizes[] = { "target-bytes", "max-ram" }, *const reals[] = { "target-bpw", "target-kld" }, *const of_texts[] = { "text", "tokens" };
+    uint32_t                 context = hone_cli_count(c, "context", 0);
+    for (size_t i = 0; i < HONE_COUNT(sizes); i++)
+        if (hone_cli_has(c, sizes[i]) && hone_cli_bytes(c, sizes[i], 0) == 0) return HONE_FAIL(err, HONE_EUSAGE, "as in 4.5M", "--%s is 0, needs a size", sizes[i]);
+    for (size_t i = 0; i < HONE_COUNT(reals); i++)
+        if (hone_cli_has(c, reals[i]) && !(hone_cli_real(c, reals[i], 0) > 0))
+            return HONE_FAIL(err, HONE_EUSAGE, "", "--%s is %g, needs a number above 0", reals[i], hone_cli_real(c, reals[i], 0));
+    for (size_t i = 0; i < HONE_COUNT(of_texts); i++)
+        if (hone_cli_has(c, of_texts[i]) && strcmp(hone_cli_text(c, "sensitivity", ""), "proxy") == 0)
+            return HONE_FAIL(err, HONE_EUSAGE, "leave one of them out", "--%s is what sensitivity is measured on, and --sensitivity proxy measures nothing", of_texts[i]);
+    if (hone_cli_has(c, "context") && !hone_cli_has(c, "max-ram"))
+        return HONE_FAIL(err, HONE_EUSAGE, "leave it out, or add --max-ram", "--context is about memory, and none is limited");
+    if (hone_cli_has(c, "context") && (context == 0 || (m->facts.context && context > m->facts.context)))
+        return HONE_FAIL(err, HONE_EUSAGE, "", "--context is %u, needs 1..%u: the model's own", context, m->facts.context);
     return HONE_OK;
 }
 
@@ -25,10 +50,11 @@ static hone_code read_request(hone_cli *c, const hone_model *m, hone_plan_reques
     r->target_bpw = hone_cli_real(c, "target-bpw", 0);
     r->target_kld = hone_cli_real(c, "target-kld", 0);
     r->max_ram = hone_cli_bytes(c, "max-ram", 0);
+    HONE_TRY(check_request(c, m, err));
     r->context = hone_cli_count(c, "context", 0);
     r->max_tokens = hone_cli_count(c, "tokens", 0);
     r->how = strcmp(how, "measured") == 0 ? HONE_PLAN_MEASURED : strcmp(how, "proxy") == 0 ? HONE_PLAN_PROXY : HONE_PLAN_AUTO;
-    return r->how == HONE_PLAN_PROXY ? HONE_OK : default_text(c, m, &r->text, err);
+    return r->how == HONE_PLAN_PROXY ? HONE_OK : find_text(c, m, &r->text, err);
 }
 
 static hone_code write_file(const hone_plan_made *p, const char *path, hone_err *err)
@@ -45,6 +71,7 @@ hone_code hone_cli_make_plan(hone_cli *c, const hone_model *m, const hone_conver
 {
     hone_plan_request r = { .as = as, .work_dir = work_dir, .judge = judge };
     HONE_TRY(read_request(c, m, &r, err));
+    if (path) HONE_TRY(hone_out_try(path, err)); /* now, and not when everything has been measured */
     HONE_TRY(hone_plan_make(&c->ctx, m, &r, &c->arena, out, err));
     return path ? write_file(out, path, err) : HONE_OK;
 }

@@ -30,7 +30,7 @@ expect 3 "there is no" "$tmp/nowhere" --data "$text" -o "$tmp/x.gguf"
 expect 3 "$tmp/none.txt" "$tiny" --data de="$tmp/none.txt" -o "$tmp/x.gguf"
 expect 3 "empty.txt' is empty" "$tiny" --data "$tmp/empty.txt" -o "$tmp/x.gguf"
 expect 3 "latin.txt' is not UTF-8 text" "$tiny" --data "$tmp/latin.txt" -o "$tmp/x.gguf"
-expect 6 "cannot make a folder in '$tmp/no'" "$tiny" --data "$text" -o "$tmp/no/x.gguf"
+expect 6 "cannot create '$tmp/no/x.gguf.tmp'" "$tiny" --data "$text" -o "$tmp/no/x.gguf"
 [ -z "$(find "$tmp" -name '*calibrate*' -o -name '*.gguf*')" ] || fail "left behind: $(ls -A "$tmp")"
 
 # The bytes depend neither on threads nor on how many passes the Hessians take.
@@ -94,6 +94,18 @@ wait $! 2>/dev/null
 [ "$(copies)" -eq 1 ] || fail "what removed the folder of a killed run?"
 "$HONE" calibrate "$tiny" --data "$text" $few -o "$tmp/kill/b.gguf" >/dev/null 2>"$tmp/err" || fail "$(cat "$tmp/err")"
 [ "$(copies)" -eq 0 ] || fail "the folder of a killed run stays: $(find "$tmp/kill")"
+
+# What is wrong with texts or the output is told before the model is written for the runtime, or run.
+early() {
+    local code=$1 text=$2 rc
+    shift 2
+    "$HONE" calibrate "$tiny" "$@" >/dev/null 2>"$tmp/err"
+    rc=$?
+    [ $rc -eq "$code" ] && grep -qF -- "$text" "$tmp/err" && [ "$(wc -l <"$tmp/err")" -le 2 ] || fail "calibrate $*: exit $rc: $(cat "$tmp/err")"
+}
+early 3 "cannot open '$tmp/none'" --data "$text" --data "$tmp/none" -o "$tmp/a.gguf"
+early 3 "is not UTF-8 text" --data "$tiny/model.safetensors" -o "$tmp/a.gguf"
+early 6 "cannot create '$tmp/none/a.gguf.tmp'" --data "$text" -o "$tmp/none/a.gguf"
 
 # Statistics of another model are told.
 "$HONE" convert "$moe" --quant q4_k_m --imatrix "$tmp/one.gguf" -n >/dev/null 2>"$tmp/err"

@@ -40,6 +40,8 @@ expect 2 "--prefer has 'haste=1'" optimize x -o y --prefer haste=1
 expect 2 "hone convert needs an output folder" convert x
 expect 3 "there is no 'not-there'" convert not-there -o "$tmp/x"
 expect 4 "hone cannot write 'tflite' files" convert x --to tflite -o y
+# A page that cannot be written is told before anything is measured.
+for verb in check eval bench; do expect 6 "cannot create '$tmp/none/p.html.tmp'" $verb x --html "$tmp/none/p.html"; done
 
 "$HONE" convert not-there -o "$tmp/x" --json >"$tmp/doc" 2>/dev/null
 [ $? -eq 3 ] || fail "--json changes the exit code"

@@ -98,8 +98,27 @@ refuse 3 "bad.yaml: line 3: role: output: mlx has no encoding 'int4 sym'" '{role
 refuse 3 "lines 3 and 4 disagree about 'lm_head.weight' in gguf: q4_k and 6 bits" '{role: output, gguf: q4_k}
 - {role: output, bits: 6}'
 "$HONE" plan "$model" >/dev/null 2>"$tmp/err"; [ $? -eq 2 ] && grep -q "a plan needs a target" "$tmp/err" || fail "a plan without a target"
-"$HONE" plan "$model" --target-bytes 1M --sensitivity proxy -o "$tmp/no.yaml" >/dev/null 2>"$tmp/err"
+"$HONE" plan "$model" --target-bytes 1M --sensitivity proxy -o "$tmp/no.yaml" >"$tmp/said" 2>"$tmp/err"
 [ $? -eq 1 ] && grep -q "the narrowest gguf plan takes [0-9]* bytes, 1000000 are allowed" "$tmp/err" && [ ! -e "$tmp/no.yaml" ] || fail "too small a target: $(cat "$tmp/err")"
+[ "$(wc -c <"$tmp/said")" -eq 0 ] || fail "a table of nothing: $(cat "$tmp/said")"
+# What cannot be is told before a measurement that takes minutes.
+early() {
+    local code=$1 text=$2 rc
+    shift 2
+    "$HONE" "$@" >"$tmp/said" 2>"$tmp/err"
+    rc=$?
+    [ $rc -eq "$code" ] && grep -qF -- "$text" "$tmp/err" && ! grep -q "^measuring" "$tmp/err" && [ ! -s "$tmp/said" ] || fail "hone $*: exit $rc: $(cat "$tmp/said" "$tmp/err")"
+}
+early 1 "the narrowest gguf plan has 2.642 bits per weight, 1.000 are allowed" plan "$model" --target-bpw 1
+early 1 "the narrowest mlx plan takes" convert "$model" --to mlx --max-ram 1M -o "$tmp/no"
+early 3 "cannot open '$tmp/none'" plan "$model" --target-bpw 4 --text "$tmp/none"
+early 6 "cannot create '$tmp/none/p.yaml.tmp'" plan "$model" --target-bpw 4 -o "$tmp/none/p.yaml"
+early 2 "--target-bpw is -3, needs a number above 0" plan "$model" --target-bpw -3
+early 2 "--target-kld is 0, needs a number above 0" convert "$model" --target-kld 0 -o "$tmp/no"
+early 2 "--target-bytes is 0, needs a size" plan "$model" --target-bytes 0
+early 2 "--context is 513, needs 1..512" plan "$model" --max-ram 1G --context 513
+early 2 "--context is about memory, and none is limited" plan "$model" --target-bpw 4 --context 64
+early 2 "--sensitivity proxy measures nothing" plan "$model" --target-bpw 4 --sensitivity proxy --tokens 64
 "$HONE" convert "$model" --target-bpw 4 --plan "$tmp/p.yaml" -o "$tmp/bad" >/dev/null 2>&1; [ $? -eq 2 ] || fail "a plan and a target together"
 
 # --- measured: a target on the command line of convert, the plan beside the outputs, memory; what a killed run left beside them goes

@@ -98,6 +98,8 @@ expect 1 '"key": "rope_theta"' "$tmp/json" "$model"
 # --- recipes: damaged, gone; formats that say nothing without one
 sed -i 's/"quantization": "int4"/"quantization": "int8"/' "$tmp/json/hone.json"
 expect 1 'the recipe is damaged' "$tmp/json" "$model"
+"$HONE" verify "$tmp/json" --source "$model" >"$tmp/out" 2>/dev/null
+grep -q "nothing was compared" "$tmp/out" && ! grep -q "as gguf" "$tmp/out" || fail "an MLX folder whose recipe is damaged: $(cat "$tmp/out")"
 rm "$tmp/json/hone.json"
 expect 4 "has no hone.json: nothing says how it was made" "$tmp/json" "$model"
 

@@ -80,19 +80,36 @@ static hone_code open_model(hone_calib *c, hone_err *err)
 }
 
 /* --- texts -------------------------------------------------------------------------------------------------------------- */
+static hone_code slurp_text(const char *path, hone_arena *a, hone_bytes *all, uint64_t *bytes, hone_err *err)
+{
+    HONE_TRY(hone_file_slurp(path, TEXT_MAX, a, all, err));
+    *bytes = all->len;
+    if (all->len && all->ptr[all->len - 1] == '\n') all->len--; /* as llama.cpp's common/arg.cpp does with -f */
+    if (all->len == 0) return HONE_FAIL(err, HONE_EINPUT, "give a text of some thousand words", "'%s' is empty", path);
+    if (!hone_utf8_valid((const char *)all->ptr, all->len)) return HONE_FAIL(err, HONE_EINPUT, "give plain text in UTF-8", "'%s' is not UTF-8 text", path);
+    return HONE_OK;
+}
+
+/* Before gigabytes are written for the runtime: are these texts? */
+static hone_code look_at_texts(const hone_calib *c, hone_err *err)
+{
+    for (size_t i = 0; i < c->opt->n_texts; i++) {
+        hone_arena a = { 0 };
+        hone_bytes all;
+        uint64_t   bytes;
+        hone_code  code = slurp_text(c->opt->texts[i].path, &a, &all, &bytes, err);
+        hone_arena_release(&a);
+        HONE_TRY(code);
+    }
+    return HONE_OK;
+}
+
 static hone_code read_text(hone_calib *c, hone_calib_text *t, hone_err *err)
 {
     hone_arena a = { 0 };
     hone_bytes all;
-    HONE_TRY(hone_file_slurp(t->path, TEXT_MAX, &a, &all, err));
-    t->bytes = all.len;
-    if (all.len && all.ptr[all.len - 1] == '\n') all.len--; /* as llama.cpp's common/arg.cpp does with -f */
-    hone_code code = HONE_OK;
-    if (all.len == 0) code = HONE_FAIL(err, HONE_EINPUT, "give a text of some thousand words", "'%s' is empty", t->path);
-    else if (!hone_utf8_valid((const char *)all.ptr, all.len))
-        code = HONE_FAIL(err, HONE_EINPUT, "give plain text in UTF-8", "'%s' is not UTF-8 text", t->path);
-    if (code == HONE_OK)
-        code = hone_runner_tokenize(c->child.runner, (const char *)all.ptr, all.len, true, false, &c->arena, &t->ids, &t->n_ids, err);
+    hone_code  code = slurp_text(t->path, &a, &all, &t->bytes, err);
+    if (code == HONE_OK) code = hone_runner_tokenize(c->child.runner, (const char *)all.ptr, all.len, true, false, &c->arena, &t->ids, &t->n_ids, err);
     hone_arena_release(&a);
     return code;
 }
@@ -117,6 +134,7 @@ static hone_code read_texts(hone_calib *c, hone_err *err)
 
 hone_code hone_calib_open(hone_calib *c, hone_err *err)
 {
+    HONE_TRY(look_at_texts(c, err));
     HONE_TRY(open_model(c, err));
     return read_texts(c, err);
 }

@@ -175,6 +175,21 @@ static hone_code too_narrow(const solver *s, const size *z, hone_err *err)
                      s->r->max_ram ? " with its cache and buffers" : "", limit_of(s, z));
 }
 
+/* The smallest plan there is: what it chooses into picks, bytes of those options, and its size as the format's planner has it. */
+static hone_code narrowest(solver *s, uint32_t *picks, uint64_t *least, size *z, hone_err *err)
+{
+    *least = 0;
+    for (size_t i = 0; i < s->n_items; i++) {
+        picks[i] = 0;
+        for (uint32_t k = 0; k < s->items[i].n; k++)
+            if (s->items[i].options[k].bytes < s->items[i].options[picks[i]].bytes) picks[i] = k;
+        *least += s->items[i].options[picks[i]].bytes;
+    }
+    take(s, picks);
+    HONE_TRY(plan_size(s, z, err));
+    return counted(s, z) > limit_of(s, z) ? too_narrow(s, z, err) : HONE_OK;
+}
+
 /* The knapsack does not know of headers and alignment: its budget is corrected by what the format's planner says, and the best that fits is kept. */
 static hone_code solve_bytes(solver *s, size *z, hone_err *err)
 {
@@ -183,15 +198,8 @@ static hone_code solve_bytes(solver *s, size *z, hone_err *err)
     double    best_cost = INFINITY;
     uint64_t  least = 0;
     if (!picks || !best) return HONE_NOMEM(err, "the plan");
-    for (size_t i = 0; i < s->n_items; i++) {
-        for (uint32_t k = 0; k < s->items[i].n; k++)
-            if (s->items[i].options[k].bytes < s->items[i].options[picks[i]].bytes) picks[i] = k;
-        least += s->items[i].options[picks[i]].bytes;
-    }
-    take(s, picks);
-    HONE_TRY(plan_size(s, z, err));
+    HONE_TRY(narrowest(s, picks, &least, z, err));
     uint64_t limit = limit_of(s, z), now = counted(s, z);
-    if (now > limit) return too_narrow(s, z, err);
     uint64_t budget = least + (limit - now);
     for (int round = 0, over = 0; round < ROUNDS; round++) {
         size try;
@@ -313,15 +321,37 @@ static hone_code try_weights(const hone_ctx *ctx, const hone_model *m, const hon
     return code;
 }
 
-static hone_code feel(const hone_ctx *ctx, const hone_model *m, const hone_plan_request *r, hone_arena *a, hone_plan_made *out, hone_err *err)
+static hone_code try_encodings(const hone_ctx *ctx, const hone_model *m, const hone_plan_request *r, hone_arena *a, hone_plan_made *out, hone_err *err)
 {
     hone_sense_request ask = { .stats = r->as->stats };
-    uint64_t           bytes = 0;
     for (size_t f = 0; f < HONE_PLAN_FORMATS; f++) {
         ask.formats[f] = out->plan.named[f];
         ask.usual[f] = usual_of(r->as, hone_convert_format(f), m, out->plan.base[f]);
     }
-    HONE_TRY(hone_sense_errors(ctx, m, &ask, a, &out->sense, err));
+    return hone_sense_errors(ctx, m, &ask, a, &out->sense, err);
+}
+
+/* Is there a plan at all?  Better asked before minutes of measurements. */
+static hone_code check_limits(const solver *like, const char *const quants[HONE_PLAN_FORMATS], hone_err *err)
+{
+    for (size_t f = 0; f < HONE_PLAN_FORMATS && !(like->r->target_kld > 0); f++) {
+        solver   s = *like;
+        uint64_t least;
+        size     z;
+        s.f = f;
+        s.quant = quants[f];
+        if (!quants[f]) continue;
+        HONE_TRY(solver_new(&s, err));
+        uint32_t *picks = HONE_ARENA_NEW(s.a, uint32_t, s.n_items + 1);
+        if (!picks) return HONE_NOMEM(err, "the plan");
+        HONE_TRY(narrowest(&s, picks, &least, &z, err));
+    }
+    return HONE_OK;
+}
+
+static hone_code feel(const hone_ctx *ctx, const hone_model *m, const hone_plan_request *r, hone_arena *a, hone_plan_made *out, hone_err *err)
+{
+    uint64_t bytes = 0;
     for (size_t i = 0; i < m->source->n_tensors; i++) bytes += m->source->tensors[i].bytes;
     bool measured = r->how == HONE_PLAN_MEASURED || (r->how == HONE_PLAN_AUTO && r->text && bytes <= BIG_BYTES && m->facts.kind == HONE_KIND_DECODER);
     hone_sense_trial t = trial_of(r);
@@ -468,6 +498,8 @@ hone_code hone_plan_make(const hone_ctx *ctx, const hone_model *m, const hone_pl
     HONE_TRY(find_formats(r, quants, &out->plan, a, err));
     if (ctx) s.quiet = (hone_ctx){ .threads = ctx->threads, .cancel = ctx->cancel, .libexec_dir = ctx->libexec_dir };
     if (r->max_ram) HONE_TRY(cache_bytes(m, r, a, &s.kv_bytes, err));
+    HONE_TRY(try_encodings(ctx, m, r, a, out, err));
+    HONE_TRY(check_limits(&s, quants, err));
     HONE_TRY(feel(ctx, m, r, a, out, err));
     hone_plan_line *lines = new_lines(&out->sense, a);
     if (!lines) return HONE_NOMEM(err, "the plan");
