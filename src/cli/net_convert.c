@@ -17,7 +17,8 @@ hone_code hone_cli_net_only(const hone_cli *c, hone_err *err)
 
 static hone_code refuse_others(const hone_cli *c, hone_err *err)
 {
-    static const char *const others[] = { "ratio", "keep", "plan", "prune", "prune-method", "imatrix", "method", "split-bytes", "sym" };
+    static const char *const others[] = { "ratio", "keep", "plan", "prune", "prune-method", "imatrix", "method", "split-bytes", "sym",
+                                           "target-bytes", "target-bpw", "target-kld", "max-ram", "context", "sensitivity", "text", "tokens" };
     for (size_t i = 0; i < HONE_COUNT(others); i++)
         if (hone_cli_has(c, others[i])) return HONE_FAIL(err, HONE_EUSAGE, "leave it out", "--%s is for language models", others[i]);
     return HONE_OK;
@@ -92,6 +93,30 @@ static hone_code read_group(hone_cli *c, uint32_t *out, hone_err *err)
     return HONE_OK;
 }
 
+/* An option that says nothing about any of the encodings is a mistake. */
+static hone_code refuse_idle(const hone_cli *c, const wanted *w, hone_err *err)
+{
+    static const struct { const char *option, *what; hone_net_quant of; bool samples /* f16 of ONNX looks at these too */; } rows[] = {
+        { "keep-io", "f16", HONE_NETQ_F16 },           { "group", "int4-weights", HONE_NETQ_INT4_WEIGHTS }, { "onnx-ops", "int4-weights", HONE_NETQ_INT4_WEIGHTS },
+        { "calibration", "int8", HONE_NETQ_INT8, true }, { "calibrator", "int8", HONE_NETQ_INT8 },            { "percentile", "int8", HONE_NETQ_INT8 },
+        { "per-tensor", "int8", HONE_NETQ_INT8 },      { "activations", "int8", HONE_NETQ_INT8 },           { "weight-bits", "int8", HONE_NETQ_INT8 },
+        { "accuracy", "int8", HONE_NETQ_INT8 },        { "max-drop", "int8", HONE_NETQ_INT8 },              { "samples", "int8", HONE_NETQ_INT8, true },
+        { "no-bias-correction", "int8", HONE_NETQ_INT8 }, { "mean", "int8", HONE_NETQ_INT8, true },         { "std", "int8", HONE_NETQ_INT8, true },
+        { "layout", "int8", HONE_NETQ_INT8, true },    { "size", "int8", HONE_NETQ_INT8, true },
+    };
+    for (size_t i = 0; i < HONE_COUNT(rows); i++) {
+        bool heard = false;
+        char remedy[80];
+        for (size_t k = 0; k < w->n; k++)
+            heard = heard || w->t[k].quant == rows[i].of || (rows[i].samples && w->t[k].quant == HONE_NETQ_F16 && strcmp(w->t[k].format, "onnx") == 0);
+        (void)snprintf(remedy, sizeof remedy, "leave it out, or add --quant %s", rows[i].what);
+        if (!heard && hone_cli_has(c, rows[i].option)) return HONE_FAIL(err, HONE_EUSAGE, remedy, "--%s is about %s, and that is not asked for", rows[i].option, rows[i].what);
+    }
+    if (hone_cli_has(c, "percentile") && strcmp(hone_cli_text(c, "calibrator", ""), "percentile") != 0)
+        return HONE_FAIL(err, HONE_EUSAGE, "leave it out, or add --calibrator percentile", "--percentile is about another calibrator");
+    return HONE_OK;
+}
+
 static hone_code read_options(hone_cli *c, wanted *w, hone_static_how *how, hone_net_convert_options *o, hone_err *err)
 {
     const char *ops = hone_cli_text(c, "onnx-ops", "genai"), *calibration = hone_cli_text(c, "calibration", NULL);
@@ -100,6 +125,7 @@ static hone_code read_options(hone_cli *c, wanted *w, hone_static_how *how, hone
                                      .dry_run = hone_cli_has(c, "dry-run") };
     HONE_TRY(refuse_others(c, err));
     HONE_TRY(read_targets(c, w, err));
+    HONE_TRY(refuse_idle(c, w, err));
     HONE_TRY(read_group(c, &o->group, err));
     if (!o->standard && strcmp(ops, "genai") != 0) return HONE_FAIL(err, HONE_EUSAGE, "genai or standard", "--onnx-ops is '%.40s'", ops);
     if (!o->out_dir) return HONE_FAIL(err, HONE_EUSAGE, "add -o DIR, or --dry-run to see what would be written", "hone convert needs an output folder");
@@ -148,6 +174,22 @@ hone_code hone_cli_net_convert(hone_cli *c, json_t *doc, hone_err *err)
 
 bool hone_cli_net_doc(const json_t *doc) { return json_object_get(doc, "passes") || json_object_get(doc, "network"); }
 
+/* What --accuracy has found. */
+static void say_accuracy(hone_cli *c, const json_t *statics)
+{
+    size_t  i, k;
+    json_t *s, *name;
+    json_array_foreach(statics, i, s) {
+        const json_t *a = json_object_get(s, "accuracy"), *back = json_object_get(a, "put_back");
+        if (!json_is_object(a)) continue;
+        hone_say(c, HONE_PLAIN, "  int8: %.1f %% right, as floats %.1f %%, of %.0f samples; ", 100 * hone_doc_num(a, "int8", 0),
+                 100 * hone_doc_num(a, "float", 0), hone_doc_num(a, "samples", 0));
+        hone_say(c, HONE_PLAIN, json_array_size(back) ? "floats again:" : "no layer put back");
+        json_array_foreach(back, k, name) hone_say(c, HONE_PLAIN, " %s", json_string_value(name));
+        hone_say(c, HONE_PLAIN, "\n");
+    }
+}
+
 void hone_cli_net_convert_print(hone_cli *c, const json_t *doc)
 {
     size_t  i;
@@ -159,6 +201,7 @@ void hone_cli_net_convert_print(hone_cli *c, const json_t *doc)
         if (changed > 0 && strcmp(hone_doc_str(o, "pass", ""), "static") != 0)
             hone_say(c, HONE_DIM, "  %s: %s changed %.0f\n", hone_doc_str(o, "output", ""), hone_doc_str(o, "pass", ""), changed);
     }
+    say_accuracy(c, json_object_get(doc, "static"));
     bool dry = json_is_true(json_object_get(doc, "dry_run"));
     json_array_foreach(json_object_get(doc, "warnings"), i, o) hone_say_wrapped(c, 2, json_string_value(o));
     if (dry) {

@@ -76,6 +76,9 @@ grep -q MatMulNBits "$tmp/c/it-int4-weights-onnx/model.onnx" && fail "--exclude 
 # refusals name the object, the reason and the way on; nothing is left behind
 refused 4 "llama.cpp runs language models" convert "$digits" --to gguf -o "$tmp/n"
 refused 2 "--prune is for language models" convert "$digits" --prune 0.1 -o "$tmp/n"
+refused 2 "target-bytes is for language models" convert "$digits" --target-bytes 100k -o "$tmp/n"
+refused 2 "group is about int4-weights, and that is not asked for" convert "$digits" --quant int8-weights --group 64 -o "$tmp/n"
+refused 2 "keep-io is about f16" convert "$digits" --keep-io -o "$tmp/n"
 refused 2 "needs samples" convert "$digits" --quant int8 -o "$tmp/n"
 refused 2 "networks have no encoding 'q4_k_m'" convert "$digits" --quant q4_k_m -o "$tmp/n"
 refused 2 "is for ONNX models that are no language models" convert "$golden/tiny/llama" --no-fold -o "$tmp/n"

@@ -46,8 +46,9 @@ page "$tmp/check.html" "within the bounds"
 page "$tmp/no.html" "not the same"
 
 # the same bytes again; other ranges are other bytes; a layer left out stays floats
-"$HONE" convert "$d/model.onnx" --quant int8 --calibration "$d/calibration.safetensors" --calibrator mse --exclude 'r?.add,fc' --no-bias-correction -o "$tmp/mse" -q >"$tmp/out" 2>"$tmp/err" ||
-    fail "mse: $(cat "$tmp/err")"
+"$HONE" convert "$d/model.onnx" --quant int8 --calibration "$d/calibration.safetensors" --calibrator mse --exclude 'r?.add,fc' --no-bias-correction \
+    --accuracy "$d/test.safetensors" --max-drop 0.5 -o "$tmp/mse" -q >"$tmp/out" 2>"$tmp/err" || fail "mse: $(cat "$tmp/err")"
+grep -q "% right, as floats 98.0 %, of 100 samples; no layer put back" "$tmp/out" || fail "the accuracy that was asked for is not told: $(cat "$tmp/out")"
 cmp -s "$tmp/first" "$tmp/mse/digits-int8-onnx/model.onnx" && fail "other ranges, the same bytes"
 grep -q 'fc.weight.codes' "$tmp/first" || fail "fc has no codes"
 grep -q 'fc.weight.codes' "$tmp/mse/digits-int8-onnx/model.onnx" && fail "--exclude fc has codes"
@@ -70,6 +71,59 @@ for r in json.load(open(sys.argv[1]))['results']:
     assert r['cosine_min'] > 0.99, r" "$tmp/eval" || failed=1
 done
 
+# layers that share a name are told apart; a product of a width that no group divides, a bias that is "", functions, operators that know no f16
+samples() { # FILE SHAPE...
+    /usr/bin/python3 - "$@" <<'PY'
+import math, random, struct, sys
+random.seed(3)
+shape = tuple(map(int, sys.argv[2:]))
+head = repr({"descr": "<f4", "fortran_order": False, "shape": shape}).encode()
+head += b" " * (-(10 + len(head) + 1) % 64) + b"\n"
+n = math.prod(shape)
+open(sys.argv[1], "wb").write(b"\x93NUMPY\1\0" + struct.pack("<H", len(head)) + head + struct.pack(f"<{n}f", *(random.gauss(0, 1) for _ in range(n))))
+PY
+}
+near() { # LEAST COSINE, SOURCE, SAMPLES, OUTPUTS...
+    "$HONE" eval "${@:4}" --data "$3" --reference "$2" --json >"$tmp/eval" 2>"$tmp/err" || fail "eval of $2: $(cat "$tmp/err")"
+    /usr/bin/python3 -c "
+import json, sys
+for r in json.load(open(sys.argv[1]))['results']:
+    assert r['cosine_min'] > $1 and r['not_finite'] == 0, r" "$tmp/eval" || failed=1
+}
+n=$d/../net
+samples "$tmp/odd.npy" 16 40
+samples "$tmp/wide.npy" 8 3 8 8
+"$HONE" convert "$n/odd.onnx" --quant int8,f16,int4-weights --calibration "$tmp/odd.npy" -o "$tmp/odd" -q --threads 1 >"$tmp/out" 2>"$tmp/err" || fail "odd: $(cat "$tmp/err")"
+near 0.95 "$n/odd.onnx" "$tmp/odd.npy" "$tmp/odd/odd-int8-onnx" "$tmp/odd/odd-f16-onnx" "$tmp/odd/odd-int4-weights-onnx"
+grep -q '"layer": *"g1"' "$tmp/odd/odd-int8-onnx/hone.json" && grep -q '"layer": *"g2"' "$tmp/odd/odd-int8-onnx/hone.json" || fail "layers of one name are not told apart"
+"$HONE" verify "$tmp/odd/odd-int8-onnx" --source "$n/odd.onnx" -q >"$tmp/out" 2>&1 || fail "verify odd: $(cat "$tmp/out")"
+"$HONE" convert "$n/mlp.onnx" --to openvino --quant int4-weights -o "$tmp/odd" -q >"$tmp/out" 2>"$tmp/err" || fail "mlp as int4 for OpenVINO: $(cat "$tmp/err")"
+
+# values beyond f16 stay f32 where samples show them, and what was found is in the recipe; a subgraph that reads what was quantised is none of ORT's traps
+"$HONE" convert "$n/wide.onnx" --quant f16,int8 --calibration "$tmp/wide.npy" -o "$tmp/wide" --json >"$tmp/doc" 2>"$tmp/err" || fail "wide: $(cat "$tmp/err")"
+"$validate" convert "$tmp/doc" || failed=1
+"$validate" recipe_network "$tmp/wide/wide-f16-onnx/hone.json" || failed=1
+near 0.99 "$n/wide.onnx" "$tmp/wide.npy" "$tmp/wide/wide-f16-onnx" "$tmp/wide/wide-int8-onnx"
+/usr/bin/python3 - "$tmp/doc" "$tmp/wide/wide-f16-onnx/hone.json" <<'PY' || failed=1
+import json, sys
+doc, recipe = (json.load(open(f)) for f in sys.argv[1:])
+assert set(recipe["wide"]) == {"c2", "r2"}, recipe["wide"]
+notes = [n for p in doc["passes"] for n in p["notes"]]
+assert any(n.startswith("Sqrt") and "no room" in n for n in notes), notes
+assert doc["static"][0]["left"] == [], doc["static"]
+PY
+"$HONE" verify "$tmp/wide/wide-f16-onnx" --source "$n/wide.onnx" -q >"$tmp/out" 2>&1 || fail "verify wide: $(cat "$tmp/out")"
+"$HONE" convert "$n/wide.onnx" --quant f16 -o "$tmp/unseen" --json 2>/dev/null | grep -q "activations were not looked at" || fail "f16 without samples says nothing of activations"
+
+# what stays float without being asked to is told
+samples "$tmp/upconv.npy" 4 8 6 6
+"$HONE" convert "$n/upconv.onnx" --quant int8 --calibration "$tmp/upconv.npy" -o "$tmp/upconv" --json >"$tmp/doc" 2>"$tmp/err" || fail "upconv: $(cat "$tmp/err")"
+/usr/bin/python3 - "$tmp/doc" <<'PY' || failed=1
+import json, sys
+left = json.load(open(sys.argv[1]))["static"][0]["left"]
+assert any(s.startswith("ConvTranspose 'n1'") for s in left) and any(s.startswith("Gemm 'y'") for s in left), left
+PY
+
 refused() { # code, words, arguments...
     local code=$1 words=$2
     shift 2
@@ -79,6 +133,9 @@ refused() { # code, words, arguments...
 }
 refused 2 "calibration" convert "$d/model.onnx" --quant int8 -o "$tmp/no"
 refused 2 "no calibrator 'best'\|--calibrator" convert "$d/model.onnx" --quant int8 --calibration "$d/calibration.safetensors" --calibrator best -o "$tmp/no"
+refused 2 "calibrator is about int8, and that is not asked for" convert "$d/model.onnx" --quant f16 --calibrator mse -o "$tmp/no"
+refused 2 "calibration is about int8" convert "$d/model.onnx" --quant int8-weights --calibration "$d/calibration.safetensors" -o "$tmp/no"
+refused 2 "percentile is about another calibrator" convert "$d/model.onnx" --quant int8 --calibration "$d/calibration.safetensors" --percentile 0.99 -o "$tmp/no"
 refused 2 "max-drop" convert "$d/model.onnx" --quant int8 --calibration "$d/calibration.safetensors" --max-drop 0.1 -o "$tmp/no"
 refused 3 "cannot open" convert "$d/model.onnx" --quant int8 --calibration "$tmp/none.npy" -o "$tmp/no"
 refused 4 "no Conv, Gemm or MatMul" convert "$d/model.onnx" --quant int8 --calibration "$d/calibration.safetensors" --exclude '*' -o "$tmp/no"
