@@ -95,6 +95,7 @@ typedef struct hone_table hone_table;
 hone_table *hone_table_new(hone_cli *c, size_t n_cols);
 void        hone_table_col(hone_table *t, size_t col, const char *title, const char *unit, bool right); /* unit: second header line, or "" */
 void        hone_table_cell(hone_table *t, size_t row, size_t col, hone_style s, const char *fmt, ...) HONE_PRINTF(5, 6);
+void        hone_table_fold(hone_table *t); /* what is wider than the terminal goes on below, with the first column again */
 void        hone_table_print(hone_cli *c, hone_table *t);
 /* Prints a paragraph wrapped to the terminal with this indent. */
 void hone_say_wrapped(const hone_cli *c, unsigned indent, const char *text);

@@ -201,35 +201,52 @@ static void print_one(hone_cli *c, const json_t *r)
     print_limits(c, r);
 }
 
+enum { ARTEFACT, PRECISION, RUNTIME, TOKENIZER, IDS, CHATS, KLD, BEST, VERDICT, BEHIND, COLUMNS };
+
+static void put_measured(hone_table *t, size_t i, const json_t *r)
+{
+    const json_t *tok = json_object_get(r, "tokenizer"), *tpl = json_object_get(r, "template"), *lg = json_object_get(r, "logits"), *be = json_object_get(r, "beyond");
+    const char   *by = hone_doc_str(tok, "by", "-"), *lent = "llama.cpp";
+    double        v;
+    bool          own = strcmp(by, "-") != 0 && (strcmp(by, lent) != 0 || strcmp(hone_doc_str(r, "runtime", ""), lent) == 0);
+    hone_table_cell(t, i, TOKENIZER, HONE_PLAIN, "%s", own ? "its own" : by);
+    hone_table_cell(t, i, IDS, HONE_PLAIN, "%.0f/%.0f", hone_doc_num(tok, "cases", 0) - hone_doc_num(tok, "mismatches", 0) - hone_doc_num(tok, "excused", 0),
+                    hone_doc_num(tok, "cases", 0));
+    hone_table_cell(t, i, CHATS, HONE_PLAIN, "%.0f/%.0f", hone_doc_num(tpl, "cases", 0) - hone_doc_num(tpl, "mismatches", 0), hone_doc_num(tpl, "cases", 0));
+    if (hone_measured(lg, "cosine", &v)) hone_table_cell(t, i, KLD, HONE_PLAIN, "%.2g", 1 - v);
+    else if (hone_measured(lg, "kld_mean", &v)) hone_table_cell(t, i, KLD, HONE_PLAIN, "%.2g", v);
+    else hone_table_cell(t, i, KLD, HONE_DIM, "-");
+    hone_table_cell(t, i, BEST, HONE_PLAIN, "%.0f/%.0f", hone_doc_num(lg, "top1_decided", 0) - hone_doc_num(lg, "top1_wrong", 0), hone_doc_num(lg, "top1_decided", 0));
+    if (hone_measured(be, "kld_mean", &v)) hone_table_cell(t, i, BEHIND, json_is_true(json_object_get(be, "differs")) ? HONE_RED : HONE_PLAIN, "%.2g", v);
+}
+
 /* Several: one line each; what differs, and where, follows. */
 static void print_table(hone_cli *c, const json_t *results)
 {
-    static const char *const titles[] = { "artefact", "precision", "runtime", "tokenizer", "ids", "chats", "mean KLD", "best token", "behind limits", "verdict" };
+    static const struct { const char *title, *below; bool right; } cols[COLUMNS] = {
+        [ARTEFACT] = { "artefact", "", false }, [PRECISION] = { "precision", "", false }, [RUNTIME] = { "runtime", "", false }, [TOKENIZER] = { "tokenizer", "", false },
+        [IDS] = { "ids", "", true }, [CHATS] = { "chats", "", true }, [KLD] = { "mean", "KLD", true }, [BEST] = { "best", "token", true }, [VERDICT] = { "verdict", "", false },
+        [BEHIND] = { "behind limits,", "mean KLD", true },
+    };
     size_t        i;
     const json_t *r;
-    hone_table   *t = hone_table_new(c, HONE_COUNT(titles));
-    for (size_t k = 0; k < HONE_COUNT(titles); k++) hone_table_col(t, k, titles[k], "", k > 3 && k < 9);
+    bool          behind = false;
+    double        v;
+    json_array_foreach(results, i, r) behind = behind || hone_measured(json_object_get(r, "beyond"), "kld_mean", &v);
+    const size_t n = behind ? COLUMNS : BEHIND;
+    hone_table  *t = hone_table_new(c, n);
+    for (size_t k = 0; k < n; k++) hone_table_col(t, k, cols[k].title, cols[k].below, cols[k].right);
+    hone_table_fold(t);
     json_array_foreach(results, i, r) {
-        const json_t *tok = json_object_get(r, "tokenizer"), *tpl = json_object_get(r, "template"), *lg = json_object_get(r, "logits"), *be = json_object_get(r, "beyond");
-        const char   *verdict = hone_doc_str(r, "verdict", "");
-        bool          pass = strcmp(verdict, "pass") == 0, fail = strcmp(verdict, "fail") == 0;
-        double        v;
-        hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_doc_str(r, "label", "?"));
-        hone_table_cell(t, i, 1, HONE_PLAIN, "%s", hone_doc_str(r, "precision", ""));
-        hone_table_cell(t, i, 2, HONE_PLAIN, "%s", hone_doc_str(r, "runtime", ""));
-        hone_table_cell(t, i, 9, pass ? HONE_GREEN : fail ? HONE_RED : HONE_YELLOW, "%s",
+        const char *verdict = hone_doc_str(r, "verdict", "");
+        bool        pass = strcmp(verdict, "pass") == 0, fail = strcmp(verdict, "fail") == 0;
+        hone_table_cell(t, i, ARTEFACT, HONE_BOLD, "%s", hone_doc_str(r, "label", "?"));
+        hone_table_cell(t, i, PRECISION, HONE_PLAIN, "%s", hone_doc_str(r, "precision", ""));
+        hone_table_cell(t, i, RUNTIME, HONE_PLAIN, "%s", hone_doc_str(r, "runtime", ""));
+        hone_table_cell(t, i, VERDICT, pass ? HONE_GREEN : fail ? HONE_RED : HONE_YELLOW, "%s",
                         pass ? is_quantised(r) ? "sound" : "same model" : fail ? "differs" : json_is_true(json_object_get(r, "failed")) ? "no result" : "not proven");
-        if (!verdict[0]) continue;
-        hone_table_cell(t, i, 3, HONE_PLAIN, "%s", hone_doc_str(tok, "by", "-"));
-        hone_table_cell(t, i, 4, HONE_PLAIN, "%.0f/%.0f", hone_doc_num(tok, "cases", 0) - hone_doc_num(tok, "mismatches", 0) - hone_doc_num(tok, "excused", 0),
-                        hone_doc_num(tok, "cases", 0));
-        hone_table_cell(t, i, 5, HONE_PLAIN, "%.0f/%.0f", hone_doc_num(tpl, "cases", 0) - hone_doc_num(tpl, "mismatches", 0), hone_doc_num(tpl, "cases", 0));
-        if (hone_measured(lg, "cosine", &v)) hone_table_cell(t, i, 6, HONE_PLAIN, "%.2g", 1 - v);
-        else if (hone_measured(lg, "kld_mean", &v)) hone_table_cell(t, i, 6, HONE_PLAIN, "%.2g", v);
-        else hone_table_cell(t, i, 6, HONE_DIM, "-");
-        hone_table_cell(t, i, 7, HONE_PLAIN, "%.0f/%.0f", hone_doc_num(lg, "top1_decided", 0) - hone_doc_num(lg, "top1_wrong", 0), hone_doc_num(lg, "top1_decided", 0));
-        if (hone_measured(be, "kld_mean", &v)) hone_table_cell(t, i, 8, json_is_true(json_object_get(be, "differs")) ? HONE_RED : HONE_PLAIN, "%.2g", v);
-        else hone_table_cell(t, i, 8, HONE_DIM, "-");
+        if (behind) hone_table_cell(t, i, BEHIND, HONE_DIM, "-");
+        if (verdict[0]) put_measured(t, i, r);
     }
     hone_table_print(c, t);
     json_array_foreach(results, i, r) {

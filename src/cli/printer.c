@@ -106,7 +106,7 @@ struct hone_table {
     hone_cli    *c;
     size_t       n_cols, n_rows, cap_rows;
     const char **title, **unit;
-    bool        *right;
+    bool        *right, folds;
     cell        *cells; /* [cap_rows * n_cols] */
 };
 
@@ -161,37 +161,49 @@ static void put_padded(const hone_cli *c, hone_style s, const char *text, size_t
     if (!right && !last_col) (void)printf("%*s", (int)pad, "");
 }
 
+void hone_table_fold(hone_table *t) { t->folds = true; }
+
+static size_t width_of(const hone_table *t, size_t col)
+{
+    size_t title = hone_display_width(t->title[col] ? t->title[col] : ""), unit = hone_display_width(t->unit[col] ? t->unit[col] : "");
+    size_t width = title > unit ? title : unit;
+    for (size_t i = 0; i < t->n_rows; i++) {
+        const char *s = t->cells[i * t->n_cols + col].text;
+        size_t      w = s ? hone_display_width(s) : 0;
+        if (w > width) width = w;
+    }
+    return width;
+}
+
+/* One line of columns 0 and first .. end - 1: a header (row NULL) or a row. */
+static void print_line(const hone_cli *c, const hone_table *t, const size_t *width, size_t first, size_t end, const char *const *header, hone_style style, const cell *row)
+{
+    for (size_t j = 0; j < end; j = j ? j + 1 : first) {
+        const char *s = row ? row[j].text : header[j];
+        (void)fputs("  ", stdout);
+        put_padded(c, row ? row[j].style : style, s ? s : "", width[j], t->right[j], j + 1 == end);
+    }
+    (void)putchar('\n');
+}
+
 void hone_table_print(hone_cli *c, hone_table *t)
 {
-    size_t width[64] = { 0 };
-    bool   units = false;
-    for (size_t j = 0; j < t->n_cols && j < 64; j++) {
-        width[j] = hone_display_width(t->title[j] ? t->title[j] : "");
-        size_t u = hone_display_width(t->unit[j] ? t->unit[j] : "");
-        units = units || u;
-        if (u > width[j]) width[j] = u;
-        for (size_t i = 0; i < t->n_rows; i++) {
-            const char *s = t->cells[i * t->n_cols + j].text;
-            size_t      w = s ? hone_display_width(s) : 0;
-            if (w > width[j]) width[j] = w;
-        }
+    size_t *width = HONE_ARENA_NEW(&c->arena, size_t, t->n_cols), first = 1, end;
+    bool    units = false;
+    if (!width) no_memory();
+    for (size_t j = 0; j < t->n_cols; j++) {
+        width[j] = width_of(t, j);
+        units = units || (t->unit[j] && t->unit[j][0]);
     }
-    for (int head = 0; head < (units ? 2 : 1); head++) {
-        for (size_t j = 0; j < t->n_cols && j < 64; j++) {
-            const char *s = head ? t->unit[j] : t->title[j];
-            (void)fputs(j ? "  " : "  ", stdout);
-            put_padded(c, head ? HONE_DIM : HONE_BOLD, s ? s : "", width[j], t->right[j], j + 1 == t->n_cols);
-        }
-        (void)putchar('\n');
-    }
-    for (size_t i = 0; i < t->n_rows; i++) {
-        for (size_t j = 0; j < t->n_cols && j < 64; j++) {
-            const cell *k = &t->cells[i * t->n_cols + j];
-            (void)fputs("  ", stdout);
-            put_padded(c, k->style, k->text ? k->text : "", width[j], t->right[j], j + 1 == t->n_cols);
-        }
-        (void)putchar('\n');
-    }
+    do {
+        size_t sum = 2 + width[0];
+        for (end = first; end < t->n_cols && (!t->folds || end == first || sum + 2 + width[end] <= (size_t)c->width); end++) sum += 2 + width[end];
+        if (first > 1) (void)putchar('\n');
+        print_line(c, t, width, first, end, t->title, HONE_BOLD, NULL);
+        if (units) print_line(c, t, width, first, end, t->unit, HONE_DIM, NULL);
+        for (size_t i = 0; i < t->n_rows; i++) print_line(c, t, width, first, end, NULL, HONE_PLAIN, &t->cells[i * t->n_cols]);
+        first = end;
+    } while (first < t->n_cols);
 }
 
 const char *hone_doc_str(const json_t *o, const char *key, const char *otherwise)

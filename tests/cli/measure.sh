@@ -62,6 +62,24 @@ table check "$tmp/tale-8m-q4_k_m.gguf" --against "$model"
 grep -q "^sound, quantised: token ids and chats agree, logits are finite; mean KLD 0\.0" "$tmp/table" || fail "check does not say what holds of a quantised model: $(tail -1 "$tmp/table")"
 "$HONE" check "$tmp/tale-8m-f32.gguf" "$tmp/tale-8m-q4_k_m.gguf" --against "$model" -t 1 -q >"$tmp/table" 2>"$tmp/err" || fail "check of two: exit $?: $(cat "$tmp/err")"
 grep -q "f32.*same model$" "$tmp/table" && grep -q "q4_k_m.*sound$" "$tmp/table" || fail "verdicts of two artefacts: $(cat "$tmp/table")"
+cp "$tmp/tale-8m-q4_k_m.gguf" "$tmp/tale-8m-with-quite-a-long-name-of-forty-letters-q4_k_m.gguf"
+for columns in 100 60; do # no table is wider than the terminal; what does not fit goes on below, under the artefact's name
+    NO_COLOR=1 /usr/bin/python3 - $columns "$HONE" check "$tmp/tale-8m-f32.gguf" "$tmp"/tale-8m-with*.gguf --against "$model" -t 1 -q >"$tmp/table" 2>"$tmp/err" <<'PY' || fail "check of two: $(cat "$tmp/err")"
+import fcntl, os, pty, struct, subprocess, sys, termios
+ours, theirs = pty.openpty()
+fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 40, int(sys.argv[1]), 0, 0))
+p = subprocess.Popen(sys.argv[2:], stdout=theirs)
+os.close(theirs)
+text = b""
+try:
+    while part := os.read(ours, 4096): text += part
+except OSError: pass  # the other end is closed
+sys.stdout.write(text.decode().replace("\r", ""))
+sys.exit(p.wait())
+PY
+    [ "$(awk '{ if (length($0) > n) n = length($0) } END { print n }' "$tmp/table")" -le $columns ] || fail "check of two is wider than $columns: $(cat "$tmp/table")"
+done
+[ "$(grep -c "q4_k_m" "$tmp/table")" -ge 2 ] && grep -q sound "$tmp/table" || fail "columns are lost: $(cat "$tmp/table")"
 table check "$tmp/mistral-f32.gguf" --against "$tiny/mistral" --context 8
 grep -q "known limits of llama.cpp" "$tmp/table" || fail "check does not name the runtime's limits"
 
