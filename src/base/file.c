@@ -103,8 +103,9 @@ hone_code hone_dir_make(const char *path, hone_err *err)
         if (buf[i] != '/' && buf[i] != '\0') continue;
         char keep = buf[i];
         buf[i] = '\0';
-        if (mkdir(buf, 0777) != 0 && !hone_dir_exists(buf)) {
-            int e = errno;
+        int e = mkdir(buf, 0777) == 0 ? 0 : errno;
+        if (e && !hone_dir_exists(buf)) {
+            if (e == EEXIST) return HONE_FAIL(err, HONE_ERESOURCE, "move it away or choose another output folder", "'%s' is no folder, a folder has to go there", buf);
             return HONE_FAIL(err, HONE_ERESOURCE, "choose another output folder", "cannot make folder '%s': %s", buf,
                              strerror(e));
         }

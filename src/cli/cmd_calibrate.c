@@ -1,6 +1,7 @@
 /* cmd_calibrate.c - hone calibrate: what the weight matrices of a model are given while text runs through it. */
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/networks.h"
 #include "flow/calibrate.h"
 #include <ctype.h>
 #include <string.h>
@@ -45,6 +46,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
                                  .cold_rows = hone_cli_count(c, "cold", 0),
                                  .ram_bytes = hone_cli_bytes(c, "max-ram", 0) };
     if ((!data && n) || !texts) return HONE_NOMEM(err, "the command line");
+    HONE_TRY(hone_cli_networks_refuse(c, "hone convert --quant int8 --calibration SAMPLES calibrates networks", err));
     if (n == 0) return HONE_FAIL(err, HONE_EUSAGE, "add --data FILE, a plain text of the kind that the model is for", "hone calibrate needs a text");
     if (!o.out) return HONE_FAIL(err, HONE_EUSAGE, "add -o FILE.gguf", "hone calibrate needs an output file");
     for (size_t i = 0; i < n; i++) HONE_TRY(split(c, data[i], &texts[i], err));

@@ -1,4 +1,5 @@
 /* cmd_plan.c - hone plan: which encoding each weight should get, for a size, a KLD or a memory. */
+#include "cli/networks.h"
 #include "cli/planned.h"
 #include "flow/convert/treatment.h"
 #include "formats/gguf/imatrix.h"
@@ -59,6 +60,7 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     hone_stats           stats = { 0 };
     hone_plan_made       made;
     if (!dir) return HONE_NOMEM(err, "the command line");
+    HONE_TRY(hone_cli_networks_refuse(c, "hone convert --quant int8 --accuracy FILE chooses the layers of networks that stay floats", err));
     HONE_TRY(read_quants(c, &o, err));
     if (!hone_cli_has_target(c))
         return HONE_FAIL(err, HONE_EUSAGE, "as in --target-bytes 4.5M", "a plan needs a target: --target-bytes, --target-bpw, --target-kld or --max-ram");

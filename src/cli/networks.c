@@ -85,6 +85,14 @@ hone_code hone_cli_networks_need_data(const hone_cli *c, hone_err *err)
                      hone_text_show(c->args[0], strlen(c->args[0]), shown, sizeof shown));
 }
 
+hone_code hone_cli_networks_refuse(const hone_cli *c, const char *instead, hone_err *err)
+{
+    char shown[200];
+    if (!hone_cli_is_network(c->args[0])) return HONE_OK;
+    return HONE_FAIL(err, HONE_EUNSUPPORTED, instead, "'%s' is a network without tokens: hone %s is for language models", hone_text_show(c->args[0], strlen(c->args[0]), shown, sizeof shown),
+                     c->cmd->name);
+}
+
 bool hone_cli_networks_doc(const json_t *doc) { return strcmp(hone_doc_str(doc, "kind", ""), "network") == 0; }
 
 hone_code hone_cli_networks_page(hone_cli *c, json_t *doc, hone_code code, hone_err *err)

@@ -104,6 +104,16 @@ static hone_code warn_of_quantized(hone_conversion *j, json_t *warnings, hone_er
     return HONE_OK;
 }
 
+/* Logits are the same without; a chat is not to be had. */
+static hone_code warn_of_tokenizer(hone_conversion *j, json_t *warnings, hone_err *err)
+{
+    static const char text[] = "the source has no tokenizer: what is made of it takes token ids, and no text";
+    if (j->m->tokenizer.kind != HONE_TOK_NONE) return HONE_OK;
+    if (json_array_append_new(warnings, json_string(text)) != 0) return HONE_NOMEM(err, "the warnings");
+    hone_event_warn(j->ctx, "put tokenizer.json, or the file that the family has, beside the weights", "%s", text);
+    return HONE_OK;
+}
+
 static hone_code warn_of_outputs(const hone_conversion *j, json_t *warnings, hone_err *err)
 {
     for (size_t k = 0; k < j->n_outputs; k++) {
@@ -291,6 +301,7 @@ static hone_code prepare(hone_conversion *j, const hone_convert_options *asked, 
     res->warnings = json_array();
     if (!res->plan || !res->warnings || !put_plan(j, res->plan)) return HONE_NOMEM(err, "the plan");
     HONE_TRY(warn_of_quantized(j, res->warnings, err));
+    HONE_TRY(warn_of_tokenizer(j, res->warnings, err));
     HONE_TRY(warn_of_outputs(j, res->warnings, err));
     for (size_t k = 0; k < j->n_outputs; k++) {
         const hone_format *f = j->outputs[k].format;

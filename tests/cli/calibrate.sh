@@ -107,6 +107,10 @@ early 3 "cannot open '$tmp/none'" --data "$text" --data "$tmp/none" -o "$tmp/a.g
 early 3 "is not UTF-8 text" --data "$tiny/model.safetensors" -o "$tmp/a.gguf"
 early 6 "cannot create '$tmp/none/a.gguf.tmp'" --data "$text" -o "$tmp/none/a.gguf"
 
+mkdir "$tmp/bare" && cp "$tiny/config.json" "$tiny/model.safetensors" "$tmp/bare"
+"$HONE" calibrate "$tmp/bare" --data "$text" -o "$tmp/a.gguf" >/dev/null 2>"$tmp/err"
+[ $? -eq 3 ] && grep -qF "'$tmp/bare' has no tokenizer: text cannot become tokens" "$tmp/err" || fail "no tokenizer: $(cat "$tmp/err")"
+
 # Statistics of another model are told.
 "$HONE" convert "$moe" --quant q4_k_m --imatrix "$tmp/one.gguf" -n >/dev/null 2>"$tmp/err"
 [ $? -eq 3 ] || fail "statistics of another model are taken: $(cat "$tmp/err")"

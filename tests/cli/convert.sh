@@ -65,8 +65,13 @@ refuse 2 "matches 5 tensors that llama.cpp takes only as they are" -o "$tmp/in" 
 refuse 6 "is a folder, a file has to go there" -o "$tmp/in" --name "$(mkdir -p "$tmp/in/taken-q8_0.gguf" && echo taken)"
 [ -z "$(find "$tmp/in" -type f)" ] || fail "refused, yet wrote $(find "$tmp/in" -type f)"
 
+# --- a forgotten tokenizer is no error, and is told even to those who want it quiet
+mkdir "$tmp/bare" && cp "$tmp/src/llama/config.json" "$tmp/src/llama/model.safetensors" "$tmp/bare"
+"$HONE" convert "$tmp/bare" --to gguf,mlx --quant f16 -o "$tmp/bare/out" --quiet >/dev/null 2>"$tmp/err" || fail "no tokenizer: exit $?: $(cat "$tmp/err")"
+[ "$(grep -c "the source has no tokenizer" "$tmp/err")" -eq 1 ] || fail "a missing tokenizer is not told: $(cat "$tmp/err")"
+
 # --- places that cannot hold the result
-refuse 6 "cannot make folder" -o "$tmp/src/llama/config.json/x"
+refuse 6 "config.json' is no folder, a folder has to go there" -o "$tmp/src/llama/config.json/x"
 mkdir "$tmp/locked"
 if [ "$(id -u)" -ne 0 ]; then chmod a-w "$tmp/locked"; ro=$tmp/locked; else ro=/proc/hone; fi
 refuse 6 "cannot " -o "$ro"

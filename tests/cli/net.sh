@@ -79,6 +79,8 @@ refused 2 "--prune is for language models" convert "$digits" --prune 0.1 -o "$tm
 refused 2 "target-bytes is for language models" convert "$digits" --target-bytes 100k -o "$tmp/n"
 refused 2 "group is about int4-weights, and that is not asked for" convert "$digits" --quant int8-weights --group 64 -o "$tmp/n"
 refused 2 "keep-io is about f16" convert "$digits" --keep-io -o "$tmp/n"
+refused 4 "is a network without tokens: hone calibrate is for language models" calibrate "$digits" --data "$digits" -o "$tmp/n"
+refused 4 "is a network without tokens: hone plan is for language models" plan "$digits" --target-bpw 4
 refused 2 "needs samples" convert "$digits" --quant int8 -o "$tmp/n"
 refused 2 "networks have no encoding 'q4_k_m'" convert "$digits" --quant q4_k_m -o "$tmp/n"
 refused 2 "is for ONNX models that are no language models" convert "$golden/tiny/llama" --no-fold -o "$tmp/n"

@@ -62,6 +62,9 @@ static hone_code choose_context(hone_calib *c, hone_err *err)
 static hone_code open_model(hone_calib *c, hone_err *err)
 {
     HONE_TRY(hone_model_open(c->ctx, c->opt->source, &c->model, err));
+    if (c->model.tokenizer.kind == HONE_TOK_NONE)
+        return HONE_FAIL(err, HONE_EINPUT, "put tokenizer.json, or the file that the family has, beside the weights", "'%s' has no tokenizer: text cannot become tokens",
+                         c->opt->source);
     HONE_TRY(choose_context(c, err));
     const char *first = c->model.source->n_files ? c->model.source->files[0] : "";
     c->dtype = c->model.quantized ? c->model.quantized : own_type(&c->model);
