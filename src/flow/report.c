@@ -97,8 +97,7 @@ static void candidates(hone_text *t, const json_t *doc)
                 hone_text_add(t, "<span class=soft title=\"the reference itself\">ref</span>");
             else if (cells[k].rec == 2 && strcmp(cells[k].path, "perplexity") == 0 && hone_doc_number(c, "brief_tokens", 0) > 0)
                 hone_text_addf(t, "<span class=soft title=\"only %.0f tokens of the text were read: not comparable\">&ndash;</span>", hone_doc_number(c, "brief_tokens", 0));
-            else if (cells[k].fmt) hone_page_num(t, from, cells[k].path, cells[k].fmt, cells[k].times);
-            else hone_page_bytes(t, from, cells[k].path);
+            else hone_page_num(t, from, cells[k].path, cells[k].fmt, cells[k].times);
         }
         hone_text_add(t, "</td><td class=words>");
         if (win) hone_text_add(t, "<b>chosen</b>");

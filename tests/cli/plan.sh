@@ -121,16 +121,18 @@ early 2 "--context is about memory, and none is limited" plan "$model" --target-
 early 2 "--sensitivity proxy measures nothing" plan "$model" --target-bpw 4 --sensitivity proxy --tokens 64
 "$HONE" convert "$model" --target-bpw 4 --plan "$tmp/p.yaml" -o "$tmp/bad" >/dev/null 2>&1; [ $? -eq 2 ] || fail "a plan and a target together"
 
+# measured OPTIONS...: a conversion to a plan that is made by measuring, its document in $tmp/doc; false where there is nothing to measure with
+measured() {
+    "$HONE" convert "$tiny" --text "$model/eval/calibration.txt" "$@" --json >"$tmp/doc" 2>"$tmp/err"
+    local rc=$?
+    [ $rc -ne 4 ] || { echo "note: nothing is measured: llama.cpp is not here"; return 1; }
+    [ $rc -eq 0 ] || { fail "convert $*: exit $rc: $(cat "$tmp/err")"; return 1; }
+    "$validate" convert "$tmp/doc" || failed=1
+}
+
 # --- measured: a target on the command line of convert, the plan beside the outputs, memory; what a killed run left beside them goes
 mkdir -p "$tmp/m/.hone-plan-Ab12Cd/whole-int4-openvino.tmp" && touch "$tmp/m/.hone-plan-Ab12Cd/whole-int4-openvino.tmp/openvino_model.bin.tmp"
-"$HONE" convert "$tiny" --target-bpw 4.7 --text "$model/eval/calibration.txt" --tokens 64 --sensitivity measured --name m -o "$tmp/m" --json >"$tmp/doc" 2>"$tmp/err"
-rc=$?
-if [ $rc -eq 4 ]; then
-    echo "note: nothing is measured: llama.cpp is not here"
-elif [ $rc -ne 0 ]; then
-    fail "convert --target-bpw: exit $rc: $(cat "$tmp/err")"
-else
-    "$validate" convert "$tmp/doc" || failed=1
+if measured --target-bpw 4.7 --tokens 64 --sensitivity measured --name m -o "$tmp/m"; then
     /usr/bin/python3 -c 'import json,sys
 d=json.load(open(sys.argv[1])); o=d["outputs"][0]; p=d["made_plan"]
 assert 4.6 < o["bpw"] <= 4.7 and p["measurements"] == 16 and p["formats"][0]["predicted_kld"] > 0, (o, p)' "$tmp/doc" || failed=1
@@ -140,14 +142,7 @@ fi
 
 # --- a KLD that is asked for: in each format what the plan says it has is what hone eval finds in the files, and it is the one that was asked for
 formats="gguf onnx openvino mlx"
-"$HONE" convert "$tiny" --to ${formats// /,} --target-kld 0.003 --text "$model/eval/calibration.txt" --tokens 128 --name k -o "$tmp/k" --json >"$tmp/doc" 2>"$tmp/err"
-rc=$?
-if [ $rc -eq 4 ]; then
-    echo "note: nothing is measured: llama.cpp is not here"
-elif [ $rc -ne 0 ]; then
-    fail "convert --target-kld: exit $rc: $(cat "$tmp/err")"
-else
-    "$validate" convert "$tmp/doc" || failed=1
+if measured --to ${formats// /,} --target-kld 0.003 --tokens 128 --name k -o "$tmp/k"; then
     "$HONE" convert "$tmp/k/k-plan-mlx" --to gguf --quant f32 --name k-mlx -o "$tmp/k" --quiet >/dev/null 2>&1 || failed=1
     "$HONE" convert "$tiny" --to gguf,onnx,openvino --quant f32 --name r -o "$tmp/k" --quiet >/dev/null || failed=1
     for f in $formats; do

@@ -3,23 +3,9 @@
 # told is refused.  (Any flipped bit: tests/unit/flow/test_verify.c.)
 # ctest: timeout 300
 set -u
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-failed=0
-fail() { echo "FAIL: $*"; failed=1; }
+. "$HONE_SOURCE_DIR/tests/cli/_verify.sh"
 model=$HONE_SOURCE_DIR/examples/models/tale-8m
 tiny=$HONE_SOURCE_DIR/tests/golden/tiny
-validate=$HONE_SOURCE_DIR/tests/tools/validate
-convert() { "$HONE" convert "$@" --quiet >/dev/null 2>"$tmp/err" || fail "convert $*: exit $?: $(cat "$tmp/err")"; }
-# expect CODE 'TEXT IN THE DOCUMENT' ARTEFACT SOURCE [OPTIONS]
-expect() {
-    local code=$1 text=$2 rc
-    "$HONE" verify "$3" --source "$4" "${@:5}" --json >"$tmp/doc" 2>/dev/null
-    rc=$?
-    [ $rc -eq "$code" ] || fail "verify $3: exit $rc, needs $code: $(head -c 600 "$tmp/doc")"
-    "$validate" verify "$tmp/doc" || failed=1
-    grep -qF -- "$text" "$tmp/doc" || fail "verify $3: '$text' is not in $(head -c 1500 "$tmp/doc")"
-}
 
 # --- all formats, all options that change bytes; from any number of threads; under another name
 convert "$model" --to gguf,onnx,openvino,mlx --quant int4,int8,f16 -o "$tmp/a"

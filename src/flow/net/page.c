@@ -69,8 +69,7 @@ static void cells(hone_text *t, const json_t *r, const column *c, size_t n)
     for (size_t k = 0; k < n; k++) {
         double lo, hi, v = hone_doc_number(r, c[k].path, NAN);
         hone_text_add(t, "<td>");
-        if (c[k].fmt) hone_page_num(t, r, c[k].path, c[k].fmt, c[k].times);
-        else hone_page_bytes(t, r, c[k].path);
+        hone_page_num(t, r, c[k].path, c[k].fmt, c[k].times);
         if (c[k].times == 100 && !isnan(v) && hone_doc_interval(r, c[k].path, &lo, &hi)) hone_text_addf(t, " <small class=soft>[%.1f, %.1f]</small>", 100 * lo, 100 * hi);
         hone_text_add(t, "</td>");
     }

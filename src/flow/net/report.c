@@ -93,8 +93,7 @@ static void candidates(hone_text *t, const json_t *doc)
         for (size_t k = 0; k < sizeof cells / sizeof cells[0]; k++) {
             const json_t *from = cells[k].rec == 0 ? c : json_object_get(c, cells[k].rec == 1 ? "bench" : "eval");
             hone_text_add(t, "</td><td>");
-            if (cells[k].fmt) hone_page_num(t, from, cells[k].path, cells[k].fmt, cells[k].times);
-            else hone_page_bytes(t, from, cells[k].path);
+            hone_page_num(t, from, cells[k].path, cells[k].fmt, cells[k].times);
         }
         hone_text_add(t, "</td><td class=words>");
         if (failure[0]) hone_page_text(t, failure);

@@ -62,6 +62,10 @@ void hone_page_num(hone_text *t, const json_t *obj, const char *path, const char
 {
     char   b[64];
     double v = hone_doc_number(obj, path, NAN);
+    if (!fmt) {
+        hone_page_bytes(t, obj, path);
+        return;
+    }
     if (isnan(v)) {
         dash(t, obj, path);
         return;
@@ -80,8 +84,7 @@ void hone_page_num(hone_text *t, const json_t *obj, const char *path, const char
 void hone_page_card(hone_text *t, const char *label, const json_t *obj, const char *path, const char *fmt, double times, const char *unit)
 {
     hone_text_add(t, "<div class=card><b>");
-    if (fmt) hone_page_num(t, obj, path, fmt, times);
-    else hone_page_bytes(t, obj, path);
+    hone_page_num(t, obj, path, fmt, times);
     hone_text_addf(t, "%s%s%s</b><span>%s</span></div>", unit[0] ? " <small>" : "", unit, unit[0] ? "</small>" : "", label);
 }
 

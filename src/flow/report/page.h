@@ -14,7 +14,7 @@ const char *hone_page_str(const json_t *o, const char *key);
 void hone_page_text(hone_text *t, const char *s);
 /* Adds "12.3 MB", or a dash with the reason as a tooltip when obj has no number at path. */
 void hone_page_bytes(hone_text *t, const json_t *obj, const char *path);
-/* Adds a number with this printf format for one double ("%.1f"), or the dash. */
+/* Adds a number with this printf format for one double ("%.1f"; NULL: bytes, as above), or the dash. */
 void hone_page_num(hone_text *t, const json_t *obj, const char *path, const char *fmt, double times);
 
 /* A figure with its label, inside <div class=cards>; fmt NULL: bytes. */

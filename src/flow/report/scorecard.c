@@ -126,8 +126,7 @@ static void cell(hone_text *t, const hone_scorecard *s, const json_t *row, const
     if (strcmp(c->path, "accuracy") == 0 || (strcmp(c->path, "kld_mean") == 0 && strcmp(hone_page_str(json_object_get(s->winners, "accuracy"), "unit"), "share of tasks") != 0)) best = "accuracy";
     bool win = best && wins(s, row, best);
     hone_text_addf(t, "<td%s>", win ? " class=best" : "");
-    if (c->fmt) hone_page_num(t, from, c->path, c->fmt, c->times);
-    else hone_page_bytes(t, from, c->path);
+    hone_page_num(t, from, c->path, c->fmt, c->times);
     if (c->interval && hone_doc_interval(from, c->path, &lo, &hi)) {
         double half = fmax(hone_doc_number(from, c->path, 0) - lo, hi - hone_doc_number(from, c->path, 0)) * c->times;
         hone_text_addf(t, half >= 10 ? " <small class=soft>&plusmn;%.0f</small>" : half >= 0.1 ? " <small class=soft>&plusmn;%.1f</small>" : " <small class=soft>&plusmn;%.2g</small>", half);

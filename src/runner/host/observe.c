@@ -39,14 +39,20 @@ static int observe_inputs(hone_host *h, const int32_t *ids, size_t n, hone_backe
 
 void hone_host_capture(hone_host *h, hone_unpacker *u) { answer_observed(h, u, h->b->capture != NULL, "this runtime shows no activations", observe_inputs); }
 
+/* How many of the rows that are left one frame takes. */
+static size_t rows_of_frame(size_t n_cols, size_t left)
+{
+    size_t n = HONE_HOST_CHUNK / sizeof(float) / n_cols;
+    if (n == 0) n = 1;
+    return n < left ? n : left;
+}
+
 /* A layer in as many frames as it takes. */
 static void send_layer(void *user, uint32_t layer, const float *values, size_t n, size_t n_embd)
 {
     hone_host *h = user;
-    size_t     rows = HONE_HOST_CHUNK / sizeof *values / n_embd;
-    if (rows == 0) rows = 1;
-    for (size_t at = 0; at < n; at += rows) {
-        if (rows > n - at) rows = n - at;
+    for (size_t at = 0, rows; at < n; at += rows) {
+        rows = rows_of_frame(n_embd, n - at);
         hone_pack_begin(&h->out, HONE_MSG_LAYER, h->id);
         hone_pack_u32(&h->out, layer);
         hone_pack_u64(&h->out, at);
@@ -67,10 +73,8 @@ void hone_host_layers(hone_host *h, hone_unpacker *u)
 static void send_rows(void *user, size_t name, const float *rows, size_t n_rows, size_t n_cols, size_t n_mats, const uint32_t *mats)
 {
     hone_host *h = user;
-    size_t     k = HONE_HOST_CHUNK / sizeof *rows / n_cols;
-    if (k == 0) k = 1;
-    for (size_t at = 0; at < n_rows; at += k) {
-        if (k > n_rows - at) k = n_rows - at;
+    for (size_t at = 0, k; at < n_rows; at += k) {
+        k = rows_of_frame(n_cols, n_rows - at);
         hone_pack_begin(&h->out, HONE_MSG_ROWS, h->id);
         hone_pack_u32(&h->out, (uint32_t)name);
         hone_pack_u64(&h->out, k);
