@@ -2,23 +2,9 @@
 # hone verify of networks: every encoding in ONNX and OpenVINO is what its source and its recipe give; a flipped bit anywhere is found and named; what the
 # recipe of static int8 holds is enough, without samples.
 set -u
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-failed=0
-fail() { echo "FAIL: $*"; failed=1; }
+. "$HONE_SOURCE_DIR/tests/cli/_verify.sh"
 golden=$HONE_SOURCE_DIR/tests/golden
 digits=$golden/digits/model.onnx
-validate=$HONE_SOURCE_DIR/tests/tools/validate
-convert() { "$HONE" convert "$@" --quiet >/dev/null 2>"$tmp/err" || fail "convert $*: exit $?: $(cat "$tmp/err")"; }
-# expect CODE 'TEXT IN THE DOCUMENT' ARTEFACT SOURCE [OPTIONS]
-expect() {
-    local code=$1 text=$2 rc
-    "$HONE" verify "$3" --source "$4" "${@:5}" --json >"$tmp/doc" 2>/dev/null
-    rc=$?
-    [ $rc -eq "$code" ] || fail "verify $3: exit $rc, needs $code: $(head -c 600 "$tmp/doc")"
-    "$validate" verify "$tmp/doc" || failed=1
-    grep -qF -- "$text" "$tmp/doc" || fail "verify $3: '$text' is not in $(head -c 1500 "$tmp/doc")"
-}
 # flipped FOLDER SOURCE N: one bit at N places of every file, one at a time, and at both ends
 flipped() {
     /usr/bin/python3 - "$HONE" "$@" <<'PY' || failed=1
@@ -105,5 +91,26 @@ if [ -e "$HONE_BUILD_DIR/hone-backend-openvino.so" ]; then
     for f in "$tmp"/ov/*; do expect 0 '"identical": true' "$f" "$digits"; done
     grep -q '"runtime": "openvino 20' "$tmp/ov/digits-f16-openvino/hone.json" || fail "OpenVINO's version is not in the recipe"
     flipped "$tmp/ov/digits-int8-weights-openvino" "$digits" 5
+    # an IR of another OpenVINO: its graph cannot be told, its constants can
+    cp -r "$tmp/ov/digits-int8-weights-openvino" "$tmp/other"
+    /usr/bin/python3 - "$tmp/other" <<'PY' || fail "no IR of another version was made"
+import hashlib, json, re, sys
+d = json.load(open(sys.argv[1] + "/hone.json"))
+def seal(): return hashlib.sha256(json.dumps({k: v for k, v in d.items() if k != "digest"}, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+assert d["digest"] == seal()
+d["runtime"] = "openvino 2022.1.0"
+d["digest"] = seal()
+json.dump(d, open(sys.argv[1] + "/hone.json", "w"), indent=2, sort_keys=True)
+open(sys.argv[1] + "/hone.json", "a").write("\n")
+xml = open(sys.argv[1] + "/openvino_model.xml").read()
+open(sys.argv[1] + "/openvino_model.xml", "w").write(re.sub('version="11"', 'version="10"', xml, count=1))
+PY
+    expect 1 '"key": "runtime"' "$tmp/other" "$digits"
+    n=$(/usr/bin/python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["compared"]["tensors"])' "$tmp/doc")
+    "$HONE" verify "$tmp/other" --source "$digits" >/dev/null 2>"$tmp/err"
+    grep -q "written by \"openvino 2022.1.0\", and \"openvino 20.*\" is here: the graph cannot be compared, its $n constants are what source and recipe give" "$tmp/err" || fail "another OpenVINO: $(cat "$tmp/err")"
+    printf 'x' | dd of="$tmp/other/openvino_model.bin" bs=1 seek=99 conv=notrunc status=none
+    "$HONE" verify "$tmp/other" --source "$digits" >/dev/null 2>"$tmp/err"
+    grep -q "and up to 1 of $n constants differ or lie elsewhere" "$tmp/err" || fail "another OpenVINO, and a byte: $(cat "$tmp/err")"
 fi
 exit $failed

@@ -219,20 +219,25 @@ static hone_code note_head(hone_comparison *c, const hone_gguf *g, hone_bytes he
     hone_tensor    *tensors;
     size_t          n;
     hone_difference d = { .kind = HONE_DIFFERS_HEADER, .file = hone_comparison_file(c, 0) };
-    uint8_t         byte = 0;
+    uint8_t         some[8192];
     hone_file       f = HONE_FILE_CLOSED;
     HONE_TRY(hone_file_open(c->paths[0], &f, err));
     hone_code code = HONE_OK;
-    while (code == HONE_OK && d.offset < head.len && d.offset < f.size) {
-        code = hone_file_read(&f, d.offset, &byte, 1, err);
-        if (code == HONE_OK && byte != head.ptr[d.offset]) break;
-        d.offset++;
+    uint64_t  both = f.size < head.len ? f.size : head.len;
+    bool      same = true;
+    while (code == HONE_OK && same && d.offset < both) {
+        size_t part = both - d.offset < sizeof some ? (size_t)(both - d.offset) : sizeof some, i = 0;
+        code = hone_file_read(&f, d.offset, some, part, err);
+        while (code == HONE_OK && i < part && some[i] == head.ptr[d.offset + i]) i++;
+        same = i == part;
+        d.offset += i;
+        if (!same) d.found[0] = some[i];
     }
     hone_file_close(&f);
     HONE_TRY(code);
-    d.n_want = d.n_found = d.offset < head.len ? 1 : 0;
+    d.n_want = d.offset < head.len ? 1 : 0;
+    d.n_found = same ? 0 : 1; /* the file ends there */
     d.want[0] = d.n_want ? head.ptr[d.offset] : 0;
-    d.found[0] = byte;
     hone_comparison_note(c, &d);
     HONE_TRY(hone_gguf_parse(head, output(c)->files[0].total, c->a, &want, &tensors, &n, err));
     return hone_metadata_gguf(c, d.file, &want, g, err);
