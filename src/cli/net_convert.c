@@ -93,22 +93,31 @@ static hone_code read_group(hone_cli *c, uint32_t *out, hone_err *err)
     return HONE_OK;
 }
 
+/* f16 of ONNX looks at samples too. */
+static bool is_of_samples(const char *option)
+{
+    static const char *const list[] = { "calibration", "samples", "mean", "std", "layout", "size" };
+    for (size_t i = 0; i < HONE_COUNT(list); i++)
+        if (strcmp(option, list[i]) == 0) return true;
+    return false;
+}
+
 /* An option that says nothing about any of the encodings is a mistake. */
 static hone_code refuse_idle(const hone_cli *c, const wanted *w, hone_err *err)
 {
-    static const struct { const char *option, *what; hone_net_quant of; bool samples /* f16 of ONNX looks at these too */; } rows[] = {
+    static const struct { const char *option, *what; hone_net_quant of; } rows[] = {
         { "keep-io", "f16", HONE_NETQ_F16 },           { "group", "int4-weights", HONE_NETQ_INT4_WEIGHTS }, { "onnx-ops", "int4-weights", HONE_NETQ_INT4_WEIGHTS },
-        { "calibration", "int8", HONE_NETQ_INT8, true }, { "calibrator", "int8", HONE_NETQ_INT8 },            { "percentile", "int8", HONE_NETQ_INT8 },
+        { "calibration", "int8", HONE_NETQ_INT8 },     { "calibrator", "int8", HONE_NETQ_INT8 },            { "percentile", "int8", HONE_NETQ_INT8 },
         { "per-tensor", "int8", HONE_NETQ_INT8 },      { "activations", "int8", HONE_NETQ_INT8 },           { "weight-bits", "int8", HONE_NETQ_INT8 },
-        { "accuracy", "int8", HONE_NETQ_INT8 },        { "max-drop", "int8", HONE_NETQ_INT8 },              { "samples", "int8", HONE_NETQ_INT8, true },
-        { "no-bias-correction", "int8", HONE_NETQ_INT8 }, { "mean", "int8", HONE_NETQ_INT8, true },         { "std", "int8", HONE_NETQ_INT8, true },
-        { "layout", "int8", HONE_NETQ_INT8, true },    { "size", "int8", HONE_NETQ_INT8, true },
+        { "accuracy", "int8", HONE_NETQ_INT8 },        { "max-drop", "int8", HONE_NETQ_INT8 },              { "samples", "int8", HONE_NETQ_INT8 },
+        { "no-bias-correction", "int8", HONE_NETQ_INT8 }, { "mean", "int8", HONE_NETQ_INT8 },               { "std", "int8", HONE_NETQ_INT8 },
+        { "layout", "int8", HONE_NETQ_INT8 },          { "size", "int8", HONE_NETQ_INT8 },
     };
     for (size_t i = 0; i < HONE_COUNT(rows); i++) {
         bool heard = false;
         char remedy[80];
         for (size_t k = 0; k < w->n; k++)
-            heard = heard || w->t[k].quant == rows[i].of || (rows[i].samples && w->t[k].quant == HONE_NETQ_F16 && strcmp(w->t[k].format, "onnx") == 0);
+            heard = heard || w->t[k].quant == rows[i].of || (is_of_samples(rows[i].option) && w->t[k].quant == HONE_NETQ_F16 && strcmp(w->t[k].format, "onnx") == 0);
         (void)snprintf(remedy, sizeof remedy, "leave it out, or add --quant %s", rows[i].what);
         if (!heard && hone_cli_has(c, rows[i].option)) return HONE_FAIL(err, HONE_EUSAGE, remedy, "--%s is about %s, and that is not asked for", rows[i].option, rows[i].what);
     }

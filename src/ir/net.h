@@ -115,6 +115,7 @@ struct hone_net {
     hone_bytes       model_kept, graph_kept; /* all other fields: metadata, functions, training info, sparse initializers, ... */
     struct { hone_net_value **at; size_t n, cap; } values; /* by name: open addressing */
     uint32_t         serial; /* for fresh names */
+    bool             functions; /* model_kept has some: their bodies are of the opsets that they name, and of no other */
     bool             elsewhere; /* what is kept as bytes (subgraphs, lists of constants) has constants in other files: it is right only where it was read */
     /* Reads from file number `file`; closes them.  Filled by who opened the net. */
     hone_code (*read)(void *self, uint32_t file, uint64_t off, void *buf, size_t n, hone_err *err);
@@ -163,6 +164,8 @@ hone_net_node   *hone_net_node_new(hone_net *net, hone_net_node *before, const c
 void             hone_net_node_remove(hone_net *net, hone_net_node *n);
 bool             hone_net_set_in(hone_net *net, hone_net_node *n, uint32_t slot, hone_net_value *v);  /* slot may be n_in: one more */
 bool             hone_net_set_out(hone_net *net, hone_net_node *n, uint32_t slot, hone_net_value *v); /* v (may be NULL) must have no maker; slot may be n_out */
+/* Inputs that are left out at the end are gone, which says the same.  Nodes with subgraphs stay as they are. */
+void             hone_net_trim(hone_net *net);
 /* All nodes that read v read w instead.  Captures and outputs of the graph stay with v: false, and nothing is done, when v has some. */
 bool             hone_net_redirect(hone_net *net, hone_net_value *v, hone_net_value *w);
 /* Adds or replaces an attribute. */

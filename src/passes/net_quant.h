@@ -9,7 +9,9 @@ typedef struct hone_net_quant_options {
     uint32_t           bits;     /* weight-only: 8 or 4 */
     uint32_t           group;    /* int4: inputs that share a scale, 16..256, a power of two */
     bool               standard; /* int4: operators of ai.onnx only, no MatMulNBits */
+    bool               whole_groups; /* int4: no weight whose inputs are no multiple of a group (OpenVINO, src/frontends/onnx/frontend/src/op/dequantize_linear.cpp) */
     bool               keep_io;  /* f16: inputs and outputs become f16 too */
+    const char *const *wide; size_t n_wide; /* f16: names of values that f16 has no room for: nodes that read or give them stay f32 */
     const char *const *exclude; size_t n_exclude; /* globs over names of nodes and of operators: these stay as they are */
 } hone_net_quant_options;
 
@@ -20,7 +22,7 @@ typedef struct hone_net_quanted { /* strings in the net's arena */
 } hone_net_quanted;
 
 /* Floats become f16.  Operators that know no f16, that are not ai.onnx's or that have subgraphs stay f32 between Casts; so do inputs and outputs
- * unless keep_io.  HONE_EUNSUPPORTED: the type of a value is not known. */
+ * unless keep_io, and operators of values whose type is not known.  HONE_EUNSUPPORTED: nothing can become f16. */
 hone_code hone_net_to_f16(hone_net *net, const hone_net_quant_options *opt, hone_net_quanted *out, hone_err *err);
 /* Weights of products, convolutions, recurrent layers and tables as integers behind DequantizeLinear, or in MatMulNBits. */
 hone_code hone_net_weights(hone_net *net, const hone_net_quant_options *opt, hone_net_quanted *out, hone_err *err);

@@ -1,4 +1,6 @@
 #include "passes/net_static.h"
+#include "base/text.h"
+#include "passes/net_quant.h"
 #include "passes/net_static/choice.h"
 #include "passes/net_static/weights.h"
 #include "quant/range.h"
@@ -35,6 +37,57 @@ static void add_layer(const hone_static_op *op, hone_static_plan *p)
                                                     .channels = hone_net_constant(op->weight)->dims[op->weight_axis], .can_correct = conv || gemm };
 }
 
+typedef struct left { const char *op, *why, *first; size_t n; } left;
+
+static bool is_chosen(const hone_static_choice *c, const hone_net_node *n)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (c->ops[i].node == n) return true;
+    return false;
+}
+
+/* One sentence for all nodes of an operator that stay for the same reason. */
+static hone_code tell_left(hone_net *net, const hone_static_options *opt, const hone_static_choice *c, hone_static_plan *p, hone_err *err)
+{
+    left   rows[32];
+    size_t n_rows = 0, i;
+    for (const hone_net_node *n = net->first; n; n = n->next) {
+        const char *why = hone_static_why_float(n);
+        if (!why || is_chosen(c, n) || hone_net_matches(n, opt->exclude, opt->n_exclude)) continue;
+        i = 0;
+        while (i < n_rows && (strcmp(rows[i].op, n->op) != 0 || strcmp(rows[i].why, why) != 0)) i++;
+        if (i == HONE_COUNT(rows)) continue;
+        if (i == n_rows) rows[n_rows++] = (left){ n->op, why, hone_static_name(n), 0 };
+        rows[i].n++;
+    }
+    if (!(p->left = HONE_ARENA_NEW(&net->arena, const char *, n_rows + 1))) return HONE_NOMEM(err, "the plan of a quantisation");
+    for (i = 0; i < n_rows; i++) {
+        char        shown[96];
+        const char *name = hone_text_show(rows[i].first, strlen(rows[i].first), shown, sizeof shown);
+        p->left[i] = rows[i].n == 1 ? hone_arena_printf(&net->arena, "%s '%s' stays float: %s", rows[i].op, name, rows[i].why)
+                                    : hone_arena_printf(&net->arena, "%zu %s stay floats, the first is '%s': %s", rows[i].n, rows[i].op, name, rows[i].why);
+        if (!p->left[i]) return HONE_NOMEM(err, "the plan of a quantisation");
+    }
+    p->n_left = n_rows;
+    return HONE_OK;
+}
+
+/* Layers are told apart by name, in options, reports and recipes: those that share one are called as their outputs are. */
+static void tell_apart(hone_static_plan *p)
+{
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (size_t i = 0; i < p->n_layers; i++)
+            for (size_t k = 0; k < i; k++) {
+                hone_static_layer *a = &p->layers[i], *b = &p->layers[k];
+                if (strcmp(a->node, b->node) != 0) continue;
+                a->node = a->output;
+                b->node = b->output;
+                changed = true;
+            }
+    }
+}
+
 static hone_code check_opset(const hone_net *net, hone_err *err)
 {
     int64_t opset = hone_net_opset_of(net, "");
@@ -64,6 +117,8 @@ hone_code hone_static_plan_make(hone_net *net, const hone_static_options *opt, h
     }
     if (p.n_layers == 0)
         return HONE_FAIL(err, HONE_EUNSUPPORTED, "convert it to f16 or f32", "no Conv, Gemm or MatMul with constant float weights is left to be quantised");
+    tell_apart(&p);
+    HONE_TRY(tell_left(net, opt, &c, &p, err));
     *out = p;
     return HONE_OK;
 }
@@ -190,10 +245,10 @@ static hone_code put_pairs(work *w, hone_err *err)
     return HONE_OK;
 }
 
-static const double *shift_of(const hone_static_shift *shifts, size_t n, const hone_net_node *node)
+static const double *shift_of(const hone_static_shift *shifts, size_t n, const char *output)
 {
     for (size_t i = 0; i < n; i++)
-        if (strcmp(shifts[i].node, hone_static_name(node)) == 0) return shifts[i].add;
+        if (strcmp(shifts[i].output, output) == 0) return shifts[i].add;
     return NULL;
 }
 
@@ -207,7 +262,7 @@ static hone_code put_weights(work *w, const hone_static_shift *shifts, size_t n_
         if (op->kind != HONE_STATIC_WEIGHTS) continue;
         HONE_TRY(codes_of(w, op->data[0], &in, err));
         how.input_step = in->step;
-        how.shift = shift_of(shifts, n_shifts, op->node);
+        how.shift = shift_of(shifts, n_shifts, op->node->out[0]->name);
         HONE_TRY(hone_static_weights(w->net, op, &how, err));
     }
     return HONE_OK;

@@ -19,7 +19,7 @@ typedef struct hone_static_options {
 } hone_static_options;
 
 typedef struct hone_static_layer { /* an operator with weights: something that can be put back, or corrected */
-    const char *node;     /* its name, or that of its output where it has none */
+    const char *node;     /* its name, or that of its output where it has none or another layer is called so */
     const char *op;
     const char *output;   /* what its sum is called: before the activation */
     uint32_t    axis;     /* of the channels in that output */
@@ -34,13 +34,15 @@ typedef struct hone_static_plan { /* in the net's arena; names are those of the 
     hone_static_layer *layers; /* [n_layers] in the order of execution */
     size_t             n_layers;
     size_t             n_other; /* quantised operators without weights */
+    const char       **left;    /* [n_left] sentences: which operators with weights, and which products, stay floats although nobody asked for it, and why */
+    size_t             n_left;
 } hone_static_plan;
 
 /* What would be quantised.  HONE_EUNSUPPORTED: nothing can be, or the opset is below 10, which has no QuantizeLinear. */
 hone_code hone_static_plan_make(hone_net *net, const hone_static_options *opt, hone_static_plan *out, hone_err *err);
 
 typedef struct hone_static_range { const char *value; float lo, hi; } hone_static_range; /* 0 is within */
-typedef struct hone_static_shift { const char *node; const double *add; /* [channels] onto the bias */ } hone_static_shift;
+typedef struct hone_static_shift { const char *output; /* of the layer: unlike names of nodes, there is one of each */ const double *add; /* [channels] onto the bias */ } hone_static_shift;
 
 /* Does it: the net becomes the quantised one.  ranges: of all values of the plan made with the same options; shifts: of some layers, or none.
  * HONE_EINPUT: a weight that is not finite, or a range that is missing. */

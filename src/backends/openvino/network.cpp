@@ -244,5 +244,7 @@ int hone_ovrt_net_infer(hone_ovrt_net *n, const hone_backend_value *in, size_t n
 
 int hone_ovrt_translate(const char *from, const char *to, bool f16, hone_backend_error *e)
 {
-    return guarded(e, RUNTIME, std::string("OpenVINO cannot turn '") + from + "' into IR", [&] { ov::save_model(read(from), to, f16); });
+    const int rc = guarded(e, UNSUPPORTED, "OpenVINO cannot turn the model into IR", [&] { ov::save_model(read(from), to, f16); });
+    // What its own reader does not take is no output: it has been seen to write nodes that it does not know.
+    return rc != OK ? rc : guarded(e, RUNTIME, "OpenVINO does not read the IR that it has written", [&] { (void)read(to); });
 }

@@ -26,6 +26,7 @@ typedef struct run {
     char                            source[65]; /* its digest; "": not asked yet */
     const json_t                   *known;      /* what calibration found out for int8; NULL: nothing yet.  `made` owns it, or the caller */
     json_t                         *made;
+    json_t                         *wide;       /* what the samples showed to be beyond f16; NULL: not looked, or the caller's options know */
     const char                     *runtime;    /* what translated the one at hand, or NULL */
     hone_folder                     folders[HONE_NET_MAX_TARGETS]; /* of the result's outputs: none has its name before all are whole */
     hone_err                       *err;
@@ -91,18 +92,45 @@ static hone_code fold(const run *r, hone_net *net, hone_err *err)
     return hone_net_infer(net, err);
 }
 
+/* Which values stay f32, as names in the arena. */
+static hone_code find_wide(run *r, hone_net_quant_options *how)
+{
+    if (!r->opt->wide && r->opt->statics && !r->wide) {
+        hone_static_how samples = *r->opt->statics;
+        samples.no_fold = samples.no_fold || r->opt->no_fold;
+        HONE_TRY(hone_net_wide(r->ctx, r->file, &samples, &r->wide, r->err));
+    }
+    const json_t *list = r->opt->wide ? r->opt->wide : r->wide;
+    const char  **names = HONE_ARENA_NEW(r->a, const char *, json_array_size(list) + 1);
+    if (!names) return HONE_NOMEM(r->err, "names");
+    for (size_t i = 0; i < json_array_size(list); i++) names[how->n_wide++] = json_string_value(json_array_get(list, i));
+    how->wide = names;
+    return HONE_OK;
+}
+
+static hone_code tell_f16(const run *r, const hone_net_quanted *q)
+{
+    if (r->opt->wide || r->wide) return tell_quanted(r, "f16", q);
+    const char **notes = HONE_ARENA_NEW(r->a, const char *, q->n_notes + 1);
+    if (!notes) return HONE_NOMEM(r->err, "notes");
+    if (q->n_notes) memcpy(notes, q->notes, q->n_notes * sizeof *notes);
+    notes[q->n_notes] = "activations were not looked at: one beyond 65504 becomes infinite; with --calibration, operators that have such stay f32";
+    return tell(r, "f16", q->changed, notes, q->n_notes + 1);
+}
+
 static hone_code quantise(run *r, hone_net *net)
 {
     const hone_net_convert_options *o = r->opt;
     bool                   openvino = strcmp(r->t->format, "openvino") == 0;
     hone_net_quanted       q = { 0 };
-    hone_net_quant_options how = { .bits = r->t->quant == HONE_NETQ_INT4_WEIGHTS ? 4 : 8, .group = o->group ? o->group : 32, .standard = o->standard || openvino,
+    hone_net_quant_options how = { .bits = r->t->quant == HONE_NETQ_INT4_WEIGHTS ? 4 : 8, .group = o->group ? o->group : 32, .standard = o->standard || openvino, .whole_groups = openvino,
                                    .keep_io = o->keep_io, .exclude = o->keep, .n_exclude = o->n_keep };
     switch (r->t->quant) {
     case HONE_NETQ_F16:
         if (openvino) return HONE_OK; /* OpenVINO stores f16 itself */
+        HONE_TRY(find_wide(r, &how));
         HONE_TRY(hone_net_to_f16(net, &how, &q, r->err));
-        return tell_quanted(r, "f16", &q);
+        return tell_f16(r, &q);
     case HONE_NETQ_INT8_DYNAMIC:
         HONE_TRY(hone_net_dynamic(net, &how, &q, r->err));
         return tell_quanted(r, "dynamic", &q);
@@ -138,18 +166,28 @@ static hone_code statically(run *r, hone_net *net)
     HONE_TRY(hone_net_static(r->ctx, r->file, &how, net, &report, &r->made, r->err));
     r->known = r->made;
     r->res->parameters = parameters(net);
-    if (json_array_append_new(r->res->statics, report) == 0) return tell(r, "static", 1, NULL, 0);
-    hone_net_close(net);
-    return HONE_NOMEM(r->err, "the result");
+    const json_t *left = json_object_get(report, "left");
+    const char  **notes = HONE_ARENA_NEW(r->a, const char *, json_array_size(left) + 1);
+    for (size_t i = 0; notes && i < json_array_size(left); i++) notes[i] = json_string_value(json_array_get(left, i));
+    hone_code code = notes ? tell(r, "static", 1, notes, json_array_size(left)) : HONE_NOMEM(r->err, "the result");
+    if (json_array_append_new(r->res->statics, report) != 0 && code == HONE_OK) code = HONE_NOMEM(r->err, "the result");
+    if (code != HONE_OK) hone_net_close(net);
+    return code;
 }
 
+/* Of a Gemm whose bias is "", OpenVINO 2026.4 writes an IR that it cannot read: what it is given has none.  Static int8 is the same ONNX model for both. */
 static hone_code make_net(run *r, hone_net *net)
 {
-    if (r->t->quant == HONE_NETQ_INT8) return statically(r, net);
+    if (r->t->quant == HONE_NETQ_INT8) {
+        HONE_TRY(statically(r, net));
+        hone_net_trim(net);
+        return HONE_OK;
+    }
     HONE_TRY(hone_net_load(r->ctx, r->file, net, r->err));
     r->res->parameters = parameters(net);
     hone_code code = fold(r, net, r->err);
     if (code == HONE_OK) code = quantise(r, net);
+    if (strcmp(r->t->format, "openvino") == 0) hone_net_trim(net);
     if (code != HONE_OK) hone_net_close(net);
     return code;
 }
@@ -182,8 +220,9 @@ static hone_code to_ir(run *r, const char *onnx, const char *xml)
 
 static hone_code recipe_text(run *r, hone_bytes *out)
 {
-    const hone_net_recipe recipe = { .target = *r->t, .made_by = r->opt->made_by ? r->opt->made_by : HONE_VERSION, .source = r->source, .runtime = r->runtime,
+    hone_net_recipe recipe = { .target = *r->t, .made_by = r->opt->made_by ? r->opt->made_by : HONE_VERSION, .source = r->source, .runtime = r->runtime,
                                      .options = *r->opt, .known = r->t->quant == HONE_NETQ_INT8 ? r->known : NULL };
+    if (!recipe.options.wide) recipe.options.wide = r->wide;
     return hone_net_recipe_text(&recipe, r->a, out, r->err);
 }
 
@@ -398,6 +437,7 @@ hone_code hone_net_convert(const hone_ctx *ctx, const char *path, const hone_net
     }
     for (size_t i = 0; i < HONE_NET_MAX_TARGETS; i++) hone_folder_discard(&r.folders[i]);
     json_decref(r.made);
+    json_decref(r.wide);
     hone_arena_release(&a);
     res->seconds = hone_now_s() - begin;
     if (getrusage(RUSAGE_SELF, &ru) == 0) res->peak_rss_bytes = (uint64_t)ru.ru_maxrss * 1024u;

@@ -43,7 +43,7 @@ hone_code hone_static_build(const hone_static_run *r, hone_net *out, hone_err *e
     hone_static_shift *shifts = calloc(r->plan.n_layers + 1, sizeof *shifts);
     if (!shifts) return HONE_NOMEM(err, "corrections");
     for (size_t i = 0; r->shift && i < r->plan.n_layers; i++)
-        if (r->shift[i]) shifts[n++] = (hone_static_shift){ r->plan.layers[i].node, r->shift[i] };
+        if (r->shift[i]) shifts[n++] = (hone_static_shift){ r->plan.layers[i].output, r->shift[i] };
     hone_code code = hone_static_open_float(r->path, r->how->no_fold, out, err);
     if (code == HONE_OK && (code = hone_static_apply(out, &r->codes, r->ranges, r->n_ranges, shifts, n, err)) != HONE_OK) hone_net_close(out);
     free(shifts);
@@ -135,7 +135,8 @@ hone_code hone_static_walk(const hone_static_run *r, const char *path, const cha
         const hone_net_value *v = hone_net_find(&r->net, names[i]);
         if (v && !v->input && !v->output) inner[n_inner++] = names[i];
     }
-    hone_network_how how = { .backend = "onnxruntime", .threads = hone_ctx_threads(r->ctx), .outputs = inner, .n_outputs = n_inner };
+    /* One thread: with several, sums come in another order and ranges and biases depend on their number. */
+    hone_network_how how = { .backend = "onnxruntime", .threads = 1, .outputs = inner, .n_outputs = n_inner };
     hone_code        code = hone_network_open(r->ctx, path, &how, &net, err);
     if (code == HONE_OK) code = hone_feed_make(&net, &r->data, batch_for(r, names, n_names), &a, &feed, err);
     for (uint64_t at = 0; code == HONE_OK && at < r->samples; at += feed.batch) {
@@ -164,13 +165,33 @@ static hone_code open_samples(hone_static_run *r, hone_err *err)
     return code;
 }
 
-static hone_code prepare(hone_static_run *r, hone_err *err)
+hone_code hone_static_start(hone_static_run *r, hone_err *err)
 {
     HONE_TRY(make_dir(r, err));
-    HONE_TRY(hone_static_open_float(r->path, r->how->no_fold, &r->net, err));
     HONE_TRY(write_net(r, &r->net, "float.onnx", err));
-    HONE_TRY(hone_static_plan_make(&r->net, &r->codes, &r->plan, err));
     return open_samples(r, err);
+}
+
+static hone_code prepare(hone_static_run *r, hone_err *err)
+{
+    HONE_TRY(hone_static_open_float(r->path, r->how->no_fold, &r->net, err));
+    HONE_TRY(hone_static_plan_make(&r->net, &r->codes, &r->plan, err));
+    return hone_static_start(r, err);
+}
+
+/* Runtimes refuse some graphs that are right, or fall over them: that is found before anything is made of the ranges. */
+static hone_code try_it(const hone_static_run *r, hone_err *err)
+{
+    hone_network net = { 0 };
+    hone_err     why = { 0 };
+    HONE_TRY(hone_static_write(r, err));
+    hone_code code = hone_network_open(r->ctx, r->int8_path, &(hone_network_how){ .backend = "onnxruntime", .threads = hone_ctx_threads(r->ctx) }, &net, &why);
+    hone_network_close(&net);
+    if (code == HONE_OK || hone_ctx_cancelled(r->ctx)) return code == HONE_OK ? HONE_OK : HONE_INTERRUPTED(err);
+    if (code == HONE_ERESOURCE && err) *err = why;
+    if (code == HONE_ERESOURCE) return code;
+    return HONE_FAIL(err, HONE_EUNSUPPORTED, r->codes.signed_codes ? "take --activations u8, or leave layers out with --exclude" : "leave layers out with --exclude",
+                     "ONNX Runtime does not load what static int8 makes of the model: %.160s", why.cause);
 }
 
 static json_t *range_json(const hone_static_run *r, size_t i)
@@ -183,18 +204,20 @@ static json_t *range_json(const hone_static_run *r, size_t i)
 
 static json_t *report_of(const hone_static_run *r, json_t *aware)
 {
-    json_t *ranges = json_array(), *doc = json_object();
+    json_t *ranges = json_array(), *left = json_array(), *doc = json_object();
     size_t  corrected = 0;
-    bool    good = ranges && doc;
+    bool    good = ranges && left && doc;
+    for (size_t i = 0; good && i < r->plan.n_left; i++) good = json_array_append_new(left, json_string(r->plan.left[i])) == 0;
     for (size_t i = 0; good && i < r->plan.n_values; i++) good = json_array_append_new(ranges, range_json(r, i)) == 0;
     for (size_t i = 0; r->shift && i < r->plan.n_layers; i++) corrected += r->shift[i] != NULL;
     good = good && hone_json_put(doc, "calibration", json_string(r->how->calibration)) && hone_json_put(doc, "samples", json_integer((json_int_t)r->samples)) &&
            hone_json_put(doc, "calibrator", json_string(hone_range_name(r->how->method))) && hone_json_put(doc, "layers", json_integer((json_int_t)r->plan.n_layers)) &&
            hone_json_put(doc, "other_operators", json_integer((json_int_t)r->plan.n_other)) && hone_json_put(doc, "biases_corrected", json_integer((json_int_t)corrected)) &&
            hone_json_put(doc, "weights", json_string(r->codes.per_tensor ? "int8, one scale" : "int8, a scale per channel")) &&
-           hone_json_put(doc, "activations", json_string(r->codes.signed_codes ? "int8" : "uint8")) && hone_json_put(doc, "ranges", json_incref(ranges)) &&
+           hone_json_put(doc, "activations", json_string(r->codes.signed_codes ? "int8" : "uint8")) && hone_json_put(doc, "ranges", json_incref(ranges)) && hone_json_put(doc, "left", json_incref(left)) &&
            hone_json_put(doc, "accuracy", aware ? json_incref(aware) : json_null());
     json_decref(ranges);
+    json_decref(left);
     if (good) return doc;
     json_decref(doc);
     return NULL;
@@ -209,6 +232,7 @@ hone_code hone_net_static(const hone_ctx *ctx, const char *path, const hone_stat
     if (r.codes.weight_max == 0) r.codes.weight_max = 127;
     hone_code code = prepare(&r, err);
     if (code == HONE_OK) code = hone_static_calibrate(&r, err);
+    if (code == HONE_OK) code = try_it(&r, err);
     if (code == HONE_OK && how->correct_bias) code = hone_static_correct(&r, err);
     if (code == HONE_OK && how->accuracy) code = hone_static_put_back(&r, &aware, err);
     if (code == HONE_OK) code = hone_static_build(&r, &net, err);

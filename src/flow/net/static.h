@@ -26,4 +26,6 @@ typedef struct hone_static_how {
 hone_code hone_net_static(const hone_ctx *ctx, const char *path, const hone_static_how *how, hone_net *out, json_t **report, json_t **known, hone_err *err);
 /* The same from what was found out then: no samples, no runtime, the same bytes.  HONE_EINPUT: it is not what it should be, or of another model. */
 hone_code hone_net_static_again(const char *path, const json_t *known, bool no_fold, hone_net *out, hone_err *err);
+/* The values that f16 has no room for, as the samples have them: *out (owned) their names, those that the folded model has. */
+hone_code hone_net_wide(const hone_ctx *ctx, const char *path, const hone_static_how *how, json_t **out, hone_err *err);
 #endif

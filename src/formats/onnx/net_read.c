@@ -72,7 +72,8 @@ static hone_code read_type(hone_net_reader *r, hone_wire w, hone_net_value *v, u
     }
 }
 
-static hone_code read_value(hone_net_reader *r, hone_wire w, hone_net_value **out)
+/* port: an input or output of the graph, which says more than value_info does, where a file has both. */
+static hone_code read_value(hone_net_reader *r, hone_wire w, bool port, hone_net_value **out)
 {
     hone_wire_field f;
     hone_net_value  said = { .n_dims = -1 }, *v = NULL;
@@ -90,7 +91,7 @@ static hone_code read_value(hone_net_reader *r, hone_wire w, hone_net_value **ou
         if (f.number == 2 && f.wire == 2) HONE_TRY(read_type(r, hone_wire_in(&w, &f), &said, 0));
     }
     *out = v;
-    if (!v) return HONE_OK;
+    if (!v || (!port && (v->input || v->output))) return HONE_OK;
     v->type = said.type;
     v->n_dims = said.n_dims;
     v->dims = said.dims;
@@ -105,7 +106,7 @@ static hone_code add_port(hone_net_reader *r, hone_wire w, bool input)
     hone_net_value  *v, ***list = input ? &net->inputs : &net->outputs;
     size_t          *n = input ? &net->n_inputs : &net->n_outputs;
     char             shown[96];
-    HONE_TRY(read_value(r, w, &v));
+    HONE_TRY(read_value(r, w, true, &v));
     if (!v) return HONE_FAIL(r->err, HONE_EINPUT, HONE_ONNX_AGAIN, "an %s of the graph has no name", input ? "input" : "output");
     if (input ? v->input : v->output)
         return HONE_FAIL(r->err, HONE_EINPUT, HONE_ONNX_AGAIN, "'%s' is an %s of the graph twice", hone_text_show(v->name, strlen(v->name), shown, sizeof shown),
@@ -186,7 +187,7 @@ static hone_code graph_field(hone_net_reader *r, const hone_wire *w, const hone_
     case 5: return add_constant(r, in);
     case 11: return add_port(r, in, true);
     case 12: return add_port(r, in, false);
-    case 13: return read_value(r, in, &v);
+    case 13: return read_value(r, in, false, &v);
     case 15: if (f->wire == 2) HONE_TRY(note_sparse(r, in, 0)); break;
     default: break;
     }
@@ -255,6 +256,7 @@ static hone_code model_field(hone_net_reader *r, const hone_wire *w, const hone_
         *graph = *f;
         return HONE_OK;
     case 8: return read_opset(r, hone_wire_in(w, f));
+    case 25: r->net->functions = true; break;
     default: break;
     }
     return hone_net_keep(r, w, f, kept);

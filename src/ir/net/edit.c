@@ -139,6 +139,12 @@ bool hone_net_set_out(hone_net *net, hone_net_node *n, uint32_t slot, hone_net_v
     return true;
 }
 
+void hone_net_trim(hone_net *net)
+{
+    for (hone_net_node *n = net->first; n; n = n->next)
+        while (!n->subgraphs && n->n_in && !n->in[n->n_in - 1]) n->n_in--;
+}
+
 bool hone_net_redirect(hone_net *net, hone_net_value *v, hone_net_value *w)
 {
     if (v->output || v->n_captures) return false;
@@ -250,6 +256,7 @@ hone_net_value *hone_net_constant_new(hone_net *net, const char *stem, int32_t t
         shape[d] = (hone_net_dim){ .n = (int64_t)dims[d] };
     }
     if (!hone_size_mul(n, hone_net_type_bits(type), &bits) || !hone_size_add(bits, 7, &bits)) return NULL;
+    if (net->ir_version < 4) net->ir_version = 4; /* before that, every constant had to be an input too */
     *t = (hone_net_tensor){ .type = type, .n_dims = n_dims, .dims = kept, .n = n, .bytes = bits / 8 };
     if (data) {
         uint8_t *copy = hone_arena_alloc(&net->arena, (size_t)t->bytes);

@@ -11,20 +11,17 @@ static const char *const f32_ops[] = { "If", "Loop", "Scan", "Optional", "Option
                                        "NonMaxSuppression", "RoiAlign", "DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear", "Range", "CumSum", "Upsample", "Multinomial",
                                        "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "StringNormalizer", "TfIdfVectorizer",
                                        "HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix", "DFT", "STFT", "EyeLike", "ImageDecoder", "QLinearConv", "QLinearMatMul",
-                                       "MatMulInteger", "ConvInteger", "ConstantOfShape" };
+                                       "MatMulInteger", "ConvInteger", "ConstantOfShape", "Celu" };
 
-/* Inputs whose type is f32 whatever the others are. */
+/* Inputs and outputs whose type is f32 whatever the others are. */
 static bool always_f32(const hone_net_node *n, uint32_t slot)
 {
     return strcmp(n->op, "Resize") == 0 && slot > 0;
 }
 
-static bool stays(const hone_net_node *n, const hone_net_quant_options *opt)
+static bool gives_always_f32(const hone_net_node *n, uint32_t slot)
 {
-    if (*n->domain || n->subgraphs || hone_net_matches(n, opt->exclude, opt->n_exclude)) return true;
-    for (size_t i = 0; i < HONE_COUNT(f32_ops); i++)
-        if (strcmp(n->op, f32_ops[i]) == 0) return true;
-    return false;
+    return strcmp(n->op, "LayerNormalization") == 0 && slot > 0; /* mean and deviation: stash_type */
 }
 
 typedef struct pair { hone_net_value *f32, *f16; } pair; /* the same numbers in both types, where there are both */
@@ -36,8 +33,58 @@ typedef struct job {
     pair                         *pairs; /* open addressing by either value */
     size_t                        n, cap;
     uint64_t                      over, under; /* numbers beyond f16 */
+    const hone_net_value        **wide;        /* [opt->n_wide], NULL where the net has no such value */
     hone_err                     *err;
 } job;
+
+/* ---- what stays f32 ---- */
+
+static bool is_wide(const job *j, const hone_net_value *v)
+{
+    for (size_t i = 0; i < j->opt->n_wide; i++)
+        if (j->wide[i] == v) return true;
+    return false;
+}
+
+/* What a node that nothing is known of computes is left alone, with all that it reads and gives. */
+static bool of_unknown_type(const hone_net_node *n)
+{
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (n->in[i] && !n->in[i]->type) return true;
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (n->out[i] && !n->out[i]->type && (n->out[i]->n_uses || n->out[i]->output)) return true;
+    return false;
+}
+
+static bool knows_no_f16(const job *j, const hone_net_node *n)
+{
+    for (size_t i = 0; i < HONE_COUNT(f32_ops); i++)
+        if (strcmp(n->op, f32_ops[i]) == 0) return true;
+    return strcmp(n->op, "IsInf") == 0 && hone_net_opset_of(j->net, "") < 20;
+}
+
+/* NULL: it becomes f16. */
+static const char *why_f32(const job *j, const hone_net_node *n)
+{
+    if (n->subgraphs) return "it has subgraphs";
+    if (*n->domain) return "it is no operator of ai.onnx";
+    if (knows_no_f16(j, n)) return "ONNX or ONNX Runtime have it in f32 only";
+    if (hone_net_matches(n, j->opt->exclude, j->opt->n_exclude)) return "it is excluded";
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (is_wide(j, n->in[i])) return "the samples had values in it that f16 has no room for";
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (is_wide(j, n->out[i])) return "the samples had values in it that f16 has no room for";
+    return of_unknown_type(n) ? "the type of what it reads or gives is not known" : NULL;
+}
+
+static hone_code find_wide(job *j)
+{
+    const hone_net_quant_options *o = j->opt;
+    j->wide = HONE_ARENA_NEW(&j->net->arena, const hone_net_value *, o->n_wide + 1);
+    if (!j->wide) return HONE_NOMEM(j->err, "values beyond f16");
+    for (size_t i = 0; i < o->n_wide; i++) j->wide[i] = hone_net_find(j->net, o->wide[i]);
+    return HONE_OK;
+}
 
 /* ---- the two forms of a value ---- */
 
@@ -166,21 +213,19 @@ static hone_code node_f16(job *j, hone_net_node *n)
             if (!hone_net_set_in(j->net, n, i, h)) return HONE_NOMEM(j->err, "an input of f16");
         }
     for (uint32_t i = 0; i < n->n_out; i++)
-        if (n->out[i] && n->out[i]->type == HONE_NET_F32) HONE_TRY(output_f16(j, n, i));
+        if (n->out[i] && n->out[i]->type == HONE_NET_F32 && !gives_always_f32(n, i)) HONE_TRY(output_f16(j, n, i));
     return HONE_OK;
 }
 
-static hone_code check_types(const job *j)
+/* One note for all nodes of an operator that stay for the same reason; those with values beyond f16 by name. */
+static void tell_f32(job *j, const hone_net_node *n, const char *why)
 {
-    char shown[96];
-    for (const hone_net_node *n = j->net->first; n; n = n->next)
-        for (uint32_t i = 0; i < n->n_out; i++) {
-            const hone_net_value *v = n->out[i];
-            if (!v || v->type || stays(n, j->opt) || (v->n_uses == 0 && !v->output)) continue;
-            return HONE_FAIL(j->err, HONE_EUNSUPPORTED, "give the model value_info: onnx.shape_inference.infer_shapes", "the type of '%s', which %s makes, is not known",
-                             hone_text_show(v->name, strlen(v->name), shown, sizeof shown), n->op);
-        }
-    return HONE_OK;
+    char        shown[96];
+    const char *name = hone_net_called(n);
+    bool        wide = strncmp(why, "the samples", 11) == 0;
+    j->q->left++;
+    if (wide) hone_net_note(j->net, j->q, "%s '%s' stays f32: %s", n->op, hone_text_show(name, strlen(name), shown, sizeof shown), why);
+    else if (strcmp(why, "it is excluded") != 0) hone_net_note(j->net, j->q, "%s stays f32: %s", n->op, why);
 }
 
 /* Inputs and outputs of f32 become f16, under their names. */
@@ -239,20 +284,16 @@ hone_code hone_net_to_f16(hone_net *net, const hone_net_quant_options *opt, hone
 {
     job j = { .net = net, .opt = opt, .q = out, .err = err, .cap = 256 };
     *out = (hone_net_quanted){ 0 };
-    HONE_TRY(check_types(&j));
+    HONE_TRY(find_wide(&j));
     while (j.cap < 4 * net->values.n) j.cap *= 2;
     if (!(j.pairs = HONE_ARENA_NEW(&net->arena, pair, j.cap))) return HONE_NOMEM(err, "values of f16");
     for (hone_net_node *n = net->first, *next; n; n = next) {
         next = n->next;
         bool touches = reads_f32(n) || gives_f32(n);
         if (!touches || hone_net_is_op(n, "Constant")) continue;
-        if (stays(n, opt)) {
-            out->left++;
-            if (!*n->domain && !n->subgraphs) hone_net_note(net, out, "%s stays f32", n->op);
-            else hone_net_note(net, out, "%s stays f32: it %s", n->op, n->subgraphs ? "has subgraphs" : "is no operator of ai.onnx");
-            continue;
-        }
-        HONE_TRY(node_f16(&j, n));
+        const char *why = why_f32(&j, n);
+        if (why) tell_f32(&j, n, why);
+        else HONE_TRY(node_f16(&j, n));
     }
     if (opt->keep_io) HONE_TRY(ports_f16(&j));
     join_casts(net);

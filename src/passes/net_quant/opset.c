@@ -211,6 +211,9 @@ hone_code hone_net_raise(hone_net *net, int64_t want, hone_err *err)
 {
     int64_t have = hone_net_opset_of(net, "");
     if (have >= want) return HONE_OK;
+    if (net->functions)
+        return HONE_FAIL(err, HONE_EUNSUPPORTED, "export the model with a newer opset, or inline its functions: onnx.inliner.inline_local_functions",
+                         "the model is of opset %lld and cannot be one of opset %lld: its functions are kept as they are", (long long)have, (long long)want);
     for (hone_net_node *n = net->first; n; n = n->next) {
         const char *why = NULL;
         if (n->subgraphs) return refuse(n, have, want, "the operators of its subgraphs are kept as they are", err);

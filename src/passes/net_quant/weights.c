@@ -167,12 +167,28 @@ static blocked rows_of(const job *j, const hone_net_weight *w)
     return b;
 }
 
+/* Groups that a runtime takes: all of them whole where it wants that. */
+static uint32_t group_of(const job *j, uint64_t len)
+{
+    uint32_t group = j->opt->group;
+    while (group > 16 && (group > len || (j->opt->whole_groups && len % group))) group /= 2;
+    return group;
+}
+
+static bool fits_blocks(job *j, const hone_net_weight *w)
+{
+    blocked b = rows_of(j, w);
+    if (!j->opt->whole_groups || b.len % group_of(j, b.len) == 0) return true;
+    hone_net_note(j->net, j->q, "weights whose inputs are no multiple of 16 are int8: OpenVINO takes whole groups only");
+    return false;
+}
+
 static hone_code in_blocks(job *j, const hone_net_weight *w)
 {
     blocked  b = rows_of(j, w);
     uint32_t axis = w->kind == HONE_NETW_CONV || w->axis == 0 ? 1 : 0;
     uint64_t dims[16];
-    while (b.g.group > 16 && b.g.group > b.len) b.g.group /= 2;
+    b.g.group = group_of(j, b.len);
     b.in_place = true;
     memcpy(dims, w->t->dims, w->t->n_dims * sizeof *dims);
     dims[axis] = hone_grouped_groups(&b.g, b.len);
@@ -221,6 +237,7 @@ static hone_code to_int4(job *j, const hone_net_weight *w, bool *changed)
     bool   conv = w->kind == HONE_NETW_CONV && w->t->dims[1] >= 16 && w->t->n_dims <= 16;
     product = product && (w->axis == 0 ? w->t->dims[1] : w->t->dims[0]) >= 16;
     bool nbits = product && !j->opt->standard && plain_product(w);
+    if (!nbits && (product || conv) && !fits_blocks(j, w)) return to_int8(j, w, changed);
     if (!nbits && !(j->blocks && (product || conv))) {
         hone_net_note(j->net, j->q, "%s", !product && !conv ? "weights whose groups of inputs would be shorter than 16, tables and recurrent weights are int8"
                                                            : "some weights are int8: int4 outside of MatMulNBits needs an opset of 21");

@@ -1,5 +1,5 @@
 #include "passes/net_static/choice.h"
-#include <fnmatch.h>
+#include "passes/net_quant.h"
 #include <math.h>
 
 static const char *const moves[] = { "MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity", "DepthToSpace", "SpaceToDepth" };
@@ -14,13 +14,6 @@ bool hone_static_moves(const hone_net_node *n)
 {
     for (size_t i = 0; i < HONE_COUNT(moves); i++)
         if (hone_net_is_op(n, moves[i])) return true;
-    return false;
-}
-
-static bool is_excluded(const hone_net_node *n, const hone_static_options *opt)
-{
-    for (size_t i = 0; i < opt->n_exclude; i++)
-        if (fnmatch(opt->exclude[i], hone_static_name(n), 0) == 0 || fnmatch(opt->exclude[i], n->op, 0) == 0) return true;
     return false;
 }
 
@@ -64,6 +57,21 @@ static bool weighted(const hone_net_node *n, hone_static_op *op)
     if (b && !is_bias(b, hone_net_constant(w)->dims[axis])) return false;
     *op = (hone_static_op){ .kind = HONE_STATIC_WEIGHTS, .n_data = 1, .weight = w, .bias = b, .weight_axis = axis };
     return true;
+}
+
+const char *hone_static_why_float(const hone_net_node *n)
+{
+    static const char *const others[] = { "ConvTranspose", "Einsum", "LSTM", "GRU", "RNN", "DeformConv" };
+    bool                     gemm = hone_net_is_op(n, "Gemm"), product = gemm || hone_net_is_op(n, "MatMul");
+    const hone_net_value    *x = hone_net_in(n, 0), *w = hone_net_in(n, 1);
+    for (size_t i = 0; i < HONE_COUNT(others); i++)
+        if (hone_net_is_op(n, others[i])) return "runtimes have no integer form of it";
+    if (!product && !hone_net_is_op(n, "Conv")) return NULL;
+    if (!w || !hone_net_constant(w)) return product && x && !hone_net_constant(x) ? "both factors are activations" : "its weights are not the second factor";
+    if (hone_net_constant(w)->type != HONE_NET_F32) return "its weights are of another type than f32";
+    if (hone_net_constant(w)->n_dims < 2 || (product && hone_net_constant(w)->n_dims > 2)) return "its weights are a vector, or a stack of matrices";
+    if (gemm && !plain_gemm(n)) return "it has alpha, beta or a turned first factor";
+    return "its weights, its bias or its input are not of the usual form";
 }
 
 /* The bounds of a Clip, its inputs or, before opset 11, its attributes. */
@@ -132,7 +140,7 @@ hone_code hone_static_choose(hone_net *net, const hone_static_options *opt, hone
     if (!c.ops) return HONE_NOMEM(err, "the choice of operators");
     for (hone_net_node *n = net->first; n; n = n->next) {
         hone_static_op op;
-        if (is_excluded(n, opt) || (!weighted(n, &op) && !unweighted(&c, n, &op))) continue;
+        if (hone_net_matches(n, opt->exclude, opt->n_exclude) || (!weighted(n, &op) && !unweighted(&c, n, &op))) continue;
         op.node = n;
         op.activation = NULL;
         op.data = HONE_ARENA_NEW(&net->arena, hone_net_value *, op.n_data);
@@ -160,12 +168,25 @@ static bool is_read(const hone_static_choice *c, const hone_net_value *v)
     return false;
 }
 
+/* Behind operators that move values, a subgraph reads it: ONNX Runtime 1.31 dies when it takes DequantizeLinear past these. */
+static bool moves_into_subgraph(const hone_net_value *v, unsigned depth)
+{
+    static const char *const more[] = { "Slice", "Gather", "Expand", "Split", "Pad", "Concat" };
+    for (size_t i = 0; i < v->n_uses; i++) {
+        const hone_net_node *n = v->uses[i].node;
+        bool                 moved = v->uses[i].slot != HONE_NET_CAPTURE && n->n_out && n->out[0] && hone_static_moves(n);
+        for (size_t k = 0; k < HONE_COUNT(more) && v->uses[i].slot != HONE_NET_CAPTURE; k++) moved = moved || (n->n_out && n->out[0] && hone_net_is_op(n, more[k]));
+        if (moved && depth < 16 && (n->out[0]->n_captures || moves_into_subgraph(n->out[0], depth + 1))) return true;
+    }
+    return false;
+}
+
 bool hone_static_wanted(const hone_static_choice *c, const hone_net_value *v)
 {
     const hone_static_op *maker = hone_static_maker(c, v);
     if (is_read(c, v)) return true;
     /* Products of matrices may give floats out of integers; the others need codes behind them to be computed in integers. */
-    return maker && maker->kind != HONE_STATIC_MOVES && !v->output && !hone_net_is_op(maker->node, "MatMul") && !hone_net_is_op(maker->node, "Gemm");
+    return maker && maker->kind != HONE_STATIC_MOVES && !v->output && !moves_into_subgraph(v, 0) && !hone_net_is_op(maker->node, "MatMul") && !hone_net_is_op(maker->node, "Gemm");
 }
 
 const hone_net_value *hone_static_root(const hone_static_choice *c, const hone_net_value *v)

@@ -27,6 +27,8 @@ hone_code hone_static_choose(hone_net *net, const hone_static_options *opt, hone
 const hone_static_op *hone_static_maker(const hone_static_choice *c, const hone_net_value *v);
 /* An operator that moves values and changes none. */
 bool hone_static_moves(const hone_net_node *n);
+/* Why a convolution, product or recurrent layer that is not in the choice is not; NULL: it is none of these. */
+const char *hone_static_why_float(const hone_net_node *n);
 /* The name by which people and options call a node. */
 const char *hone_static_name(const hone_net_node *n);
 /* v is quantised: made by an integer operator or read by one. */

@@ -1,5 +1,6 @@
 """nets.py DIR - small ONNX models that are no language models, for tests of reading, editing and quantising: opset 7, 9, 13, 22; If and Loop whose
-subgraphs read values from outside; constants in a file beside the model; a perceptron; a transformer block in plain operators; a recurrent layer.
+subgraphs read values from outside; constants in a file beside the model; a perceptron; a transformer block in plain operators; a recurrent layer; what exporters
+do now and then and few tools expect.
 Numbers are pseudo-random from a fixed seed.  Run with the python of `tools/judge genai`."""
 import os, sys
 import numpy as np
@@ -123,3 +124,38 @@ def upconv():
 
 
 upconv()
+
+
+def odd():
+    """A node that is named as another node's output is, of other channels; a bias that is ""; a function of this opset's ReduceMean; operators that know no f16, or give f32
+    beside it; rows of 40, which 32 does not divide; value_info that says less of an output than the graph does."""
+    c = {"w1": f32(40, 24), "w2": f32(24, 10), "b2": f32(10), "s": f32(10) + 1, "b": f32(10), "w3": f32(10, 6), "zero": np.array(0, np.float32)}
+    centre = h.make_function("local", "Centre", ["X"], ["Y"], [node("ReduceMean", ["X"], ["m"], axes=[-1], keepdims=1), node("Sub", ["X", "m"], ["Y"])], [h.make_opsetid("", 17)])
+    nodes = [node("Gemm", ["x", "w1", ""], ["g1"]), node("Celu", ["g1"], ["c1"]), node("Gemm", ["c1", "w2", "b2"], ["g2"], name="g1"), node("Centre", ["g2"], ["f"], domain="local"),
+             node("LayerNormalization", ["f", "s", "b"], ["ln", "mean", "deviation"]), node("Mul", ["ln", "deviation"], ["m"]), node("IsInf", ["m"], ["inf"]),
+             node("Where", ["inf", "zero", "m"], ["kept"]), node("MatMul", ["kept", "w3"], ["y"], name="last")]
+    graph = h.make_graph(nodes, "odd", [h.make_tensor_value_info("x", T.FLOAT, ["n", 40])], [h.make_tensor_value_info("y", T.FLOAT, ["n", 6])], [const(k, v) for k, v in c.items()],
+                         value_info=[h.make_tensor_value_info("f", T.FLOAT, ["n", 10]), h.make_tensor_value_info("y", T.FLOAT, [None, None])])
+    model = h.make_model(graph, opset_imports=[h.make_opsetid("", 17), h.make_opsetid("local", 1)], functions=[centre], producer_name="nets.py")
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    onnx.save_model(model, os.path.join(out, "odd.onnx"))
+
+
+odd()
+
+
+def wide():
+    """Values beyond 65504 in the middle of a network; behind a Reshape, a Loop whose body reads from outside what it is given too."""
+    body = h.make_graph([node("Add", ["acc", "flat"], ["acc2"]), node("Identity", ["keep_in"], ["keep_out"])], "body",
+                        [h.make_tensor_value_info("i", T.INT64, []), h.make_tensor_value_info("keep_in", T.BOOL, []), h.make_tensor_value_info("acc", T.FLOAT, None)],
+                        [h.make_tensor_value_info("keep_out", T.BOOL, []), h.make_tensor_value_info("acc2", T.FLOAT, None)])
+    c = {"w1": f32(6, 3, 3, 3, scale=300.0), "b1": f32(6), "w2": f32(8, 6, 1, 1, scale=300.0), "w3": f32(8, 8, 3, 3, scale=0.01), "b3": f32(8),
+         "shape": np.array([0, -1], np.int64), "two": np.array(2, np.int64), "yes": np.array(True), "w4": f32(128, 5)}
+    nodes = [node("Conv", ["x", "w1", "b1"], ["c1"], strides=[2, 2], pads=[1, 1, 1, 1]), node("Relu", ["c1"], ["r1"]), node("Conv", ["r1", "w2"], ["c2"]), node("Relu", ["c2"], ["r2"]), node("Sqrt", ["r2"], ["m"]),
+             node("Conv", ["m", "w3", "b3"], ["c3"], pads=[1, 1, 1, 1]), node("Relu", ["c3"], ["r3"]), node("Reshape", ["r3", "shape"], ["flat"]),
+             node("Loop", ["two", "yes", "flat"], ["looped"], body=body), node("MatMul", ["looped", "w4"], ["y"])]
+    save("wide", nodes, [x4], [h.make_tensor_value_info("y", T.FLOAT, ["n", 5])], c, 13, 7)
+
+
+wide()

@@ -142,7 +142,7 @@ static void what_is_excluded_stays_as_it_was(void **state)
 static void a_shift_moves_the_bias_and_makes_one_where_there_was_none(void **state)
 {
     static const double     add[128] = { 0.5 };
-    const hone_static_shift shift = { "fc", add };
+    const hone_static_shift shift = { "logits", add };
     hone_net                a, b;
     (void)state;
     open_net(&a);

@@ -10,7 +10,7 @@ typedef struct ranked { const char *node; double square; } ranked; /* mean squar
 
 static hone_code score(const hone_static_run *r, const char *path, bool compared, hone_network_scores *out, hone_err *err)
 {
-    const hone_network_eval e = { .artefact = path, .how = { .backend = "onnxruntime", .threads = hone_ctx_threads(r->ctx) }, .reference = compared ? r->float_path : NULL,
+    const hone_network_eval e = { .artefact = path, .how = { .backend = "onnxruntime", .threads = 1 /* which layers go back must not depend on it */ }, .reference = compared ? r->float_path : NULL,
                                   .data = r->how->accuracy, .image = r->how->image, .max_samples = compared ? RANK_SAMPLES : 0 };
     return hone_network_score(r->ctx, &e, out, err);
 }

@@ -172,7 +172,7 @@ static hone_code read_shifts(const json_t *doc, const hone_static_plan *p, hone_
             if (!json_is_number(json_array_get(add, i))) return broken("bias", err);
             v[i] = json_number_value(json_array_get(add, i));
         }
-        s[*n] = (hone_static_shift){ l->node, v };
+        s[*n] = (hone_static_shift){ l->output, v };
     }
     *out = s;
     return HONE_OK;

@@ -24,6 +24,8 @@ typedef struct hone_static_run {
     bool                   pictures; /* they were images */
 } hone_static_run;
 
+/* static.c: the folder, r->net as float.onnx in it, the samples. */
+hone_code hone_static_start(hone_static_run *r, hone_err *err);
 /* calibrate.c: fills seen and ranges. */
 hone_code hone_static_calibrate(hone_static_run *r, hone_err *err);
 /* bias.c: fills shift. */
