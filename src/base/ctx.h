@@ -38,5 +38,5 @@ void hone_event_warn(const hone_ctx *c, const char *remedy, const char *fmt, ...
 void hone_event_progress(const hone_ctx *c, const char *unit, uint64_t done, uint64_t total);
 static inline bool hone_ctx_cancelled(const hone_ctx *c) { return c && c->cancel && *c->cancel; }
 static inline unsigned hone_ctx_threads(const hone_ctx *c) { return c && c->threads ? c->threads : 1; }
-#define HONE_INTERRUPTED(err) HONE_FAIL((err), HONE_ERESOURCE, "run the same command again: finished work is kept", "interrupted")
+#define HONE_INTERRUPTED(err) HONE_FAIL((err), HONE_ERESOURCE, "run the same command again", "interrupted")
 #endif

@@ -46,7 +46,7 @@ static hone_code read_preferences(hone_cli *c, hone_optimize_options *o, hone_er
     return HONE_OK;
 }
 
-static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
+static hone_code optimize(hone_cli *c, json_t *doc, hone_err *err)
 {
     size_t                n;
     const char          **quants = hone_cli_list(c, "quant", &n);
@@ -71,6 +71,13 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     o.command = command.ptr;
     if (code == HONE_OK) code = hone_optimize(&c->ctx, &o, doc, err);
     hone_text_release(&command);
+    return code;
+}
+
+static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
+{
+    hone_code code = optimize(c, doc, err);
+    if (code == HONE_ERESOURCE && hone_ctx_cancelled(&c->ctx)) hone_err_set_remedy(err, "run the same command again: finished measurements are kept");
     return code;
 }
 

@@ -112,7 +112,7 @@ begin
 kill -TERM $pid
 kill -CONT $pid
 wait $pid
-[ $? -eq 6 ] && grep -q "interrupted" "$tmp/err" || fail "interrupted: $(cat "$tmp/err")"
+[ $? -eq 6 ] && grep -q "interrupted" "$tmp/err" && ! grep -q "kept" "$tmp/err" || fail "interrupted: $(cat "$tmp/err")"
 [ -z "$(ls -A "$tmp/busy")" ] || fail "interrupted: left $(ls "$tmp/busy")"
 begin
 kill -KILL $pid

@@ -64,7 +64,7 @@ for moment in 0 0.4 1.2; do
     rc=$?
     [ $rc = 6 ] || { cat "$tmp/err"; fail "Ctrl-C after $moment s exits $rc, not 6"; }
     "$validate" optimize "$tmp/out" || failed=1
-    holds "$tmp/out" 'doc["error"]["cause"] == "interrupted"'
+    holds "$tmp/out" 'doc["error"]["cause"] == "interrupted" and "measurements are kept" in doc["error"]["remedy"]'
     alone "Ctrl-C"
     [ "$(ask "$tmp/c" "select count(*) from run where verdict = 'interrupted'")" = 1 ] || fail "the run does not show as interrupted"
     [ "$(ask "$tmp/c" "select count(*) from measurement where result like '%\"failed\":true%'")" = 0 ] || fail "Ctrl-C counts as a failure of a candidate"
