@@ -75,7 +75,7 @@ hone_code hone_cli_command(const hone_cli *c, hone_text *out, hone_err *err);
 /* Parses argv into c (options.c).  HONE_EUSAGE names the word and the nearest match. */
 hone_code hone_cli_parse(hone_cli *c, int argc, char **argv, hone_err *err);
 void      hone_cli_help(const hone_cli *c, FILE *to);                   /* `hone --help` */
-void      hone_cli_help_cmd(const hone_cmd *cmd, FILE *to, bool color); /* `hone VERB --help` */
+void      hone_cli_help_cmd(const hone_cli *c, const hone_cmd *cmd, FILE *to); /* `hone VERB --help` */
 void      hone_cli_man(const hone_cmd *cmd, FILE *to);                  /* mdoc page of a verb; NULL: of hone itself */
 bool      hone_cli_completion(const char *shell, FILE *to);             /* bash, zsh, fish; false: unknown shell */
 

@@ -21,42 +21,50 @@ static void usage_of(const hone_opt *o, char *out, size_t cap)
     (void)snprintf(out, cap, "%s--%s%s%s", letter, o->name, o->arg ? " " : "", o->arg ? o->arg : "");
 }
 
-static void print_opts(const hone_opt *opts, size_t n, FILE *to)
+/* What an option does, with the values that it takes where its words do not name them all. */
+static const char *help_of(const hone_opt *o, char *out, size_t cap)
 {
-    for (size_t i = 0; i < n; i++) {
-        char   left[64];
-        size_t at = 32;
-        usage_of(&opts[i], left, sizeof left);
-        (void)fprintf(to, "  %-28s  ", left);
-        if (strlen(left) > 28) (void)fprintf(to, "\n%32s", "");
-        for (const char *p = opts[i].help; *p;) { /* wrapped at 100 columns */
-            size_t k = strcspn(p, " ");
-            if (at + k > 99) {
-                (void)fprintf(to, "\n%32s", "");
-                at = 32;
-            }
-            (void)fprintf(to, "%.*s%s", (int)k, p, p[k] ? " " : "");
-            at += k + 1;
-            p += k + (p[k] == ' ');
-        }
-        (void)fputc('\n', to);
+    bool   told = true;
+    size_t n = 0;
+    char   word[32];
+    for (const char *p = o->choices ? o->choices : ""; *p; p += n + (p[n] == '|')) {
+        n = strcspn(p, "|");
+        (void)snprintf(word, sizeof word, "%.*s", (int)n, p);
+        told = told && strstr(o->help, word) != NULL;
     }
+    if (told) return o->help;
+    size_t at = (size_t)snprintf(out, cap, "%s: ", o->help);
+    for (const char *p = o->choices; *p && at + 1 < cap; p++)
+        at += (size_t)snprintf(out + at, cap - at, *p == '|' ? ", " : "%c", *p);
+    return out;
 }
 
-static void print_paragraph(const char *text, FILE *to)
+/* From column indent on, where the cursor is, in lines of at most width. */
+static void print_wrapped(const char *text, size_t indent, size_t width, FILE *to)
 {
-    size_t at = 0;
+    size_t at = indent;
     for (const char *p = text; *p;) {
         size_t k = strcspn(p, " ");
-        if (at && at + 1 + k > 98) {
-            (void)fputc('\n', to);
-            at = 0;
+        if (at > indent && at + 1 + k > width) {
+            (void)fprintf(to, "\n%*s", (int)indent, "");
+            at = indent;
         }
-        (void)fprintf(to, "%s%.*s", at ? " " : "", (int)k, p);
-        at += (at != 0) + k;
+        (void)fprintf(to, "%s%.*s", at > indent ? " " : "", (int)k, p);
+        at += (at > indent) + k;
         p += k + (p[k] == ' ');
     }
     (void)fputc('\n', to);
+}
+
+static void print_opts(const hone_opt *opts, size_t n, size_t width, FILE *to)
+{
+    for (size_t i = 0; i < n; i++) {
+        char left[64], help[600];
+        usage_of(&opts[i], left, sizeof left);
+        (void)fprintf(to, "  %-28s  ", left);
+        if (strlen(left) > 28) (void)fprintf(to, "\n%32s", "");
+        print_wrapped(help_of(&opts[i], help, sizeof help), 32, width, to);
+    }
 }
 
 void hone_cli_help(const hone_cli *c, FILE *to)
@@ -72,11 +80,12 @@ void hone_cli_help(const hone_cli *c, FILE *to)
                       "hone --version shows the version.  Every verb takes --json.\n", bold, plain);
 }
 
-void hone_cli_help_cmd(const hone_cmd *cmd, FILE *to, bool color)
+void hone_cli_help_cmd(const hone_cli *c, const hone_cmd *cmd, FILE *to)
 {
-    const char *bold = color ? "\033[1m" : "", *plain = color ? "\033[0m" : "";
+    const char  *bold = c->color ? "\033[1m" : "", *plain = c->color ? "\033[0m" : "";
+    const size_t width = c->width < 98 ? (size_t)c->width : 98;
     (void)fprintf(to, "hone %s - %s\n\n%susage%s  hone %s [options] %s\n\n", cmd->name, cmd->summary, bold, plain, cmd->name, cmd->args);
-    print_paragraph(cmd->about, to);
+    print_wrapped(cmd->about, 0, width, to);
     (void)fprintf(to, "\n%sexample%s\n", bold, plain);
     for (const char *p = cmd->example; *p;) {
         size_t k = strcspn(p, "\n");
@@ -85,10 +94,10 @@ void hone_cli_help_cmd(const hone_cmd *cmd, FILE *to, bool color)
     }
     if (cmd->n_opts) {
         (void)fprintf(to, "\n%soptions%s\n", bold, plain);
-        print_opts(cmd->opts, cmd->n_opts, to);
+        print_opts(cmd->opts, cmd->n_opts, width, to);
     }
     (void)fprintf(to, "\n%scommon options%s\n", bold, plain);
-    print_opts(hone_common_opts, hone_common_count, to);
+    print_opts(hone_common_opts, hone_common_count, width, to);
     (void)fprintf(to, "\n%sexit codes%s\n", bold, plain);
     for (size_t i = 0; i < HONE_COUNT(exits); i++) (void)fprintf(to, "  %2d  %s\n", exits[i].code, exits[i].meaning);
 }
@@ -112,6 +121,7 @@ static void roff(const char *s, FILE *to)
 static void man_opts(const hone_opt *opts, size_t n, FILE *to)
 {
     for (size_t i = 0; i < n; i++) {
+        char help[600];
         (void)fputs(".It ", to);
         if (opts[i].letter) (void)fprintf(to, "Fl %c , ", opts[i].letter);
         (void)fputs("Fl \\-", to);
@@ -121,7 +131,7 @@ static void man_opts(const hone_opt *opts, size_t n, FILE *to)
             roff(opts[i].arg, to);
         }
         (void)fputc('\n', to);
-        roff(opts[i].help, to);
+        roff(help_of(&opts[i], help, sizeof help), to);
         (void)fputs(".\n", to);
     }
 }

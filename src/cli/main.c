@@ -162,7 +162,7 @@ static int about_hone(hone_cli *c, int argc, char **argv, hone_err *err)
     if (strcmp(word, "--version") == 0 || strcmp(word, "version") == 0) (void)printf("hone " HONE_VERSION "\n");
     else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
         code = find_cmd_or_name(arg, &cmd, err);
-        if (cmd) hone_cli_help_cmd(cmd, stdout, c->color);
+        if (cmd) hone_cli_help_cmd(c, cmd, stdout);
         else if (code == HONE_OK) hone_cli_help(c, stdout);
     } else if (strcmp(word, "man") == 0) {
         code = find_cmd_or_name(arg, &cmd, err);
@@ -225,7 +225,7 @@ int main(int argc, char **argv)
     }
     hone_code code = hone_cli_parse(&c, argc - 2, argv + 2, &err);
     if (code == HONE_OK && hone_cli_has(&c, "help")) {
-        hone_cli_help_cmd(c.cmd, stdout, c.color);
+        hone_cli_help_cmd(&c, c.cmd, stdout);
         c.json = false;
         rc = finish(&c, c.cmd->name, NULL, HONE_OK, &err);
         hone_arena_release(&c.arena);

@@ -74,6 +74,15 @@ if command -v script >/dev/null; then
     [ "$(escapes dumb '')" -eq 0 ] || fail "colour on a dumb terminal"
 fi
 
+# Help fits the terminal, and names the values that an option takes.
+if command -v script >/dev/null; then
+    script -qec "stty cols 80; NO_COLOR=1 '$HONE' convert --help" /dev/null </dev/null | tr -d '\r' >"$tmp/out"
+    [ "$(wc -l <"$tmp/out")" -gt 100 ] && [ "$(wc -L <"$tmp/out")" -le 80 ] || fail "help at 80 columns has a line of $(wc -L <"$tmp/out")"
+fi
+for words in "convert u8, u8-sym, s8, s8-sym" "convert minmax, average, percentile, entropy, mse" "assess prototype, enterprise" "plan rtn, search, hqq, scale, gptq"; do
+    "$HONE" "${words%% *}" --help | tr -s ' \n' ' ' | grep -qF "${words#* }" || fail "help of ${words%% *} does not say '${words#* }'"
+done
+
 # An escape sequence in a name from outside never reaches the terminal.
 "$HONE" convert "$(printf 'a\033[31mb')" -o "$tmp/x" 2>"$tmp/err"
 grep -q "$(printf '\033')" "$tmp/err" && fail "an escape byte was printed as it is"
