@@ -310,5 +310,8 @@ void hone_cli_networks_optimize_print(hone_cli *c, const json_t *doc)
         if (why[0]) hone_say(c, HONE_DIM, "  %s: %s\n", hone_doc_str(o, "name", ""), why);
     }
     if (json_array_size(json_object_get(doc, "gates"))) print_gates(c, doc);
-    hone_say(c, HONE_PLAIN, "\nreport  %s\n", hone_doc_str(doc, "report", ""));
+    const json_t *chosen = json_object_get(doc, "chosen");
+    hone_say(c, HONE_PLAIN, "\n");
+    if (json_is_object(chosen)) hone_say(c, HONE_PLAIN, "chosen  %s\n", hone_doc_str(chosen, "path", ""));
+    hone_say(c, HONE_PLAIN, "report  %s\n", hone_doc_str(doc, "report", ""));
 }

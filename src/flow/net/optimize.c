@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MOST = 16, CALIBRATORS = 3 };
+enum { MOST = 16, CALIBRATORS = 3, MEDIAN_ROUNDS = 10 /* measure/metric.h: below, a median is not resolved */ };
 
 typedef struct candidate {
     const char *name, *format, *path, *sha256, *opened;
@@ -210,6 +210,7 @@ static void judge(state *s)
         if (s->max_bytes && c->bytes > s->max_bytes) (void)snprintf(c->excluded, sizeof c->excluded, "its files have %.2f MB, %.2f MB are allowed", (double)c->bytes * 1e-6, (double)s->max_bytes * 1e-6);
         else if (c->accuracy < s->opt->min_accuracy * base->accuracy)
             (void)snprintf(c->excluded, sizeof c->excluded, "%.2f %% right is less than %.3g of the baseline's %.2f %%", 100 * c->accuracy, s->opt->min_accuracy, 100 * base->accuracy);
+        else if (!(c->ms > 0)) (void)snprintf(c->excluded, sizeof c->excluded, "its speed is not known: a median needs %d rounds", MEDIAN_ROUNDS);
         if (!is_in(c)) continue;
         best_ms = fmin(best_ms, c->ms);
         best_acc = fmax(best_acc, c->accuracy);
@@ -450,6 +451,8 @@ hone_code hone_net_optimize(const hone_ctx *ctx, const hone_net_optimize_options
     state s = { .ctx = ctx, .opt = opt, .fresh = opt->fresh };
     bool  pass = false;
     if (!opt->data) return HONE_FAIL(err, HONE_EUSAGE, "add --data FILE with inputs and 'labels'", "a network is judged on labelled samples");
+    if (opt->repeat && opt->repeat < MEDIAN_ROUNDS)
+        return HONE_FAIL(err, HONE_EUSAGE, "allow more rounds, or leave --repeat out", "the median that decides needs %d rounds, %u are allowed", MEDIAN_ROUNDS, opt->repeat);
     hone_code code = prepare(&s, err);
     if (code == HONE_OK) code = stages(&s, err);
     if (code == HONE_OK) code = fill(&s, doc, &pass, err);

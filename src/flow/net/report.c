@@ -118,6 +118,7 @@ static void evidence(hone_text *t, const json_t *doc)
     hone_page_pair(t, "accuracy on", line);
     hone_page_pair(t, "ranges from", hone_page_str(doc, "calibration"));
     hone_page_pair(t, "source digest", hone_page_str(json_object_get(doc, "source"), "sha256"));
+    if (hone_page_chosen(doc)) hone_page_pair(t, "artefact", hone_page_str(hone_page_chosen(doc), "path"));
     if (hone_page_chosen(doc)) hone_page_pair(t, "artefact digest", hone_page_str(hone_page_chosen(doc), "sha256"));
     (void)snprintf(line, sizeof line, "hone %s; every record is a row of history.db beside this report", hone_page_str(doc, "hone"));
     hone_page_pair(t, "written by", line);
