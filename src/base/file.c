@@ -171,7 +171,8 @@ static hone_code open_locked(const char *tmp, int *out, hone_err *err)
     for (int tries = 0; tries < 100; tries++) {
         int  fd = open(tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         bool stale = fd < 0 && errno == EEXIST;
-        if (stale) fd = open(tmp, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (stale) fd = open(tmp, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); /* NFS locks only what may be written */
+        if (stale && fd < 0 && errno == EACCES) fd = open(tmp, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         if (fd < 0 && stale && errno == ENOENT) continue;
         if (fd < 0) {
             const char *remedy = errno == ENAMETOOLONG ? "use a shorter name" : "choose an output folder you may write to";
