@@ -275,7 +275,10 @@ static hone_code fill_folder(run *r, const hone_net *net, const char *dir)
     HONE_TRY(hone_onnx_net_write(r->ctx, net, dir, HONE_NET_MODEL, HONE_ONNX_INLINE_MAX, &w, r->err));
     HONE_TRY(reread(r, onnx));
     if (!openvino) return put_recipe(r, dir);
-    HONE_TRY(to_ir(r, onnx, xml));
+    hone_code code = to_ir(r, onnx, xml);
+    if (code == HONE_EUNSUPPORTED && net->functions)
+        return HONE_FAIL(r->err, code, "inline its functions: onnx.inliner.inline_local_functions", "OpenVINO does not read this model, which has functions of its own");
+    HONE_TRY(code);
     (void)unlink(onnx);
     if (w.external) (void)unlink(data);
     return put_recipe(r, dir);

@@ -24,8 +24,12 @@ hone_code hone_static_open_float(const char *path, bool no_fold, hone_net *out, 
     (void)hone_net_demote_inputs(out);
     hone_code code = no_fold ? HONE_OK : hone_net_fold(out, &folded, err);
     if (code == HONE_OK) code = hone_net_infer(out, err);
-    /* QuantizeLinear came with opset 10, its scales per channel with 13: older models are rewritten to what they mean there, or refused by node. */
-    if (code == HONE_OK && hone_net_opset_of(out, "") < 10) code = hone_net_raise(out, 13, err);
+    /* QuantizeLinear came with opset 10, its scales per channel with 13: older models are rewritten to what they mean there, or refused by node; those of 10
+     * to 12 that cannot be have one scale a weight (passes/net_static.h). */
+    hone_err why = { 0 };
+    if (code == HONE_OK) code = hone_net_raise(out, 13, &why);
+    if (code == HONE_EUNSUPPORTED && hone_net_opset_of(out, "") >= 10) code = HONE_OK;
+    else if (code != HONE_OK && why.code && err) *err = why;
     if (code == HONE_OK) code = hone_net_infer(out, err);
     if (code != HONE_OK) hone_net_close(out);
     return code;
@@ -213,7 +217,7 @@ static json_t *report_of(const hone_static_run *r, json_t *aware)
     good = good && hone_json_put(doc, "calibration", json_string(r->how->calibration)) && hone_json_put(doc, "samples", json_integer((json_int_t)r->samples)) &&
            hone_json_put(doc, "calibrator", json_string(hone_range_name(r->how->method))) && hone_json_put(doc, "layers", json_integer((json_int_t)r->plan.n_layers)) &&
            hone_json_put(doc, "other_operators", json_integer((json_int_t)r->plan.n_other)) && hone_json_put(doc, "biases_corrected", json_integer((json_int_t)corrected)) &&
-           hone_json_put(doc, "weights", json_string(r->codes.per_tensor ? "int8, one scale" : "int8, a scale per channel")) &&
+           hone_json_put(doc, "weights", json_string(r->codes.per_tensor || hone_net_opset_of(&r->net, "") < 13 ? "int8, one scale" : "int8, a scale per channel")) &&
            hone_json_put(doc, "activations", json_string(r->codes.signed_codes ? "int8" : "uint8")) && hone_json_put(doc, "ranges", json_incref(ranges)) && hone_json_put(doc, "left", json_incref(left)) &&
            hone_json_put(doc, "accuracy", aware ? json_incref(aware) : json_null());
     json_decref(ranges);
