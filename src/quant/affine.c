@@ -60,11 +60,12 @@ HONE_FIT_INLINE void encode_group(uint32_t bits, uint32_t group, float scale, fl
     float   n_bins = (float)((1u << bits) - 1);
     uint8_t q[GROUP_MAX];
     bool    direct = bits == 4 || bits == 8;
-    for (uint32_t i = 0; i < group; i += HONE_LANES) { /* clamped first: the bounds are whole numbers, so rounding cannot leave them */
-        hone_lanes v = hone_lanes_max((hone_lanes_load(x + i) - bias) / scale, hone_lanes_all(0));
-        v = hone_lanes_min(v, hone_lanes_all(n_bins)) + 12582912.0f; /* 1.5 * 2^23: the adder rounds to nearest even, the integer is in the low bits */
-        if (direct) hone_codes_put_lanes(out, i, (hone_ilanes)v, bits);
-        else hone_ilanes_bytes((hone_ilanes)v, q + i);
+    const uint32_t n = group >= 4 * HONE_LANES ? 4 : 2; /* groups have 32 numbers at least */
+    for (uint32_t i = 0; i < group; i += n * HONE_LANES) {
+        hone_ilanes code[4];
+        hone_quotients((int)n, x + i, bias, scale, -0.0f, 0, n_bins, code); /* -0: adds nothing to any number */
+        if (direct) hone_codes_put_lanes(out, i, (int)n, code, bits);
+        else hone_ilanes_bytes((int)n, code, q + i);
     }
     if (!direct) pack(q, group, bits, out);
 }

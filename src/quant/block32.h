@@ -91,8 +91,13 @@ HONE_FIT_INLINE void hone_block32_offset(int top, int count, const float *restri
     if (importance) {
         float w[32 * HONE_BLOCKS32];
         hone_weigh(32 * count, x, importance, mean_square, w);
-        hone_fits_offset(32, top, count, x, w, level, d, min, -0.9f, 0.05f, 36, false);
-        for (int b = 0; b < count; b++) min[b] = -min[b];
+        hone_offset_fits fit;
+        hone_fits_offset(32, top, count, x, w, &fit, -0.9f, 0.05f, 36, false);
+        for (int b = 0; b < count; b++) {
+            d[b] = fit.scale[b];
+            min[b] = -fit.minus[b];
+            hone_offset_levels(32, top, &fit, b, x + 32 * b, level + 32 * b);
+        }
         return;
     }
     for (int b = 0; b < count; b++) {

@@ -63,6 +63,19 @@ HONE_FIT_INLINE float hone_fit_symmetric(int n, int nmax, const float *restrict 
     return scale;
 }
 
+#endif
+
+/* x[i] ~ scale * level[i] - minus, level in 0..nmax, minus >= 0, level[i] = nearest((x[i] - origin) * inverse): hone_offset_levels.  Blocks
+ * side by side.  flat: all numbers equal, then inverse is 0. */
+typedef struct hone_offset_fits {
+    float scale[HONE_FIT_MAX], minus[HONE_FIT_MAX], origin[HONE_FIT_MAX], inverse[HONE_FIT_MAX];
+} hone_offset_fits;
+HONE_FIT_INLINE void hone_offset_levels(int n, int nmax, const hone_offset_fits *fit, int b, const float *restrict x, uint8_t *restrict level)
+{
+    hone_levels(n, x, -fit->origin[b], fit->inverse[b], false, 0, nmax, level);
+}
+
+#if HONE_LANES_WIDTH == 4
 /* One group of candidates of hone_fit_offset: levels and the sums of least squares. */
 typedef struct hone_fit_sums {
     hone_lanes l, l2, xl;
@@ -83,14 +96,13 @@ HONE_FIT_INLINE hone_fit_sums hone_fit_offset_sums(int n, int nmax, bool near, h
     return sum;
 }
 
-/* x[i] ~ scale * level[i] - *minus, level in 0..nmax, *minus >= 0.  Returns scale.
+/* Fits block b of fit to x.
  * The scale range/nmax as it is, then n_steps+1 scales range/(first + delta*step + nmax), each refined by least squares in
  * scale and offset; the error is the weighted sum of squares, or of magnitudes when `mad`.
  * (make_qkx2_quants, make_qkx3_quants)
  * A better offset moves the origin of the later candidates, so four are tried ahead and those after a hit are tried again. */
-HONE_FIT_INLINE float hone_fit_offset(int n, int nmax, const float *restrict x, const float *restrict w,
-                                      uint8_t *restrict level, float *restrict minus, float first, float delta, int n_steps,
-                                      bool mad)
+HONE_FIT_INLINE void hone_fit_offset(int n, int nmax, const float *restrict x, const float *restrict w, hone_offset_fits *restrict fit, int b,
+                                     float first, float delta, int n_steps, bool mad)
 {
     float lo = x[0], hi = x[0], sum_w = w[0], sum_x = sum_w * x[0];
     for (int i = 1; i < n; i++) {
@@ -102,9 +114,9 @@ HONE_FIT_INLINE float hone_fit_offset(int n, int nmax, const float *restrict x, 
     const float lowest = lo;
     if (lo > 0) lo = 0;
     if (hi == lo) {
-        memset(level, 0, (size_t)n);
-        *minus = -lo;
-        return 0;
+        fit->scale[b] = fit->origin[b] = fit->inverse[b] = 0;
+        fit->minus[b] = -lo;
+        return;
     }
     const float top = (float)nmax;
     const bool finite = hone_all_finite(n, x);
@@ -148,11 +160,11 @@ HONE_FIT_INLINE float hone_fit_offset(int n, int nmax, const float *restrict x, 
         }
         is += tried;
     }
-    hone_levels(n, x, -origin, inverse, false, 0, nmax, level);
-    *minus = -lo;
-    return scale;
+    fit->scale[b] = scale;
+    fit->minus[b] = -lo;
+    fit->origin[b] = origin;
+    fit->inverse[b] = inverse;
 }
-
 #endif
 
 /* x[i] ~ scale * level[i] for x[i] >= 0 (the scales of sub-blocks), level in 0..nmax.  Returns scale.

@@ -5,20 +5,27 @@
 #define HONE_QUANT_FITS_H
 #include "quant/fit.h"
 
-/* hone_fit_symmetric and hone_fit_offset for count blocks of n.  x, w, level: [count*n], the weights NULL for x^2;
- * scale, minus: [count]. */
+/* hone_fit_symmetric and hone_fit_offset for count blocks of n.  x, w, level: [count*n], scale: [count].  Without weights w: x^2, and for
+ * the offset |x| + the block's root mean square. */
 #if HONE_LANES_WIDTH == 4
 HONE_FIT_INLINE void hone_fits_symmetric(int n, int nmax, int count, const float *restrict x, const float *restrict w,
                                          uint8_t *restrict level, float *restrict scale)
 {
     for (int b = 0; b < count; b++) scale[b] = hone_fit_symmetric(n, nmax, x + n * b, w ? w + n * b : NULL, level + n * b);
 }
-HONE_FIT_INLINE void hone_fits_offset(int n, int nmax, int count, const float *restrict x, const float *restrict w,
-                                      uint8_t *restrict level, float *restrict scale, float *restrict minus, float first,
-                                      float delta, int n_steps, bool mad)
+HONE_FIT_INLINE void hone_fits_offset(int n, int nmax, int count, const float *restrict x, const float *restrict w, hone_offset_fits *restrict fit,
+                                      float first, float delta, int n_steps, bool mad)
 {
-    for (int b = 0; b < count; b++)
-        scale[b] = hone_fit_offset(n, nmax, x + n * b, w + n * b, level + n * b, &minus[b], first, delta, n_steps, mad);
+    for (int b = 0; b < count; b++) {
+        float own[HONE_FIT_MAX];
+        if (!w) {
+            float sum = 0;
+            for (int i = 0; i < n; i++) sum += x[n * b + i] * x[n * b + i];
+            float typical = sqrtf(sum / (float)n);
+            for (int i = 0; i < n; i++) own[i] = typical + fabsf(x[n * b + i]);
+        }
+        hone_fit_offset(n, nmax, x + n * b, w ? w + n * b : own, fit, b, first, delta, n_steps, mad);
+    }
 }
 #else
 
@@ -42,8 +49,8 @@ HONE_FIT_INLINE void hone_turn8(const float *const row[8], int at, __m256 out[8]
         out[k + 4] = _mm256_permute2f128_ps(u[k], u[k + 4], 0x31);
     }
 }
-/* out[i]: element i of each of count blocks; lanes beyond count repeat the last one. */
-HONE_FIT_INLINE void hone_lanes_turn(int n, int count, const float *restrict x, hone_lanes *restrict out)
+/* out[i * apart]: element i of each of count blocks; lanes beyond count repeat the last one. */
+HONE_FIT_INLINE void hone_lanes_turn(int n, int count, int apart, const float *restrict x, hone_lanes *restrict out)
 {
     const float *row[HONE_LANES];
     for (int k = 0; k < HONE_LANES; k++) row[k] = x + n * (k < count ? k : count - 1);
@@ -54,9 +61,9 @@ HONE_FIT_INLINE void hone_lanes_turn(int n, int count, const float *restrict x, 
         __m256 high[8];
         hone_turn8(row + 8, i, high);
         for (int k = 0; k < 8; k++)
-            out[i + k] = (hone_lanes)_mm512_insertf32x8(_mm512_castps256_ps512(low[k]), high[k], 1);
+            out[(i + k) * apart] = (hone_lanes)_mm512_insertf32x8(_mm512_castps256_ps512(low[k]), high[k], 1);
 #else
-        for (int k = 0; k < 8; k++) out[i + k] = (hone_lanes)low[k];
+        for (int k = 0; k < 8; k++) out[(i + k) * apart] = (hone_lanes)low[k];
 #endif
     }
 }
@@ -80,8 +87,8 @@ HONE_FIT_INLINE void hone_fits_symmetric_group(int n, int nmax, int count, const
                                                uint8_t *restrict level, float *restrict scale_out)
 {
     hone_lanes xt[HONE_FIT_MAX], w[HONE_FIT_MAX], wx[HONE_FIT_MAX];
-    hone_lanes_turn(n, count, x, xt);
-    if (weights) hone_lanes_turn(n, count, weights, w);
+    hone_lanes_turn(n, count, 1, x, xt);
+    if (weights) hone_lanes_turn(n, count, 1, weights, w);
     for (int i = 0; i < n; i++) {
         if (!weights) w[i] = xt[i] * xt[i];
         wx[i] = w[i] * xt[i];
@@ -126,91 +133,176 @@ HONE_FIT_INLINE void hone_fits_symmetric(int n, int nmax, int count, const float
                                   level + n * b, scale + b);
 }
 
-/* One candidate of every lane: levels and the sums of least squares. */
-typedef struct hone_fits_sums {
-    hone_lanes l, l2, xl;
-} hone_fits_sums;
-HONE_FIT_INLINE hone_fits_sums hone_fits_offset_sums(int n, int nmax, bool near, hone_lanes inverse, hone_lanes lo,
-                                                     const hone_lanes *restrict x, const hone_lanes *restrict w,
-                                                     hone_lanes *restrict level)
+/* hone_fits_offset goes through its candidates one after another, since each may move the offset that the next begins with: the
+ * processor waits for the ends of sums.  So two vectors of blocks go side by side. */
+enum { HONE_FITS_SIDE = 2 };
+
+/* What one vector of blocks has come to: least and largest element, sums that no candidate changes, the best candidate so far.
+ * lo: the offset that the next candidate begins with. */
+typedef struct hone_fits_best {
+    hone_lanes  lo, hi, lowest, at_first, sum_w, sum_x, inverse, origin, scale, err;
+    hone_ilanes odd, flat;
+} hone_fits_best;
+
+HONE_FIT_INLINE hone_fits_best hone_fits_offset_begin(int n, int side, const hone_lanes *restrict x, const hone_lanes *restrict w)
 {
-    hone_fits_sums sum = { .l = { 0 } };
-    for (int i = 0; i < n; i++) {
-        hone_lanes v = inverse * (x[i] - lo);
-        hone_lanes l = near ? hone_lanes_level_near(v, 0, nmax) : hone_lanes_level(v, 0, nmax);
-        hone_lanes wl = w[i] * l;
-        level[i] = l;
-        sum.l += wl;
-        sum.l2 += wl * l;
-        sum.xl += wl * x[i];
+    const hone_lanes zero = { 0 };
+    hone_fits_best   f = { .lo = x[0], .hi = x[0], .sum_w = w[0], .sum_x = w[0] * x[0] };
+    f.odd = ((hone_ilanes)x[0] & 0x7f800000) == 0x7f800000;
+    for (int i = side; i < n * side; i += side) {
+        f.lo = hone_lanes_min(x[i], f.lo);
+        f.hi = hone_lanes_max(x[i], f.hi);
+        f.odd |= ((hone_ilanes)x[i] & 0x7f800000) == 0x7f800000;
+        f.sum_w += w[i];
+        f.sum_x += w[i] * x[i];
     }
-    return sum;
+    f.lowest = f.lo;
+    f.lo = hone_lanes_pick((hone_ilanes)(f.lo > 0.0f), zero, f.lo);
+    f.at_first = f.origin = f.lo;
+    f.flat = (hone_ilanes)(f.hi == f.lo);
+    return f;
 }
 
-HONE_FIT_INLINE void hone_fits_offset_group(int n, int nmax, int count, const float *restrict x, const float *restrict weights,
-                                            uint8_t *restrict level, float *restrict scale_out, float *restrict minus,
-                                            float first, float delta, int n_steps, bool mad)
+/* The test of hone_fit_offset in every lane that counts: where it fails, levels may wrap around. */
+HONE_FIT_INLINE bool hone_fits_near(const hone_fits_best *f, float top)
 {
-    hone_lanes xt[HONE_FIT_MAX], w[HONE_FIT_MAX], l[HONE_FIT_MAX];
-    hone_lanes_turn(n, count, x, xt);
-    hone_lanes_turn(n, count, weights, w);
-    hone_lanes lo = xt[0], hi = xt[0], sum_w = w[0], sum_x = sum_w * xt[0];
-    hone_ilanes odd = ((hone_ilanes)xt[0] & 0x7f800000) == 0x7f800000;
-    for (int i = 1; i < n; i++) {
-        lo = hone_lanes_min(xt[i], lo);
-        hi = hone_lanes_max(xt[i], hi);
-        odd |= ((hone_ilanes)xt[i] & 0x7f800000) == 0x7f800000;
-        sum_w += w[i];
-        sum_x += w[i] * xt[i];
-    }
-    const hone_lanes lowest = lo, zero = { 0 };
-    lo = hone_lanes_pick((hone_ilanes)(lo > 0.0f), zero, lo);
-    const hone_lanes at_first = lo;
-    const hone_ilanes flat = (hone_ilanes)(hi == lo);
-    const float top = (float)nmax;
-    hone_lanes inverse = zero, origin = lo, scale = zero, best = zero;
-    for (int is = -1; is <= n_steps; is++) {
-        hone_lanes range = hi - lo, inv = (is < 0 ? top : first + delta * (float)is + top) / range;
-        /* The test of hone_fit_offset in every lane that counts: where it fails, levels may wrap around. */
-        hone_lanes below = (hone_lanes)((hone_ilanes)(lowest - lo) & 0x7fffffff);
-        range = (hone_lanes)((hone_ilanes)range & 0x7fffffff);
-        hone_lanes span = hone_lanes_pick((hone_ilanes)(range > below), range, below);
-        hone_ilanes near = (hone_ilanes)(range > 1e-30f) & (hone_ilanes)((top + 4) * span < 4e6f * range) & ~odd;
-        hone_fits_sums sum = hone_lanes_any(~near & ~flat) ? hone_fits_offset_sums(n, nmax, false, inv, lo, xt, w, l)
-                                                           : hone_fits_offset_sums(n, nmax, true, inv, lo, xt, w, l);
-        hone_lanes det = sum_w * sum.l2 - sum.l * sum.l;
-        hone_lanes sc = (sum_w * sum.xl - sum_x * sum.l) / det, off = (sum.l2 * sum_x - sum.l * sum.xl) / det;
-        hone_ilanes above = (hone_ilanes)(off > 0.0f);
-        sc = is < 0 ? 1 / inv : hone_lanes_pick(above, sum.xl / sum.l2, sc);
-        off = is < 0 ? lo : hone_lanes_pick(above, zero, off);
-        hone_lanes err = zero;
-        for (int i = 0; i < n; i++) {
-            hone_lanes diff = sc * l[i] + off - xt[i];
-            diff = mad ? (hone_lanes)((hone_ilanes)diff & 0x7fffffff) : diff * diff;
-            err += w[i] * diff;
+    hone_lanes  range = hone_lanes_abs(f->hi - f->lo), below = hone_lanes_abs(f->lowest - f->lo);
+    hone_lanes  span = hone_lanes_pick((hone_ilanes)(range > below), range, below);
+    hone_ilanes near = (hone_ilanes)(range > 1e-30f) & (hone_ilanes)((top + 4) * span < 4e6f * range) & ~f->odd;
+    return !hone_lanes_any(~near & ~f->flat);
+}
+
+/* near: hone_lanes_level_near will do.  capped: no element comes out above nmax. */
+HONE_FIT_INLINE hone_lanes hone_fits_level(hone_lanes v, int nmax, bool near, bool capped)
+{
+    if (!near) return hone_lanes_level(v, 0, nmax);
+    hone_lanes l = hone_lanes_max(hone_lanes_rint(v), hone_lanes_all(0));
+    return capped ? l : hone_lanes_min(l, hone_lanes_all((float)nmax));
+}
+
+/* One candidate of every block: levels and the sums of least squares. */
+typedef struct hone_fits_sums {
+    hone_lanes l[HONE_FITS_SIDE], l2[HONE_FITS_SIDE], xl[HONE_FITS_SIDE];
+} hone_fits_sums;
+HONE_FIT_INLINE void hone_fits_offset_sums(int n, int nmax, int side, bool near, bool capped, const hone_lanes *restrict inverse,
+                                           const hone_fits_best *restrict f, const hone_lanes *restrict x, const hone_lanes *restrict w,
+                                           hone_lanes *restrict level, hone_fits_sums *restrict out)
+{
+    hone_fits_sums sum = { .l = { { 0 } } };
+    for (int i = 0; i < n * side; i += side) {
+#pragma GCC unroll 2
+        for (int g = 0; g < side; g++) {
+            hone_lanes l = hone_fits_level(inverse[g] * (x[i + g] - f[g].lo), nmax, near, capped), wl = w[i + g] * l;
+            level[i + g] = l;
+            sum.l[g] += wl;
+            sum.l2[g] += wl * l;
+            sum.xl[g] += wl * x[i + g];
         }
-        hone_ilanes hit = (hone_ilanes)(det > 0.0f) & (hone_ilanes)(err < best);
-        if (is < 0) hit = ~(hone_ilanes)zero;
-        best = hone_lanes_pick(hit, err, best);
-        inverse = hone_lanes_pick(hit, inv, inverse);
-        origin = hone_lanes_pick(hit, lo, origin);
-        scale = hone_lanes_pick(hit, sc, scale);
-        lo = hone_lanes_pick(hit, off, lo);
     }
-    for (int b = 0; b < count; b++) {
-        scale_out[b] = flat[b] ? 0 : scale[b];
-        minus[b] = flat[b] ? -at_first[b] : -lo[b];
-        if (flat[b]) memset(level + n * b, 0, (size_t)n);
-        else hone_levels(n, x + n * b, -origin[b], inverse[b], false, 0, nmax, level + n * b);
+    *out = sum;
+}
+
+HONE_FIT_INLINE void hone_fits_offset_errors(int n, int side, bool mad, const hone_lanes *restrict scale, const hone_lanes *restrict off,
+                                             const hone_lanes *restrict x, const hone_lanes *restrict w,
+                                             const hone_lanes *restrict level, hone_lanes *restrict out)
+{
+    hone_lanes err[HONE_FITS_SIDE] = { { 0 } };
+    for (int i = 0; i < n * side; i += side) {
+#pragma GCC unroll 2
+        for (int g = 0; g < side; g++) {
+            hone_lanes diff = scale[g] * level[i + g] + off[g] - x[i + g];
+            diff = mad ? hone_lanes_abs(diff) : diff * diff;
+            err[g] += w[i + g] * diff;
+        }
+    }
+    for (int g = 0; g < side; g++) out[g] = err[g];
+}
+
+/* Candidate `is` of side vectors of blocks; -1: the range as it is. */
+HONE_FIT_INLINE void hone_fits_offset_try(int n, int nmax, int side, int is, float step, bool mad, const hone_lanes *restrict x,
+                                          const hone_lanes *restrict w, hone_fits_best *restrict f)
+{
+    const hone_lanes zero = { 0 };
+    const float      top = (float)nmax;
+    hone_lanes       level[HONE_FIT_MAX * HONE_FITS_SIDE], inv[HONE_FITS_SIDE], sc[HONE_FITS_SIDE], off[HONE_FITS_SIDE], err[HONE_FITS_SIDE];
+    hone_ilanes      solved[HONE_FITS_SIDE];
+    hone_fits_sums   sum;
+    bool             near = true, capped = is < 0 || step < 0.4f; /* the largest comes to top + step, unless the offset is beyond it */
+    for (int g = 0; g < side; g++) {
+        capped = capped && !hone_lanes_any((hone_ilanes)(f[g].hi < f[g].lo));
+        inv[g] = (is < 0 ? top : step + top) / (f[g].hi - f[g].lo);
+        near = near && hone_fits_near(&f[g], top);
+    }
+    if (!near) hone_fits_offset_sums(n, nmax, side, false, false, inv, f, x, w, level, &sum);
+    else if (capped) hone_fits_offset_sums(n, nmax, side, true, true, inv, f, x, w, level, &sum);
+    else hone_fits_offset_sums(n, nmax, side, true, false, inv, f, x, w, level, &sum);
+    for (int g = 0; g < side; g++) {
+        hone_lanes det = f[g].sum_w * sum.l2[g] - sum.l[g] * sum.l[g];
+        solved[g] = (hone_ilanes)(det > 0.0f);
+        sc[g] = (f[g].sum_w * sum.xl[g] - f[g].sum_x * sum.l[g]) / det;
+        off[g] = (sum.l2[g] * f[g].sum_x - sum.l[g] * sum.xl[g]) / det;
+        hone_ilanes above = (hone_ilanes)(off[g] > 0.0f);
+        sc[g] = is < 0 ? 1 / inv[g] : hone_lanes_pick(above, sum.xl[g] / sum.l2[g], sc[g]);
+        off[g] = is < 0 ? f[g].lo : hone_lanes_pick(above, zero, off[g]);
+    }
+    hone_fits_offset_errors(n, side, mad, sc, off, x, w, level, err);
+    for (int g = 0; g < side; g++) {
+        hone_ilanes hit = is < 0 ? ~(hone_ilanes)zero : solved[g] & (hone_ilanes)(err[g] < f[g].err);
+        f[g].err = hone_lanes_pick(hit, err[g], f[g].err);
+        f[g].inverse = hone_lanes_pick(hit, inv[g], f[g].inverse);
+        f[g].origin = hone_lanes_pick(hit, f[g].lo, f[g].origin);
+        f[g].scale = hone_lanes_pick(hit, sc[g], f[g].scale);
+        f[g].lo = hone_lanes_pick(hit, off[g], f[g].lo);
     }
 }
-HONE_FIT_INLINE void hone_fits_offset(int n, int nmax, int count, const float *restrict x, const float *restrict w,
-                                      uint8_t *restrict level, float *restrict scale, float *restrict minus, float first,
-                                      float delta, int n_steps, bool mad)
+
+/* The weights that hone_fits_offset takes by itself. */
+HONE_FIT_INLINE void hone_fits_typical(int n, int side, const hone_lanes *restrict x, hone_lanes *restrict w)
 {
-    for (int b = 0; b < count; b += HONE_LANES)
-        hone_fits_offset_group(n, nmax, count - b < HONE_LANES ? count - b : HONE_LANES, x + n * b, w + n * b, level + n * b,
-                               scale + b, minus + b, first, delta, n_steps, mad);
+    hone_lanes sum = { 0 }, typical;
+    for (int i = 0; i < n * side; i += side) sum += x[i] * x[i];
+    sum /= (float)n;
+#if HONE_LANES_WIDTH == 16
+    typical = (hone_lanes)_mm512_sqrt_ps((__m512)sum);
+#else
+    typical = (hone_lanes)_mm256_sqrt_ps((__m256)sum);
+#endif
+    for (int i = 0; i < n * side; i += side) w[i] = typical + hone_lanes_abs(x[i]);
+}
+
+/* Blocks at, at + 1, ..: count of them, 1 to side * HONE_LANES, the last vector at least one. */
+HONE_FIT_INLINE void hone_fits_offset_group(int n, int nmax, int side, int at, int count, const float *restrict x, const float *restrict weights,
+                                            hone_offset_fits *restrict fit, float first, float delta, int n_steps, bool mad)
+{
+    hone_lanes     xt[HONE_FIT_MAX * HONE_FITS_SIDE], w[HONE_FIT_MAX * HONE_FITS_SIDE];
+    hone_fits_best f[HONE_FITS_SIDE];
+    for (int g = 0; g < side; g++) {
+        int from = at + HONE_LANES * g, left = count - HONE_LANES * g < HONE_LANES ? count - HONE_LANES * g : HONE_LANES;
+        hone_lanes_turn(n, left, side, x + n * from, xt + g);
+        if (weights) hone_lanes_turn(n, left, side, weights + n * from, w + g);
+        else hone_fits_typical(n, side, xt + g, w + g);
+        f[g] = hone_fits_offset_begin(n, side, xt + g, w + g);
+    }
+    for (int is = -1; is <= n_steps; is++) hone_fits_offset_try(n, nmax, side, is, first + delta * (float)is, mad, xt, w, f);
+    for (int b = 0; b < count; b++) {
+        const hone_fits_best *of = &f[b / HONE_LANES];
+        const int             k = b % HONE_LANES;
+        const bool            flat = of->flat[k];
+        fit->scale[at + b] = flat ? 0 : of->scale[k];
+        fit->minus[at + b] = flat ? -of->at_first[k] : -of->lo[k];
+        fit->origin[at + b] = flat ? 0 : of->origin[k];
+        fit->inverse[at + b] = flat ? 0 : of->inverse[k];
+    }
+}
+HONE_FIT_INLINE void hone_fits_offset(int n, int nmax, int count, const float *restrict x, const float *restrict w, hone_offset_fits *restrict fit,
+                                      float first, float delta, int n_steps, bool mad)
+{
+    const int most = HONE_FITS_SIDE * HONE_LANES;
+    for (int b = 0; b < count; b += most) {
+        int left = count - b < most ? count - b : most;
+        if (left > HONE_LANES) hone_fits_offset_group(n, nmax, HONE_FITS_SIDE, b, left, x, w, fit, first, delta, n_steps, mad);
+        else hone_fits_offset_group(n, nmax, 1, b, left, x, w, fit, first, delta, n_steps, mad);
+    }
 }
 #endif
 #endif

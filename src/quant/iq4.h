@@ -96,8 +96,8 @@ HONE_FIT_INLINE void hone_iq4_fits(int count, const float *restrict x, const flo
 {
     hone_lanes xt[32], w[32], scale = { 0 }, best = { 0 };
     bool finite;
-    hone_lanes_turn(32, count, x, xt);
-    hone_lanes_turn(32, count, weights, w);
+    hone_lanes_turn(32, count, 1, x, xt);
+    hone_lanes_turn(32, count, 1, weights, w);
     hone_lanes peak = hone_lanes_peak(32, xt, &finite);
     for (int t = -8; t <= 7; t++) {
         hone_lanes inverse = t == -8 ? 1 / (-peak / -127.0f) : ((float)t - 127.0f) / peak, qx = { 0 }, q2 = { 0 };

@@ -158,56 +158,117 @@ HONE_FIT_INLINE hone_lanes hone_lanes_level_near(hone_lanes v, int32_t lo, int32
     return hone_lanes_min(hone_lanes_max(whole, hone_lanes_all((float)lo)), hone_lanes_all((float)hi));
 }
 
-/* The low byte of every lane. */
-HONE_FIT_INLINE void hone_ilanes_bytes(hone_ilanes v, uint8_t *to)
+/* rintf as an integer, |v| < 2^22. */
+HONE_FIT_INLINE hone_ilanes hone_lanes_whole(hone_lanes v)
 {
 #if HONE_LANES_WIDTH == 16
-    _mm_storeu_si128((__m128i *)(void *)to, _mm512_cvtepi32_epi8((__m512i)v));
+    return (hone_ilanes)_mm512_cvtps_epi32((__m512)v);
 #elif HONE_LANES_WIDTH == 8
-    __m256i low = _mm256_shuffle_epi8((__m256i)v, _mm256_set1_epi32(0x0c080400)); /* four bytes at the bottom of either half */
-    _mm_storel_epi64((__m128i *)(void *)to, _mm_unpacklo_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
+    return (hone_ilanes)_mm256_cvtps_epi32((__m256)v);
 #else
-    for (int k = 0; k < HONE_LANES; k++) to[k] = (uint8_t)v[k];
+    return ((hone_ilanes)(v + 12582912.0f) & 0x7fffff) - 0x400000;
 #endif
 }
 
-/* The low four bits of every lane, two to a byte. */
-HONE_FIT_INLINE void hone_ilanes_nibbles(hone_ilanes v, uint8_t *to)
-{
-    v &= 15;
 #if HONE_LANES_WIDTH == 16
-    __m512i pairs = _mm512_or_si512((__m512i)v, _mm512_srli_epi64((__m512i)v, 28));
-    _mm_storel_epi64((__m128i *)(void *)to, _mm512_cvtepi64_epi8(pairs));
-#elif HONE_LANES_WIDTH == 8
-    __m256i pairs = _mm256_or_si256((__m256i)v, _mm256_srli_epi64((__m256i)v, 28));
-    __m256i low = _mm256_shuffle_epi8(pairs, _mm256_set1_epi32(0x0800));
-    int32_t four = _mm_cvtsi128_si32(_mm_unpacklo_epi16(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
-    memcpy(to, &four, sizeof four);
-#else
-    for (int k = 0; k < HONE_LANES; k += 2) to[k / 2] = (uint8_t)(v[k] | v[k + 1] << 4);
-#endif
-}
-
-/* level[i] = clamp(nearest((x[i] + add) * times), lo, hi) - lo; with `divide`, / times.  n: a multiple of HONE_LANES. */
-HONE_FIT_INLINE void hone_levels(int n, const float *restrict x, float add, float times, bool divide, int32_t lo, int32_t hi,
-                                 uint8_t *restrict level)
+/* The low bits, those of mask, of every lane of n vectors, 2 or 4, as bytes in their order; n 2: in the lower half.  Lanes hold -32768..32767. */
+HONE_FIT_INLINE __m512i hone_ilanes_narrow(int n, const hone_ilanes *v, int mask)
 {
-    for (int i = 0; i < n; i += HONE_LANES) {
-        hone_lanes v = hone_lanes_load(x + i) + add;
-        hone_ilanes l = hone_ilanes_level(divide ? v / times : v * times, lo, hi) - lo;
-        hone_ilanes_bytes(l, level + i);
+    __m512i low = _mm512_set1_epi16((short)mask), ab = _mm512_and_si512(_mm512_packs_epi32((__m512i)v[0], (__m512i)v[1]), low);
+    __m512i cd = n == 4 ? _mm512_and_si512(_mm512_packs_epi32((__m512i)v[2], (__m512i)v[3]), low) : ab;
+    return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), _mm512_packus_epi16(ab, cd));
+}
+#elif HONE_LANES_WIDTH == 8
+HONE_FIT_INLINE __m256i hone_ilanes_narrow(int n, const hone_ilanes *v, int mask)
+{
+    __m256i low = _mm256_set1_epi16((short)mask), ab = _mm256_and_si256(_mm256_packs_epi32((__m256i)v[0], (__m256i)v[1]), low);
+    __m256i cd = n == 4 ? _mm256_and_si256(_mm256_packs_epi32((__m256i)v[2], (__m256i)v[3]), low) : ab;
+    return _mm256_permutevar8x32_epi32(_mm256_packus_epi16(ab, cd), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+#endif
+
+/* The low byte of every lane of n vectors, 1, 2 or 4.  Lanes hold -32768..32767. */
+HONE_FIT_INLINE void hone_ilanes_bytes(int n, const hone_ilanes *v, uint8_t *to)
+{
+#if HONE_LANES_WIDTH == 16
+    if (n == 1) _mm_storeu_si128((__m128i *)(void *)to, _mm512_cvtepi32_epi8((__m512i)v[0]));
+    else if (n == 2) _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(hone_ilanes_narrow(2, v, 255)));
+    else _mm512_storeu_si512((void *)to, hone_ilanes_narrow(4, v, 255));
+#elif HONE_LANES_WIDTH == 8
+    if (n == 1) {
+        __m256i low = _mm256_shuffle_epi8((__m256i)v[0], _mm256_set1_epi32(0x0c080400)); /* four bytes at the bottom of either half */
+        _mm_storel_epi64((__m128i *)(void *)to, _mm_unpacklo_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
+    } else if (n == 2) {
+        _mm_storeu_si128((__m128i *)(void *)to, _mm256_castsi256_si128(hone_ilanes_narrow(2, v, 255)));
+    } else {
+        _mm256_storeu_si256((__m256i *)(void *)to, hone_ilanes_narrow(4, v, 255));
     }
+#else
+    for (int k = 0; k < n * HONE_LANES; k++) to[k] = (uint8_t)v[k / HONE_LANES][k % HONE_LANES];
+#endif
 }
 
+/* The low four bits of every lane of n vectors, 1, 2 or 4, two to a byte.  Lanes hold -32768..32767. */
+HONE_FIT_INLINE void hone_ilanes_nibbles(int n, const hone_ilanes *v, uint8_t *to)
+{
+#if HONE_LANES_WIDTH == 16
+    if (n == 1) {
+        hone_ilanes q = v[0] & 15;
+        __m512i     pairs = _mm512_or_si512((__m512i)q, _mm512_srli_epi64((__m512i)q, 28));
+        _mm_storel_epi64((__m128i *)(void *)to, _mm512_cvtepi64_epi8(pairs));
+        return;
+    }
+    __m256i pairs = _mm512_cvtepi16_epi8(_mm512_maddubs_epi16(hone_ilanes_narrow(n, v, 15), _mm512_set1_epi16(0x1001))); /* q[0] + 16 q[1] */
+    if (n == 2) _mm_storeu_si128((__m128i *)(void *)to, _mm256_castsi256_si128(pairs));
+    else _mm256_storeu_si256((__m256i *)(void *)to, pairs);
+#elif HONE_LANES_WIDTH == 8
+    if (n == 1) {
+        hone_ilanes q = v[0] & 15;
+        __m256i     pairs = _mm256_or_si256((__m256i)q, _mm256_srli_epi64((__m256i)q, 28));
+        __m256i     low = _mm256_shuffle_epi8(pairs, _mm256_set1_epi32(0x0800));
+        int32_t     four = _mm_cvtsi128_si32(_mm_unpacklo_epi16(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
+        memcpy(to, &four, sizeof four);
+        return;
+    }
+    __m256i words = _mm256_maddubs_epi16(hone_ilanes_narrow(n, v, 15), _mm256_set1_epi16(0x1001)); /* q[0] + 16 q[1] */
+    __m128i pairs = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    if (n == 2) _mm_storel_epi64((__m128i *)(void *)to, pairs);
+    else _mm_storeu_si128((__m128i *)(void *)to, pairs);
+#else
+    for (int k = 0; k < n * HONE_LANES; k += 2)
+        to[k / 2] = (uint8_t)((v[k / HONE_LANES][k % HONE_LANES] & 15) | (v[k / HONE_LANES][k % HONE_LANES + 1] & 15) << 4);
+#endif
+}
+
+/* Whether any bit of any lane is set. */
 HONE_FIT_INLINE bool hone_lanes_any(hone_ilanes mask)
 {
 #if HONE_LANES_WIDTH == 16
     return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
 #elif HONE_LANES_WIDTH == 8
-    return _mm256_movemask_ps((__m256)mask) != 0;
+    return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
 #else
     return mask[0] | mask[1] | mask[2] | mask[3];
 #endif
+}
+
+/* level[i] = clamp(nearest((x[i] + add) * times), lo, hi) - lo; with `divide`, / times.  n: a multiple of HONE_LANES, at most 32. */
+HONE_FIT_INLINE void hone_levels(int n, const float *restrict x, float add, float times, bool divide, int32_t lo, int32_t hi,
+                                 uint8_t *restrict level)
+{
+    hone_lanes  v[32 / HONE_LANES];
+    hone_ilanes l[32 / HONE_LANES], near = ~(hone_ilanes){ 0 };
+    for (int i = 0; i < n / HONE_LANES; i++) {
+        v[i] = hone_lanes_load(x + HONE_LANES * i) + add;
+        v[i] = divide ? v[i] / times : v[i] * times;
+        near &= (hone_ilanes)(hone_lanes_abs(v[i]) < 4e6f);
+    }
+    if (!hone_lanes_any(~near))
+        for (int i = 0; i < n / HONE_LANES; i++)
+            l[i] = hone_lanes_whole(hone_lanes_min(hone_lanes_max(v[i], hone_lanes_all((float)lo)), hone_lanes_all((float)hi))) - lo;
+    else
+        for (int i = 0; i < n / HONE_LANES; i++) l[i] = hone_ilanes_level(v[i], lo, hi) - lo;
+    for (int i = 0; i < n / HONE_LANES; i += 4) hone_ilanes_bytes(n / HONE_LANES < 4 ? n / HONE_LANES : 4, l + i, level + HONE_LANES * i);
 }
 
 /* False when an element is infinite or NaN. */

@@ -29,7 +29,8 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
     block *restrict b = out;
     for (size_t i = 0; i < n_cols; i += HONE_SUPER, b++, x += HONE_SUPER) {
         uint8_t level[HONE_SUPER], s[16], m[16];
-        float scale[16], minus[16], sum_w[16], w[HONE_SUPER], mean_square = 0;
+        float sum_w[16], w[HONE_SUPER], mean_square = 0;
+        hone_offset_fits fit;
         if (importance) {
             for (int l = 0; l < HONE_SUPER; l++) mean_square += x[l] * x[l];
             mean_square /= HONE_SUPER;
@@ -38,23 +39,25 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
                 sum_w[j] = 0;
                 for (int l = 0; l < 16; l++) sum_w[j] += w[16 * j + l];
             }
-            hone_fits_offset(16, 3, 16, x, w, level, scale, minus, -0.9f, 0.05f, 36, false);
+            hone_fits_offset(16, 3, 16, x, w, &fit, -0.9f, 0.05f, 36, false);
         } else {
             for (int l = 0; l < HONE_SUPER; l++) w[l] = fabsf(x[l]);
-            hone_fits_offset(16, 3, 16, x, w, level, scale, minus, -0.5f, 0.1f, 15, true);
+            hone_fits_offset(16, 3, 16, x, w, &fit, -0.5f, 0.1f, 15, true);
         }
         if (importance) {
-            hone_f16_store(b->d, hone_fit_positive(16, 15, scale, s, sum_w));
-            hone_f16_store(b->dmin, hone_fit_positive(16, 15, minus, m, sum_w));
+            hone_f16_store(b->d, hone_fit_positive(16, 15, fit.scale, s, sum_w));
+            hone_f16_store(b->dmin, hone_fit_positive(16, 15, fit.minus, m, sum_w));
         } else {
-            scales_by_peak(scale, s, b->d);
-            scales_by_peak(minus, m, b->dmin);
+            scales_by_peak(fit.scale, s, b->d);
+            scales_by_peak(fit.minus, m, b->dmin);
         }
         for (int j = 0; j < 16; j++) b->scales[j] = (uint8_t)(s[j] | m[j] << 4);
         float d = hone_f16_load(b->d), dmin = hone_f16_load(b->dmin);
-        for (int j = 0; j < 16; j++)
-            hone_super_levels(16, x + 16 * j, d * (float)(b->scales[j] & 15), dmin * (float)(b->scales[j] >> 4), 0, 3,
-                              level + 16 * j);
+        for (int j = 0; j < 16; j++) {
+            float step = d * (float)(b->scales[j] & 15);
+            if (step != 0) hone_super_levels(16, x + 16 * j, step, dmin * (float)(b->scales[j] >> 4), 0, 3, level + 16 * j);
+            else hone_offset_levels(16, 3, &fit, j, x + 16 * j, level + 16 * j);
+        }
         hone_super_pack2(level, b->qs);
     }
 }

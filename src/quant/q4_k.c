@@ -20,8 +20,9 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
         hone_super_fit fit;
         hone_super_offset_search(n_cols - i, x, importance ? importance + i : NULL, 15, -1.0f, 0.1f, 20, &fit);
         for (int p = 0; p < fit.supers; p++, i += HONE_SUPER, b++, x += HONE_SUPER) {
-            hone_super_offset_encode(&fit, p, x, 15, b->d, b->dmin, b->scales);
-            hone_super_pack4(fit.level + HONE_SUPER * p, b->qs);
+            uint8_t level[HONE_SUPER];
+            hone_super_offset_encode(&fit, p, x, 15, b->d, b->dmin, b->scales, level);
+            hone_super_pack4(level, b->qs);
         }
     }
 }

@@ -21,8 +21,8 @@ static void encode(const float *x, void *out, size_t n_cols, const float *import
         hone_super_fit fit;
         hone_super_offset_search(n_cols - i, x, importance ? importance + i : NULL, 31, -0.5f, 0.1f, 15, &fit);
         for (int p = 0; p < fit.supers; p++, i += HONE_SUPER, b++, x += HONE_SUPER) {
-            const uint8_t *level = fit.level + HONE_SUPER * p;
-            hone_super_offset_encode(&fit, p, x, 31, b->d, b->dmin, b->scales);
+            uint8_t level[HONE_SUPER];
+            hone_super_offset_encode(&fit, p, x, 31, b->d, b->dmin, b->scales, level);
             hone_super_pack_bit(level, 4, b->high);
             hone_super_pack4(level, b->qs);
         }

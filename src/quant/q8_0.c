@@ -14,7 +14,8 @@ typedef struct block {
 } block;
 _Static_assert(sizeof(block) == 34, "q8_0 block");
 
-static float peak(const float *x)
+/* *nan is set when there is one: then elements may be larger than the peak. */
+static float peak(const float *x, bool *nan)
 {
     uint32_t most = 0; /* magnitudes are ordered as their bits are */
     for (int j = 0; j < 32; j++) {
@@ -22,6 +23,7 @@ static float peak(const float *x)
         most = most > a ? most : a;
     }
     if (most <= 0x7f800000u) return hone_f32_of(most);
+    *nan = true;
     float size = 0; /* the comparison is this way round so that a NaN is forgotten at the next element, as in ggml */
     for (int j = 0; j < 32; j++) size = size > fabsf(x[j]) ? size : fabsf(x[j]);
     return size;
@@ -48,11 +50,13 @@ static bool peaks(const float *x, hone_lanes *out)
 /* The bytes of a block whose products with inverse are far inside int32: hone_round without its test. */
 static void put_near(const float *restrict x, float inverse, uint8_t *restrict qs)
 {
-    for (int j = 0; j < 32; j += HONE_LANES) {
-        hone_lanes  v = hone_lanes_load(x + j) * inverse;
+    hone_ilanes q[32 / HONE_LANES];
+    for (int j = 0; j < 32 / HONE_LANES; j++) {
+        hone_lanes  v = hone_lanes_load(x + HONE_LANES * j) * inverse;
         hone_ilanes half = ((hone_ilanes)v & INT32_MIN) | (int32_t)0x3effffff; /* 0x1.fffffep-2, with the sign of v */
-        hone_ilanes_bytes(__builtin_convertvector(v + (hone_lanes)half, hone_ilanes), qs + j);
+        q[j] = __builtin_convertvector(v + (hone_lanes)half, hone_ilanes);
     }
+    for (int j = 0; j < 32 / HONE_LANES; j += 4) hone_ilanes_bytes(HONE_LANES > 8 ? 2 : 4, q + j, qs + HONE_LANES * j);
 }
 
 /* Blocks side by side where they do not meet: count is 1..HONE_LANES. */
@@ -60,8 +64,9 @@ static void encode_blocks(const float *x, block *restrict b, int count)
 {
     float      d[HONE_LANES] = { 0 }, inverse[HONE_LANES];
     hone_lanes size;
+    bool       nan = false;
     if (count < HONE_LANES || !peaks(x, &size)) {
-        for (int k = 0; k < count; k++) d[k] = peak(x + 32 * k);
+        for (int k = 0; k < count; k++) d[k] = peak(x + 32 * k, &nan);
         size = hone_lanes_load(d);
     }
     hone_lanes  scale = size / 127, one = hone_lanes_all(1);
@@ -69,7 +74,7 @@ static void encode_blocks(const float *x, block *restrict b, int count)
     hone_lanes  times = hone_lanes_pick(some, one / hone_lanes_pick(some, scale, one), hone_lanes_all(0));
     memcpy(d, &scale, sizeof scale);
     memcpy(inverse, &times, sizeof times);
-    bool near = !hone_lanes_any(far);
+    bool near = !nan && !hone_lanes_any(far);
     for (int k = 0; k < count; k++, x += 32) {
         hone_f16_store(b[k].d, d[k]);
         if (near) put_near(x, inverse[k], b[k].qs);

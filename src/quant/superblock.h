@@ -80,7 +80,7 @@ static inline void hone_scales6_unpack(const uint8_t *restrict in, uint8_t *rest
     }
 }
 
-/* The levels once the scale as stored, d, is known: nearest of (x + m) / d.  d == 0 keeps the levels of the search. */
+/* The levels once the scale as stored, d, is known: nearest of (x + m) / d.  d == 0: the levels stay those of the search. */
 HONE_FIT_INLINE void hone_super_levels(int n, const float *restrict x, float d, float m, int lo, int hi,
                                        uint8_t *restrict level)
 {
@@ -89,13 +89,14 @@ HONE_FIT_INLINE void hone_super_levels(int n, const float *restrict x, float d, 
 
 /* The search that q4_k and q5_k share: 8 sub-blocks of 32, x = d*S[j]*q - dmin*M[j], q in 0..nmax.  As many blocks at once as
  * fill the lanes; their sub-blocks follow one another. */
-enum { HONE_SUPERS = HONE_LANES > 8 ? HONE_LANES / 8 : 1 };
+enum { HONE_SUPERS = HONE_LANES > 4 ? HONE_LANES / 4 : 1 }; /* two vectors: quant/fits.h */
 typedef struct hone_super_fit {
-    int     supers;  /* 1..HONE_SUPERS */
-    bool    weighed; /* by importance */
-    float   scale[8 * HONE_SUPERS], minus[8 * HONE_SUPERS], sum_w[8 * HONE_SUPERS];
-    uint8_t level[HONE_SUPER * HONE_SUPERS];
+    int              supers;  /* 1..HONE_SUPERS */
+    bool             weighed; /* by importance */
+    float            sum_w[8 * HONE_SUPERS];
+    hone_offset_fits sub;
 } hone_super_fit;
+_Static_assert(8 * HONE_SUPERS <= HONE_FIT_MAX, "sub-blocks that are fitted at once");
 
 /* Fits the first of the n_left numbers at x.  first, delta, n_steps: of hone_fit_offset, without importance (with it they are
  * the same for both). */
@@ -112,28 +113,19 @@ HONE_FIT_INLINE void hone_super_offset_search(size_t n_left, const float *restri
         mean_square = 2 * mean_square / HONE_SUPER;
         hone_weigh(HONE_SUPER, x + HONE_SUPER * p, importance + HONE_SUPER * p, mean_square, w + HONE_SUPER * p);
     }
-    for (int j = 0; j < 8 * supers; j++) {
-        const float *xj = x + 32 * j;
-        float sum = 0;
-        if (importance) {
-            for (int l = 0; l < 32; l++) sum += w[32 * j + l];
-        } else {
-            for (int l = 0; l < 32; l++) sum += xj[l] * xj[l];
-            float typical = sqrtf(sum / 32);
-            for (int l = 0; l < 32; l++) w[32 * j + l] = typical + fabsf(xj[l]);
-        }
-        fit->sum_w[j] = sum;
+    for (int j = 0; j < 8 * supers && importance; j++) {
+        fit->sum_w[j] = 0;
+        for (int l = 0; l < 32; l++) fit->sum_w[j] += w[32 * j + l];
     }
-    if (importance) hone_fits_offset(32, nmax, 8 * supers, x, w, fit->level, fit->scale, fit->minus, -0.9f, 0.05f, 36, false);
-    else hone_fits_offset(32, nmax, 8 * supers, x, w, fit->level, fit->scale, fit->minus, first, delta, n_steps, false);
+    if (importance) hone_fits_offset(32, nmax, 8 * supers, x, w, &fit->sub, -0.9f, 0.05f, 36, false);
+    else hone_fits_offset(32, nmax, 8 * supers, x, NULL, &fit->sub, first, delta, n_steps, false);
 }
 
 /* Scales and final levels of block p of a fit; x: that block's. */
-HONE_FIT_INLINE void hone_super_offset_encode(hone_super_fit *restrict fit, int p, const float *restrict x, int nmax,
-                                              uint8_t *restrict d, uint8_t *restrict dmin, uint8_t *restrict scales)
+HONE_FIT_INLINE void hone_super_offset_encode(const hone_super_fit *restrict fit, int p, const float *restrict x, int nmax,
+                                              uint8_t *restrict d, uint8_t *restrict dmin, uint8_t *restrict scales, uint8_t *restrict level)
 {
-    const float *sub_scale = fit->scale + 8 * p, *sub_minus = fit->minus + 8 * p;
-    uint8_t *level = fit->level + HONE_SUPER * p;
+    const float *sub_scale = fit->sub.scale + 8 * p, *sub_minus = fit->sub.minus + 8 * p;
     uint8_t s[8], m[8];
     if (fit->weighed) {
         hone_f16_store(d, hone_fit_positive(8, 63, sub_scale, s, fit->sum_w + 8 * p));
@@ -163,7 +155,10 @@ HONE_FIT_INLINE void hone_super_offset_encode(hone_super_fit *restrict fit, int 
     hone_scales6_pack(s, m, scales);
     hone_scales6_unpack(scales, s, m);
     float scale = hone_f16_load(d), minus = hone_f16_load(dmin);
-    for (int j = 0; j < 8; j++)
-        hone_super_levels(32, x + 32 * j, scale * (float)s[j], minus * (float)m[j], 0, nmax, level + 32 * j);
+    for (int j = 0; j < 8; j++) {
+        float step = scale * (float)s[j];
+        if (step != 0) hone_super_levels(32, x + 32 * j, step, minus * (float)m[j], 0, nmax, level + 32 * j);
+        else hone_offset_levels(32, nmax, &fit->sub, 8 * p + j, x + 32 * j, level + 32 * j);
+    }
 }
 #endif

@@ -69,12 +69,23 @@ static uint8_t code_of(float x, fit f, float top, uint8_t sign)
     return (uint8_t)(hone_round(v) ^ sign);
 }
 
-/* Whole blocks of 32, as most are, from a whole byte on: their steps are known to the compiler. */
+/* Whole blocks of 32, as most are, from a whole byte on: their steps are known to the compiler.  MANY blocks fill four vectors. */
 HONE_FIT_INLINE void put_32s(const float *x, size_t n_blocks, const fits *f, uint32_t bits, uint8_t sign, uint8_t *to)
 {
-    for (size_t k = 0; k < n_blocks; k++, x += 32, to += 4 * bits) {
-        fit one = { f->scale[k], f->inverse[k], f->zero[k] };
-        for (size_t i = 0; i < 32; i += HONE_LANES) hone_codes_put_lanes(to, i, codes_of_lanes(x + i, one, (float)((1u << bits) - 1), sign), bits);
+    enum { IN_BLOCK = 32 / HONE_LANES, MANY = IN_BLOCK < 4 ? 4 / IN_BLOCK : 1 };
+    const float top = (float)((1u << bits) - 1);
+    hone_ilanes q[IN_BLOCK * MANY];
+    for (size_t k = 0; k < n_blocks;) {
+        size_t n = n_blocks - k < MANY ? 1 : MANY;
+        for (size_t b = 0; b < n; b++) {
+            fit one = { f->scale[k + b], f->inverse[k + b], f->zero[k + b] };
+            for (size_t i = 0; i < IN_BLOCK; i++) q[b * IN_BLOCK + i] = codes_of_lanes(x + (k + b) * 32 + i * HONE_LANES, one, top, sign);
+        }
+        if (n == MANY)
+            for (size_t i = 0; i < IN_BLOCK * MANY; i += 4) hone_codes_put_lanes(to, k * 32 + i * HONE_LANES, 4, q + i, bits);
+        else
+            for (size_t i = 0; i < IN_BLOCK; i++) hone_codes_put_lanes(to, k * 32 + i * HONE_LANES, 1, q + i, bits);
+        k += n;
     }
 }
 

@@ -26,25 +26,29 @@ static fit fit_of(const hone_grouped *g, const float *x, size_t n)
     return f;
 }
 
-/* n codes from place `at` on.  The bounds are whole numbers, so clamping first changes nothing; 1.5 * 2^23 leaves the rounded integer in the
- * low bits. */
-static void put_group(const float *restrict x, size_t n, fit f, const hone_grouped *g, uint8_t *out, uint64_t at)
+/* n codes from place `at` on.  1.5 * 2^23 leaves the rounded integer in the low bits. */
+HONE_FIT_INLINE void put_group(const float *restrict x, size_t n, fit f, bool sym, uint32_t bits, uint8_t *out, uint64_t at)
 {
-    float    half = (float)(1u << (g->bits - 1)), lo = g->sym ? -half : 0, hi = lo + 2 * half - 1;
-    bool     whole_byte = g->bits == 8 || at % 2 == 0;
-    uint8_t *to = out + (g->bits == 8 ? at : at / 2);
+    float    half = (float)(1u << (bits - 1)), lo = sym ? -half : 0, hi = lo + 2 * half - 1;
+    bool     whole_byte = bits == 8 || at % 2 == 0;
+    uint8_t *to = out + (bits == 8 ? at : at / 2);
     size_t   i = 0;
+    for (; whole_byte && i + 4 * HONE_LANES <= n; i += 4 * HONE_LANES) {
+        hone_ilanes q[4];
+        hone_quotients(4, x + i, 0, f.scale, f.zero, lo, hi, q);
+        hone_codes_put_lanes(to, i, 4, q, bits);
+    }
     for (; whole_byte && i + HONE_LANES <= n; i += HONE_LANES) {
-        hone_lanes v = hone_lanes_load(x + i) / f.scale + f.zero;
-        v = hone_lanes_min(hone_lanes_max(v, hone_lanes_all(lo)), hone_lanes_all(hi));
-        hone_codes_put_lanes(to, i, (hone_ilanes)(v + 12582912.0f), g->bits);
+        hone_ilanes q;
+        hone_quotients(1, x + i, 0, f.scale, f.zero, lo, hi, &q);
+        hone_codes_put_lanes(to, i, 1, &q, bits);
     }
     for (; i < n; i++) {
         float v = x[i] / f.scale + f.zero;
         v = v > lo ? v : lo;
         v = v < hi ? v : hi;
         uint8_t q = (uint8_t)hone_f32_bits(v + 12582912.0f);
-        hone_codes_put(out, at + i, &q, 1, g->bits);
+        hone_codes_put(out, at + i, &q, 1, bits);
     }
 }
 
@@ -54,7 +58,8 @@ void HONE_LANED(hone_nncf_encode)(const hone_grouped *g, const float *x, uint64_
     size_t   group = (size_t)(g->group ? g->group : n_cols);
     for (uint64_t k = 0; k < groups; k++) {
         fit f = fit_of(g, x + k * group, group);
-        put_group(x + k * group, group, f, g, out[HONE_STREAM_CODES], r * n_cols + k * group);
+        if (g->bits == 4) put_group(x + k * group, group, f, g->sym, 4, out[HONE_STREAM_CODES], r * n_cols + k * group);
+        else put_group(x + k * group, group, f, g->sym, 8, out[HONE_STREAM_CODES], r * n_cols + k * group);
         hone_scale_store(g->scale, out[HONE_STREAM_SCALES], r * groups + k, f.scale);
         uint8_t zero = (uint8_t)f.zero;
         if (!g->sym) hone_codes_put(out[HONE_STREAM_ZEROS], r * groups + k, &zero, 1, g->bits);

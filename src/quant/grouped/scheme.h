@@ -91,12 +91,22 @@ static inline void hone_codes_put(uint8_t *restrict out, uint64_t at, const uint
     for (size_t k = 0; k < pairs; k++) to[k] = (uint8_t)((q[i + 2 * k] & 15) | (q[i + 2 * k + 1] & 15) << 4);
     if ((n - i) % 2) to[pairs] = q[n - 1] & 15;
 }
-/* A lane's code is the i-th of those that begin at `to`, at a whole byte. */
-HONE_FIT_INLINE void hone_codes_put_lanes(uint8_t *to, size_t i, hone_ilanes v, uint32_t bits)
+/* The codes of n vectors, 1, 2 or 4, are the i-th and the following ones of those that begin at `to`, at a whole byte. */
+HONE_FIT_INLINE void hone_codes_put_lanes(uint8_t *to, size_t i, int n, const hone_ilanes *v, uint32_t bits)
 {
-    if (bits == 4) hone_ilanes_nibbles(v, to + i / 2);
-    else hone_ilanes_bytes(v, to + i);
+    if (bits == 4) hone_ilanes_nibbles(n, v, to + i / 2);
+    else hone_ilanes_bytes(n, v, to + i);
 }
+/* code = rint(clamp((x - minus) / scale + plus, lo, hi)) of n vectors, 1, 2 or 4; lo and hi are whole numbers, so that clamping first
+ * changes nothing. */
+HONE_FIT_INLINE void hone_quotients(int n, const float *restrict x, float minus, float scale, float plus, float lo, float hi, hone_ilanes *restrict code)
+{
+    for (int k = 0; k < n; k++) {
+        hone_lanes v = (hone_lanes_load(x + k * HONE_LANES) - minus) / scale + plus;
+        code[k] = hone_lanes_whole(hone_lanes_min(hone_lanes_max(v, hone_lanes_all(lo)), hone_lanes_all(hi)));
+    }
+}
+
 static inline uint32_t hone_code_get(const uint8_t *in, uint64_t at, uint32_t bits)
 {
     return bits == 8 ? in[at] : (uint32_t)in[at / 2] >> (at % 2 * 4) & 15u;

@@ -206,7 +206,7 @@ static void every_width_of_lanes_gives_the_plain_bytes(void **state)
 {
     (void)state;
     static const size_t cols[] = { 32, 96, 256, 512, 768, 1280, COLS };
-    static float x[COLS], w[COLS], back[COLS], back_plain[COLS];
+    static float x[COLS], other[COLS], w[COLS], back[COLS], back_plain[COLS];
     static uint8_t plain[4 * COLS], wide[4 * COLS];
     for (int t = 0; t < HONE_DTYPE_COUNT; t++) {
         const hone_codec *c = hone_codec_find_width((hone_dtype)t, 4);
@@ -223,6 +223,11 @@ static void every_width_of_lanes_gives_the_plain_bytes(void **state)
                 n = n / block * block;
                 size_t bytes = row_bytes(c->dtype, n);
                 rows_fill(kind, seed + 100, x, n);
+                if (seed > 2) { /* two kinds in every block */
+                    rows_fill((row_kind)(((uint64_t)kind + seed * 4) % ROW_COUNT), seed, other, n);
+                    for (size_t i = 0; i < n; i++)
+                        if (i / 16 % 2) x[i] = other[i];
+                }
                 rows_importance(seed, w, n);
                 if (with == 2) rows_fill((row_kind)(seed * 3 % ROW_COUNT), seed, w, n);
                 if (with == 3) memset(w, 0, sizeof w);

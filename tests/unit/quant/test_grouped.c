@@ -86,23 +86,36 @@ static void bytes_are_those_of_the_peers(void **state)
     assert_int_equal(bad, 0);
 }
 
-/* Zeros of two signs, denormals, outliers, ties, a constant: the same bytes at every width. */
-static void odd_rows_give_the_same_bytes_at_every_width(void **state)
+/* Zeros of two signs, denormals, outliers, ties, a constant: the same bytes at every width.  The second time the numbers have all the bits of a
+ * float32, of which a 16-bit scale keeps some. */
+static void same_at_every_width(const hone_grouped *g, uint32_t n_cols)
 {
-    (void)state;
     static float x[2 * COLS_MAX];
-    for (size_t i = 0; i < HONE_COUNT(golden); i++)
-        for (int kind = ROW_NORMAL; kind <= ROW_LAST_USUAL; kind++) {
-            const struct golden *k = &golden[i];
-            for (uint64_t r = 0; r < 2; r++) rows_fill((row_kind)kind, r, x + r * k->n_cols, k->n_cols);
-            made plain = encode_width(4, &k->g, x, 2, k->n_cols);
+    for (int kind = ROW_NORMAL; kind <= ROW_LAST_USUAL; kind++)
+        for (int full = 0; full < 2; full++) {
+            for (uint64_t r = 0; r < 2; r++) rows_fill((row_kind)kind, r, x + r * n_cols, n_cols);
+            for (size_t j = 0; j < 2 * n_cols && full; j++) x[j] *= 1.0001f;
+            made plain = encode_width(4, g, x, 2, n_cols);
             for (int width = 8; width <= 16; width *= 2) {
-                made wide = encode_width(width, &k->g, x, 2, k->n_cols);
-                if (wide.n && memcmp(wide.bytes, plain.bytes, plain.n) != 0) fail_msg("golden %zu, %s: %d lanes differ", i, row_kind_text((row_kind)kind), width);
+                made wide = encode_width(width, g, x, 2, n_cols);
+                if (wide.n && memcmp(wide.bytes, plain.bytes, plain.n) != 0)
+                    fail_msg("scheme %d int%u group %u %s, %s%s: %d lanes differ", (int)g->scheme, g->bits, g->group, hone_dtype_name(g->scale),
+                             row_kind_text((row_kind)kind), full ? " of all bits" : "", width);
                 free(wide.bytes);
             }
             free(plain.bytes);
         }
+}
+static void odd_rows_give_the_same_bytes_at_every_width(void **state)
+{
+    (void)state;
+    static const uint32_t bits[] = { 2, 3, 4, 5, 6, 8 };
+    for (size_t i = 0; i < HONE_COUNT(golden); i++) same_at_every_width(&golden[i].g, golden[i].n_cols);
+    for (size_t b = 0; b < HONE_COUNT(bits); b++)
+        for (uint32_t group = 32; group <= 128; group *= 2)
+            for (hone_dtype t = HONE_DTYPE_F32; t <= HONE_DTYPE_BF16; t++)
+                for (uint32_t n_cols = 128; n_cols <= COLS_MAX; n_cols += 256)
+                    same_at_every_width(&(hone_grouped){ .scheme = HONE_SCHEME_MLX_AFFINE, .bits = bits[b], .group = group, .scale = t }, n_cols);
 }
 
 /* Half a step of the group's own range; the far end of a symmetric one may be cut by a step. */
