@@ -112,6 +112,7 @@ static void print_quality(hone_cli *c, const json_t *results)
         if (hone_doc_has_num(r, "score")) hone_table_cell(t, i, 3 + HONE_COUNT(cols), HONE_PLAIN, "%.3f", hone_doc_num(r, "score", 0));
         else hone_table_cell(t, i, 3 + HONE_COUNT(cols), HONE_DIM, "-");
     }
+    hone_table_fold(t);
     hone_table_print(c, t);
     json_array_foreach(results, i, r) {
         const char *why = hone_doc_str(json_object_get(r, "check"), "why", "");
@@ -153,6 +154,7 @@ static void print(hone_cli *c, const json_t *doc)
         const char *device = hone_doc_str(r, "device", "");
         hone_table_cell(t, i, 1 + HONE_COUNT(cols), HONE_DIM, "%s%s%s", hone_doc_str(r, "runtime", "-"), strcmp(device, "cpu") == 0 ? "" : " ", strcmp(device, "cpu") == 0 ? "" : device);
     }
+    hone_table_fold(t);
     hone_table_print(c, t);
     print_quality(c, results);
     const json_t *first = NULL;

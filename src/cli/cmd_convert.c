@@ -431,23 +431,25 @@ static void print(hone_cli *c, const json_t *doc)
         hone_cli_net_convert_print(c, doc);
         return;
     }
-    char        a[32], b[32], r[32];
-    const char *dry = json_is_true(json_object_get(doc, "dry_run")) ? "would write" : "wrote";
-    size_t      i = json_array_size(json_object_get(doc, "outputs"));
+    char   a[32], b[32], r[32];
+    size_t i = json_array_size(json_object_get(doc, "outputs"));
     if (json_object_get(doc, "made_plan")) {
         hone_cli_say_plan(c, json_object_get(doc, "made_plan"));
         hone_say(c, HONE_PLAIN, "\n");
     }
     hone_say_outputs(c, json_object_get(doc, "outputs"), HONE_OUTPUTS_ENCODING | HONE_OUTPUTS_FILE);
     double s = hone_doc_num(doc, "seconds", 0), read = hone_doc_num(doc, "read_bytes", 0);
+    char   line[240];
     if (json_is_true(json_object_get(doc, "dry_run")))
-        hone_say(c, HONE_PLAIN, "\n%s %zu file%s: disk %s, memory about %s, time about %.2g s (estimated from one tile of each encoding)\n", dry, i,
-                 i == 1 ? "" : "s", hone_text_bytes((uint64_t)hone_doc_num(doc, "disk_needed_bytes", 0), a, sizeof a),
-                 hone_text_bytes((uint64_t)hone_doc_num(doc, "ram_needed_bytes", 0), b, sizeof b), hone_doc_num(doc, "estimated_seconds", 0));
+        (void)snprintf(line, sizeof line, "would write %zu %s: disk %s, memory about %s, time about %.2g s (estimated from one tile of each encoding)", i, i == 1 ? "output" : "outputs",
+                       hone_text_bytes((uint64_t)hone_doc_num(doc, "disk_needed_bytes", 0), a, sizeof a),
+                       hone_text_bytes((uint64_t)hone_doc_num(doc, "ram_needed_bytes", 0), b, sizeof b), hone_doc_num(doc, "estimated_seconds", 0));
     else
-        hone_say(c, HONE_PLAIN, "\n%s %zu file%s from one read of %s in %.2f s (%s/s), peak memory %s\n", dry, i, i == 1 ? "" : "s",
-                 hone_text_bytes((uint64_t)read, a, sizeof a), s, hone_text_bytes((uint64_t)(s > 0 ? read / s : 0), r, sizeof r),
-                 hone_text_bytes((uint64_t)hone_doc_num(doc, "peak_rss_bytes", 0), b, sizeof b));
+        (void)snprintf(line, sizeof line, "wrote %zu %s from one read of %s in %.2f s (%s/s), peak memory %s", i, i == 1 ? "output" : "outputs",
+                       hone_text_bytes((uint64_t)read, a, sizeof a), s, hone_text_bytes((uint64_t)(s > 0 ? read / s : 0), r, sizeof r),
+                       hone_text_bytes((uint64_t)hone_doc_num(doc, "peak_rss_bytes", 0), b, sizeof b));
+    hone_say(c, HONE_PLAIN, "\n");
+    hone_say_wrapped(c, 0, line);
 }
 
 const hone_cmd hone_cmd_convert = {

@@ -67,6 +67,7 @@ static void print_tasks(hone_cli *c, const json_t *results)
         }
         row++;
     }
+    hone_table_fold(t);
     hone_table_print(c, t);
 }
 
@@ -91,6 +92,7 @@ static void print(hone_cli *c, const json_t *doc)
         hone_table_cell(t, i, 0, HONE_BOLD, "%s", hone_measured_name(r, name, sizeof name));
         for (size_t k = 0; k < HONE_COUNT(cols); k++) hone_measured_cell(t, i, 1 + k, r, cols[k].path, cols[k].scale, cols[k].digits, k != 2);
     }
+    hone_table_fold(t);
     hone_table_print(c, t);
     print_tasks(c, results);
     hone_say(c, HONE_PLAIN, "\n");

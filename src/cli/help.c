@@ -76,7 +76,7 @@ void hone_cli_help(const hone_cli *c, FILE *to)
         (void)fprintf(to, "  %-10s %s\n", hone_cmd_list[i]->name, hone_cmd_list[i]->summary);
     (void)fprintf(to, "\n%sstart here%s\n"
                       "  hone optimize examples/models/tale-8m --target android -o out/android\n\n"
-                      "hone VERB --help shows what a verb does, an example, its options and the exit codes.\n"
+                      "hone VERB --help shows what a verb does, an example, options and exit codes.\n"
                       "hone --version shows the version.  Every verb takes --json.\n", bold, plain);
 }
 

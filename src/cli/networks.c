@@ -143,6 +143,7 @@ static void say_results(hone_cli *c, const json_t *results, const char *bytes, c
         hone_table_cell(t, i, 2, HONE_PLAIN, "%s", hone_text_bytes((uint64_t)hone_doc_num(r, bytes, 0), size, sizeof size));
         for (size_t k = 0; k < n; k++) hone_measured_cell(t, i, 3 + k, r, cols[k].path, cols[k].scale, cols[k].digits, cols[k].ci);
     }
+    hone_table_fold(t);
     hone_table_print(c, t);
 }
 

@@ -76,7 +76,7 @@ fi
 
 # Help fits the terminal, and names the values that an option takes.
 if command -v script >/dev/null; then
-    script -qec "stty cols 80; NO_COLOR=1 '$HONE' convert --help" /dev/null </dev/null | tr -d '\r' >"$tmp/out"
+    script -qec "stty cols 80; NO_COLOR=1 '$HONE' convert --help; '$HONE' --help; '$HONE' convert $HONE_SOURCE_DIR/examples/models/tale-8m -n -q" /dev/null </dev/null | tr -d '\r' >"$tmp/out"
     [ "$(wc -l <"$tmp/out")" -gt 100 ] && [ "$(wc -L <"$tmp/out")" -le 80 ] || fail "help at 80 columns has a line of $(wc -L <"$tmp/out")"
 fi
 for words in "convert u8, u8-sym, s8, s8-sym" "convert minmax, average, percentile, entropy, mse" "assess prototype, enterprise" "plan rtn, search, hqq, scale, gptq"; do
