@@ -176,6 +176,9 @@ bool             hone_net_attr_set_ints(hone_net *net, hone_net_node *n, const c
 bool             hone_net_attr_remove(hone_net_node *n, const char *name); /* false: it had none */
 /* A constant of a fresh name.  data: copied when not NULL; NULL: the caller sets data, or make and from. */
 hone_net_value  *hone_net_constant_new(hone_net *net, const char *stem, int32_t type, const uint64_t *dims, uint32_t n_dims, const void *data);
+/* The constant of exactly that name when it is in memory and the same, bit for bit (a weight that several nodes read becomes the same codes each time); else
+ * a new one. */
+hone_net_value  *hone_net_constant_same(hone_net *net, const char *stem, int32_t type, const uint64_t *dims, uint32_t n_dims, const void *data);
 /* Type and shape of v are these from now on; what the file said of it is forgotten. */
 bool             hone_net_value_shape(hone_net *net, hone_net_value *v, int32_t type, const hone_net_dim *dims, int32_t n_dims);
 /* The import of a domain; made when missing. */

@@ -106,6 +106,9 @@ hone_net_value *hone_net_codes8(hone_net *net, const hone_net_weight *w, const f
 {
     coded          *c = HONE_ARENA_NEW(&net->arena, coded, 1);
     const char     *stem = hone_arena_printf(&net->arena, "%s.codes", w->value->name);
+    hone_net_value *had = stem ? hone_net_find(net, stem) : NULL;
+    const coded    *of = had && had->tensor && had->tensor->make == make_codes ? had->tensor->from : NULL;
+    if (of && of->w.t == w->t && of->w.axis == w->axis && had->tensor->type == type) return had; /* for another node that reads the weight */
     hone_net_value *v = c && stem ? hone_net_constant_new(net, stem, type, w->t->dims, w->t->n_dims, NULL) : NULL;
     if (!v) return NULL;
     *c = (coded){ .w = *w, .scale = scale, .offset = type == HONE_NET_U8 ? 128 : 0 };
@@ -124,7 +127,5 @@ hone_net_value *hone_net_floats_new(hone_net *net, const char *stem, const uint6
         memcpy(&bits, &x[i], 4);
         hone_put_le32(raw + 4 * i, bits);
     }
-    hone_net_value *v = raw ? hone_net_constant_new(net, stem, HONE_NET_F32, dims, n_dims, NULL) : NULL;
-    if (v) v->tensor->data = raw;
-    return v;
+    return raw ? hone_net_constant_same(net, stem, HONE_NET_F32, dims, n_dims, raw) : NULL;
 }

@@ -357,7 +357,8 @@ static hone_code link_input(hone_net_reader *r, hone_net_node *n, hone_net_value
 {
     char shown[96];
     if (!v->from && !v->tensor && !v->input && !v->sparse)
-        return HONE_FAIL(r->err, HONE_EINPUT, HONE_ONNX_AGAIN, "a node %s '%s', which nothing before it makes", slot == HONE_NET_CAPTURE ? "has a subgraph that reads" : "reads",
+        return HONE_FAIL(r->err, HONE_EINPUT, "it was cut, or its nodes are not in the order of execution: sort them (onnxruntime.transformers.onnx_model, topological_sort)",
+                         "a node %s '%s', which nothing before it makes", slot == HONE_NET_CAPTURE ? "has a subgraph that reads" : "reads",
                          hone_text_show(v->name, strlen(v->name), shown, sizeof shown));
     return hone_net_use_add(r->net, v, n, slot) ? HONE_OK : HONE_NOMEM(r->err, "a node");
 }

@@ -270,6 +270,16 @@ hone_net_value *hone_net_constant_new(hone_net *net, const char *stem, int32_t t
     return hone_net_constant_list(net, v) ? v : NULL;
 }
 
+hone_net_value *hone_net_constant_same(hone_net *net, const char *stem, int32_t type, const uint64_t *dims, uint32_t n_dims, const void *data)
+{
+    hone_net_value        *v = stem ? hone_net_find(net, stem) : NULL;
+    const hone_net_tensor *t = v && !v->input && !v->from ? v->tensor : NULL;
+    bool                   same = t && t->data && t->type == type && t->n_dims == n_dims;
+    for (uint32_t d = 0; same && d < n_dims; d++) same = t->dims[d] == dims[d];
+    if (same && memcmp(t->data, data, (size_t)t->bytes) == 0) return v;
+    return stem ? hone_net_constant_new(net, stem, type, dims, n_dims, data) : NULL;
+}
+
 bool hone_net_value_shape(hone_net *net, hone_net_value *v, int32_t type, const hone_net_dim *dims, int32_t n_dims)
 {
     hone_net_dim *copy = HONE_ARENA_NEW(&net->arena, hone_net_dim, n_dims > 0 ? (size_t)n_dims : 1);

@@ -148,6 +148,11 @@ static hone_net_value *stream_new(job *j, const hone_net_weight *w, const blocke
 {
     blocked        *b = HONE_ARENA_NEW(&j->net->arena, blocked, 1);
     const char     *stem = named(j, w->value, tail);
+    hone_net_value *had = stem ? hone_net_find(j->net, stem) : NULL;
+    const blocked  *of = had && had->tensor && had->tensor->make == make_stream ? had->tensor->from : NULL;
+    if (of && of->t == how->t && of->outer == how->outer && of->len == how->len && of->inner == how->inner && of->in_place == how->in_place && of->stream == stream &&
+        of->g.group == how->g.group)
+        return had; /* for another node that reads the weight */
     hone_net_value *v = b && stem ? hone_net_constant_new(j->net, stem, type, dims, n_dims, NULL) : NULL;
     if (!v) return NULL;
     *b = *how;

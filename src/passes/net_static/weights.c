@@ -119,8 +119,8 @@ static hone_code put(hone_net *net, const hone_static_op *op, uint32_t slot, con
     bool            zero_too = hone_net_constant(codes)->type == HONE_NET_I8;
     uint8_t        *zeros = calloc(n_steps, 1);
     uint32_t        rank = per_channel ? 1 : 0;
-    hone_net_value *scale = hone_net_constant_new(net, named(net, stem, "scale"), HONE_NET_F32, &n_steps, rank, steps);
-    hone_net_value *zero = zero_too && zeros ? hone_net_constant_new(net, named(net, stem, "zero"), HONE_NET_I8, &n_steps, rank, zeros) : NULL;
+    hone_net_value *scale = hone_net_constant_same(net, named(net, stem, "scale"), HONE_NET_F32, &n_steps, rank, steps);
+    hone_net_value *zero = zero_too && zeros ? hone_net_constant_same(net, named(net, stem, "zero"), HONE_NET_I8, &n_steps, rank, zeros) : NULL;
     hone_net_value *again = hone_net_value_new(net, named(net, stem, "again"), HONE_NET_F32);
     free(zeros);
     if (!scale || !again || (zero_too && !zero)) return HONE_NOMEM(err, "constants of a quantiser");
@@ -134,7 +134,7 @@ static hone_code put_all(hone_net *net, const hone_static_op *op, const hone_sta
 {
     const char     *stem = op->weight->name, *bias_stem = op->bias ? op->bias->name : named(net, stem, "bias");
     uint64_t        n = how->per_channel ? c->channels : 1, bias_dims[1] = { c->channels };
-    hone_net_value *codes = hone_net_constant_new(net, named(net, stem, "codes"), HONE_NET_I8, c->t->dims, c->t->n_dims, c->codes);
+    hone_net_value *codes = hone_net_constant_same(net, named(net, stem, "codes"), HONE_NET_I8, c->t->dims, c->t->n_dims, c->codes);
     if (!codes) return HONE_NOMEM(err, "codes of weights");
     HONE_TRY(put(net, op, 1, stem, codes, c->step, n, how->per_channel, op->weight_axis, err));
     if (!c->b) return HONE_OK;

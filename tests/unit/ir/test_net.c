@@ -271,6 +271,65 @@ static void damaged_files_are_refused_by_their_cause(void **state)
     }
 }
 
+static void equal_constants_of_one_name_are_one_and_left_out_inputs_at_the_end_go(void **state)
+{
+    static const uint8_t bytes[4] = { 1, 2, 3, 4 }, others[4] = { 1, 2, 3, 5 };
+    const uint64_t       line = 4, square[2] = { 2, 2 };
+    hone_net             net;
+    (void)state;
+    open_golden("odd", &net);
+    hone_net_value *a = hone_net_constant_same(&net, "codes", HONE_NET_I8, &line, 1, bytes);
+    assert_non_null(a);
+    assert_ptr_equal(hone_net_constant_same(&net, "codes", HONE_NET_I8, &line, 1, bytes), a);
+    assert_ptr_not_equal(hone_net_constant_same(&net, "codes", HONE_NET_I8, &line, 1, others), a);
+    assert_ptr_not_equal(hone_net_constant_same(&net, "codes", HONE_NET_I8, square, 2, bytes), a);
+    assert_ptr_not_equal(hone_net_constant_same(&net, "codes", HONE_NET_U8, &line, 1, bytes), a);
+    hone_net_node *gemm = node_of(&net, "Gemm"); /* its bias is "" */
+    assert_int_equal(gemm->n_in, 3);
+    hone_net_trim(&net);
+    assert_int_equal(gemm->n_in, 2);
+    hone_net_close(&net);
+}
+
+static void functions_keep_their_opset_and_value_info_says_nothing_of_outputs(void **state)
+{
+    hone_net net;
+    hone_err err = { 0 };
+    (void)state;
+    open_golden("odd", &net);
+    assert_true(net.functions);
+    assert_int_equal(hone_net_raise(&net, 21, &err), HONE_EUNSUPPORTED);
+    assert_string_equal(err.cause, "the model is of opset 17 and cannot be one of opset 21: its functions are kept as they are");
+    assert_int_equal(hone_net_opset_of(&net, ""), 17);
+    assert_int_equal(net.outputs[0]->dims[1].n, 6); /* value_info has it without */
+    hone_net_close(&net);
+}
+
+static void operators_that_know_no_f16_or_that_nothing_is_known_of_stay_f32(void **state)
+{
+    static const char *const     wide[] = { "m" };
+    const hone_net_quant_options plain = { .bits = 8 }, told = { .bits = 8, .wide = wide, .n_wide = 1 };
+    hone_net                     a, b;
+    hone_net_quanted             q;
+    hone_err                     err = { 0 };
+    (void)state;
+    open_golden("odd", &a);
+    open_golden("wide", &b);
+    assert_int_equal(hone_net_infer(&a, &err), HONE_OK);
+    assert_int_equal(hone_net_infer(&b, &err), HONE_OK);
+    assert_int_equal(hone_net_to_f16(&a, &plain, &q, &err), HONE_OK);
+    assert_int_equal(node_of(&a, "Celu")->in[0]->type, HONE_NET_F32);
+    assert_int_equal(node_of(&a, "IsInf")->in[0]->type, HONE_NET_F32);
+    assert_int_equal(node_of(&a, "LayerNormalization")->out[0]->type, HONE_NET_F16);
+    assert_int_equal(node_of(&a, "LayerNormalization")->out[2]->type, HONE_NET_F32);
+    assert_int_equal(hone_net_to_f16(&b, &told, &q, &err), HONE_OK);
+    assert_int_equal(node_of(&b, "Sqrt")->in[0]->type, HONE_NET_F32); /* its result is beyond f16 */
+    assert_int_equal(node_of(&b, "MatMul")->in[1]->type, HONE_NET_F32); /* what Loop gives has no known type */
+    assert_int_equal(node_of(&b, "Conv")->in[1]->type, HONE_NET_F16);
+    hone_net_close(&a);
+    hone_net_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +343,9 @@ int main(void)
         cmocka_unit_test(weights_that_are_not_finite_stay_floats),
         cmocka_unit_test(large_constants_go_into_a_file_of_their_own_and_come_back),
         cmocka_unit_test(damaged_files_are_refused_by_their_cause),
+        cmocka_unit_test(equal_constants_of_one_name_are_one_and_left_out_inputs_at_the_end_go),
+        cmocka_unit_test(functions_keep_their_opset_and_value_info_says_nothing_of_outputs),
+        cmocka_unit_test(operators_that_know_no_f16_or_that_nothing_is_known_of_stay_f32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
