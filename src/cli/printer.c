@@ -189,15 +189,13 @@ static void print_line(const hone_cli *c, const hone_table *t, const size_t *wid
 void hone_table_print(hone_cli *c, hone_table *t)
 {
     size_t *width = HONE_ARENA_NEW(&c->arena, size_t, t->n_cols), first = 1, end;
-    bool    units = false;
     if (!width) no_memory();
-    for (size_t j = 0; j < t->n_cols; j++) {
-        width[j] = width_of(t, j);
-        units = units || (t->unit[j] && t->unit[j][0]);
-    }
+    for (size_t j = 0; j < t->n_cols; j++) width[j] = width_of(t, j);
     do {
         size_t sum = 2 + width[0];
         for (end = first; end < t->n_cols && (!t->folds || end == first || sum + 2 + width[end] <= (size_t)c->width); end++) sum += 2 + width[end];
+        bool units = t->unit[0] && t->unit[0][0];
+        for (size_t j = first; j < end; j++) units = units || (t->unit[j] && t->unit[j][0]);
         if (first > 1) (void)putchar('\n');
         print_line(c, t, width, first, end, t->title, HONE_BOLD, NULL);
         if (units) print_line(c, t, width, first, end, t->unit, HONE_DIM, NULL);
