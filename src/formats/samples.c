@@ -254,7 +254,7 @@ hone_code hone_samples_open(const char *path, const hone_image_how *how, hone_ar
     else if (ends(path, ".safetensors")) code = open_st(a, &s, err);
     else if (ends(path, ".npy")) code = open_npy(a, &s, err);
     else if (ends(path, ".npz")) code = open_npz(a, &s, err);
-    else if (!hone_file_exists(path)) return HONE_FAIL(err, HONE_EINPUT, "", "no file '%s'", path);
+    else if (!hone_file_exists(path)) return HONE_FAIL(err, HONE_EINPUT, "check the path", "no file '%s'", path);
     else return HONE_FAIL(err, HONE_EINPUT, "known are .safetensors, .npy, .npz, .png, .jpg and folders of images", "'%s' is of no kind that holds samples", path);
     if (code == HONE_OK) code = same_number(&s, err);
     if (code == HONE_OK) *out = s;

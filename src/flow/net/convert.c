@@ -410,11 +410,28 @@ static hone_code one_target(run *r, const char *stem)
     return code;
 }
 
+/* A glob that names nothing is a slip of the keyboard, and what should have stayed floats would not. */
+static hone_code check_excluded(const run *r)
+{
+    hone_net  net;
+    hone_code code = HONE_OK;
+    if (!r->opt->n_keep || r->opt->judge) return HONE_OK;
+    HONE_TRY(hone_net_load(r->ctx, r->file, &net, r->err));
+    for (size_t i = 0; i < r->opt->n_keep && code == HONE_OK; i++) {
+        bool hit = false;
+        for (const hone_net_node *n = net.first; n && !hit; n = n->next) hit = hone_net_matches(n, &r->opt->keep[i], 1);
+        if (!hit) code = HONE_FAIL(r->err, HONE_EUSAGE, "hone graph lists the nodes and their operators", "--exclude '%.100s' names no node and no operator of the model", r->opt->keep[i]);
+    }
+    hone_net_close(&net);
+    return code;
+}
+
 static hone_code all_targets(run *r, hone_arena *a, const char *path)
 {
     const char *stem;
     HONE_TRY(hone_net_path(path, a, &r->file, r->err));
     HONE_TRY(stem_of(r, a, &stem));
+    HONE_TRY(check_excluded(r));
     if (r->opt->n_targets > HONE_NET_MAX_TARGETS)
         return HONE_FAIL(r->err, HONE_EUSAGE, "ask for some of them in another run", "more than %d outputs asked of one run", HONE_NET_MAX_TARGETS);
     for (size_t i = 0; i < r->opt->n_targets; i++) {
