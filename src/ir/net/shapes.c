@@ -188,7 +188,7 @@ static void find_known(hone_net *net, hone_net_node *n)
 
 /* ---- elementwise ---- */
 
-enum { SAME, BROADCAST, TRUTH, WHERE, CAST, CONSTANT, FILLED, SHAPE_OF, SIZE_OF, QUANTIZE, DEQUANTIZE, DYNAMIC, LIKE_IN1 };
+enum { SAME, BROADCAST, TRUTH, WHERE, CAST, CONSTANT, FILLED, SHAPE_OF, SIZE_OF, QUANTIZE, DEQUANTIZE, DYNAMIC, LIKE_IN1, NORM };
 
 static bool infer_broadcast(hone_net *net, hone_net_node *n, int32_t kind)
 {
@@ -236,6 +236,7 @@ static bool infer_quantize(hone_net *net, hone_net_node *n, int32_t kind)
 static bool infer_simple(hone_net *net, hone_net_node *n, int32_t kind)
 {
     hone_net_shape s = hone_net_shape_in(n, 0), line = { .n = 1, .d = { { .n = s.n } } };
+    int32_t        stash = (int32_t)hone_net_attr_int(n, "stash_type", HONE_NET_F32); /* of a norm's mean and deviation */
     switch (kind) {
     case CAST: return hone_net_say(net, n, 0, (int32_t)hone_net_attr_int(n, "to", 0), &s);
     case CONSTANT: return infer_constant(net, n);
@@ -246,6 +247,10 @@ static bool infer_simple(hone_net *net, hone_net_node *n, int32_t kind)
     case SIZE_OF: return hone_net_say(net, n, 0, HONE_NET_I64, &(hone_net_shape){ .n = 0 });
     case LIKE_IN1: return hone_net_say(net, n, 0, hone_net_type_in(n, 1), &s);
     case TRUTH: return hone_net_say(net, n, 0, HONE_NET_BOOL, &s);
+    case NORM:
+        line.n = -1;
+        if (!hone_net_say(net, n, 1, stash, &line) || !hone_net_say(net, n, 2, stash, &line)) return false;
+        return hone_net_say(net, n, 0, hone_net_type_in(n, 0), &s);
     default: return hone_net_say(net, n, 0, hone_net_type_in(n, 0), &s);
     }
 }
@@ -257,7 +262,7 @@ static const hone_net_rule rules[] = {
     { "CumSum", SAME, infer_simple }, { "Dropout", SAME, infer_simple }, { "Elu", SAME, infer_simple }, { "Erf", SAME, infer_simple }, { "Exp", SAME, infer_simple },
     { "Floor", SAME, infer_simple }, { "Gelu", SAME, infer_simple }, { "GroupNormalization", SAME, infer_simple }, { "HardSigmoid", SAME, infer_simple },
     { "HardSwish", SAME, infer_simple }, { "Hardmax", SAME, infer_simple }, { "Identity", SAME, infer_simple }, { "InstanceNormalization", SAME, infer_simple },
-    { "LRN", SAME, infer_simple }, { "LayerNormalization", SAME, infer_simple }, { "LeakyRelu", SAME, infer_simple }, { "Log", SAME, infer_simple },
+    { "LRN", SAME, infer_simple }, { "LayerNormalization", NORM, infer_simple }, { "LeakyRelu", SAME, infer_simple }, { "Log", SAME, infer_simple },
     { "LogSoftmax", SAME, infer_simple }, { "LpNormalization", SAME, infer_simple }, { "MeanVarianceNormalization", SAME, infer_simple }, { "Mish", SAME, infer_simple },
     { "Neg", SAME, infer_simple }, { "Not", SAME, infer_simple }, { "PRelu", SAME, infer_simple }, { "Reciprocal", SAME, infer_simple }, { "Relu", SAME, infer_simple },
     { "ReverseSequence", SAME, infer_simple }, { "Round", SAME, infer_simple }, { "ScatterElements", SAME, infer_simple }, { "ScatterND", SAME, infer_simple },
