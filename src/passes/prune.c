@@ -104,7 +104,7 @@ static uint32_t channels_to_keep(const pruner *p, uint32_t all)
 static hone_code decide(pruner *p, hone_err *err)
 {
     const hone_facts *f = &p->m->facts;
-    uint32_t          all = units_of(p), least = p->method == HONE_PRUNE_EXPERTS ? f->n_experts_used : 1;
+    uint32_t          all = units_of(p), least = p->method == HONE_PRUNE_EXPERTS ? f->n_experts_used : p->method == HONE_PRUNE_FFN && all % 32 == 0 ? 32 : 1;
     if (p->method == HONE_PRUNE_EXPERTS && !f->n_experts) return HONE_FAIL(err, HONE_EUNSUPPORTED, "take ffn, heads or layers", "the model has no experts");
     if (p->method == HONE_PRUNE_FFN && f->n_experts)
         return HONE_FAIL(err, HONE_EUNSUPPORTED, "take experts", "the feed-forward is made of experts: whole ones can leave, not channels");

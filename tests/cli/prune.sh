@@ -34,6 +34,8 @@ make cut "$model" --to gguf,onnx,openvino,mlx --quant f32 --prune 0.25 --prune-m
 make experts "$moe" --to gguf,onnx,openvino,mlx --quant f32 --prune 0.25 --prune-method experts --calibration "$tmp/moe.gguf"
 make heads "$model" --quant f16 --prune 0.25 --prune-method heads --calibration "$tmp/stats.gguf"
 make layers "$model" --quant f16 --prune 0.25 --prune-method layers
+make least "$model" --quant f16 --prune 0.99 --prune-method ffn
+holds least.json "d['rewrites'][0]['is'] == 32"
 holds cut.json "d['rewrites'][0]['was'] == 768 and d['rewrites'][0]['is'] == 576 and d['rewrites'][0]['share'] == 0.25"
 holds experts.json "d['rewrites'][0]['was'] == 8 and d['rewrites'][0]['is'] == 6 and d['rewrites'][0]['statistics']"
 holds cut-f32-mlx/config.json "d['intermediate_size'] == 576 and d['num_hidden_layers'] == 8"
