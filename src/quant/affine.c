@@ -70,16 +70,33 @@ HONE_FIT_INLINE void encode_group(uint32_t bits, uint32_t group, float scale, fl
     if (!direct) pack(q, group, bits, out);
 }
 
+/* The numbers as type t keeps them, and their ranges: x itself where nothing is lost, as with a bfloat16 source, else in buf.  Rounding keeps
+ * the order, so the ends may be rounded by themselves. */
+HONE_FIT_INLINE const float *seen(hone_dtype t, const float *restrict x, size_t group, size_t n, float *restrict buf, hone_lanes *low, hone_lanes *high)
+{
+    float       ends[2 * HONE_LANES], rounded[2 * HONE_LANES];
+    hone_ilanes bits;
+    hone_ranges(x, group, n, low, high, &bits);
+    if (t == HONE_DTYPE_F32 || (t == HONE_DTYPE_BF16 && !hone_lanes_any(bits & 0xffff))) return x;
+    memcpy(ends, low, sizeof *low);
+    memcpy(ends + HONE_LANES, high, sizeof *high);
+    buf[0] = x[0]; /* gcc does not see that there are groups */
+    hone_scale_round(t, x, buf, n * group);
+    hone_scale_round(t, ends, rounded, 2 * HONE_LANES);
+    *low = hone_lanes_load(rounded);
+    *high = hone_lanes_load(rounded + HONE_LANES);
+    return buf;
+}
+
 /* Groups first..first + n - 1 of row r, side by side where they do not meet: n is at most HONE_LANES.
  * bits and group are constants where the caller knows them: a known number of steps is worth a third of the time. */
 HONE_FIT_INLINE void encode_groups(uint32_t bits, uint32_t group, hone_dtype seen_as, const float *restrict from, size_t n, uint64_t first,
                                    uint8_t *restrict codes, uint8_t *const out[HONE_STREAMS])
 {
-    float        seen[HONE_LANES * GROUP_MAX];
-    const float *x = hone_scale_view(seen_as, from, seen, n * group);
+    float        buf[HONE_LANES * GROUP_MAX];
     hone_lanes   low, high;
+    const float *x = seen(seen_as, from, group, n, buf, &low, &high);
     fits         f;
-    hone_ranges(x, group, n, &low, &high);
     fit_groups((float)((1u << bits) - 1), low, high, &f);
     for (size_t k = 0; k < n; k++) encode_group(bits, group, f.scale[k], f.bias[k], x + k * group, codes + k * (group / 8) * bits);
     hone_scales_store(seen_as, out[HONE_STREAM_SCALES], first, f.scale, n);
@@ -96,6 +113,7 @@ void HONE_LANED(hone_affine_encode)(const hone_grouped *s, const float *x, uint6
         const float *from = x + g * a.group;
         uint8_t     *to = codes + g * (a.group / 8) * a.bits;
         if (a.bits == 4 && a.group == 64 && a.dtype == HONE_DTYPE_BF16) encode_groups(4, 64, HONE_DTYPE_BF16, from, n, r * groups + g, to, out);
+        else if (a.bits == 8 && a.group == 64 && a.dtype == HONE_DTYPE_BF16) encode_groups(8, 64, HONE_DTYPE_BF16, from, n, r * groups + g, to, out);
         else if (a.group == 64) encode_groups(a.bits, 64, a.dtype, from, n, r * groups + g, to, out);
         else encode_groups(a.bits, a.group, a.dtype, from, n, r * groups + g, to, out);
     }

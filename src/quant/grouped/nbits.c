@@ -26,7 +26,7 @@ static hone_lanes first_of(const float *x, size_t n, size_t n_blocks)
 HONE_FIT_INLINE void fit_blocks(const hone_grouped *g, const float *x, size_t n, size_t n_blocks, fits *f)
 {
     hone_lanes lo, hi;
-    hone_ranges(x, n, n_blocks, &lo, &hi);
+    hone_ranges(x, n, n_blocks, &lo, &hi, NULL);
     hone_lanes  top = hone_lanes_all((float)((1u << g->bits) - 1)), half = hone_lanes_all((float)(1u << (g->bits - 1)));
     hone_lanes  none = hone_lanes_all(0), one = hone_lanes_all(1), scale, zero = half;
     hone_ilanes some;

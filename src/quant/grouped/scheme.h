@@ -65,18 +65,6 @@ static inline void hone_scale_round(hone_dtype t, const float *restrict x, float
     else memcpy(out, x, n * sizeof *out);
 }
 
-/* x as type t keeps it: x itself where nothing is lost, as with a bfloat16 source, else rounded into buf.  n: a multiple of HONE_LANES. */
-HONE_FIT_INLINE const float *hone_scale_view(hone_dtype t, const float *restrict x, float *restrict buf, size_t n)
-{
-    hone_ilanes lost = { 0 };
-    if (t == HONE_DTYPE_F32) return x;
-    for (size_t i = 0; t == HONE_DTYPE_BF16 && i < n; i += HONE_LANES) lost |= (hone_ilanes)hone_lanes_load(x + i);
-    if (t == HONE_DTYPE_BF16 && !hone_lanes_any(lost & 0xffff)) return x;
-    buf[0] = x[0]; /* gcc does not see that n > 0 */
-    hone_scale_round(t, x, buf, n);
-    return buf;
-}
-
 /* Codes of 4 or 8 bits go to place `at` (in codes) and the following ones.  Writing goes upwards: the first code of a byte clears the rest. */
 static inline void hone_codes_put(uint8_t *restrict out, uint64_t at, const uint8_t *restrict q, size_t n, uint32_t bits)
 {
@@ -130,27 +118,34 @@ static inline void hone_range(const float *x, size_t n, float *lo, float *hi)
     }
 }
 
-/* The same of `groups` groups of n numbers, 1..HONE_LANES of them, one after another: lane k is group k's; the lanes beyond are any numbers. */
-HONE_FIT_INLINE void hone_ranges(const float *x, size_t n, size_t groups, hone_lanes *lo, hone_lanes *hi)
+/* The same of `groups` groups of n numbers, 1..HONE_LANES of them, one after another: lane k is group k's; the lanes beyond are any numbers.
+ * bits, if not NULL: all their bits ored together; then n is a multiple of HONE_LANES. */
+HONE_FIT_INLINE void hone_ranges(const float *x, size_t n, size_t groups, hone_lanes *lo, hone_lanes *hi, hone_ilanes *bits)
 {
-    hone_lanes low[HONE_LANES], high[HONE_LANES];
+    hone_lanes  low[HONE_LANES], high[HONE_LANES];
+    hone_ilanes all = { 0 };
     if (groups < HONE_LANES || n % HONE_LANES) {
         float l[HONE_LANES] = { 0 }, h[HONE_LANES] = { 0 };
         for (size_t k = 0; k < groups; k++) hone_range(x + k * n, n, &l[k], &h[k]);
+        for (size_t i = 0; bits && i < groups * n; i += HONE_LANES) all |= (hone_ilanes)hone_lanes_load(x + i);
         *lo = hone_lanes_load(l);
         *hi = hone_lanes_load(h);
+        if (bits) *bits = all;
         return;
     }
     for (size_t k = 0; k < HONE_LANES; k++, x += n) {
         low[k] = high[k] = hone_lanes_load(x);
+        if (bits) all |= (hone_ilanes)low[k];
         for (size_t i = HONE_LANES; i < n; i += HONE_LANES) {
             hone_lanes v = hone_lanes_load(x + i);
             low[k] = hone_lanes_min(v, low[k]);
             high[k] = hone_lanes_max(v, high[k]);
+            if (bits) all |= (hone_ilanes)v;
         }
     }
     *lo = hone_lanes_leasts(low);
     *hi = hone_lanes_mosts(high);
+    if (bits) *bits = all;
 }
 
 /* One row, number r of a run: out and in are where the run begins in each stream. */
