@@ -60,6 +60,7 @@ HONE_FIT_INLINE void encode_group(uint32_t bits, uint32_t group, float scale, fl
     float   n_bins = (float)((1u << bits) - 1);
     uint8_t q[GROUP_MAX];
     bool    direct = bits == 4 || bits == 8;
+    hone_ahead(x, group);
     const uint32_t n = group >= 4 * HONE_LANES ? 4 : 2; /* groups have 32 numbers at least */
     for (uint32_t i = 0; i < group; i += n * HONE_LANES) {
         hone_ilanes code[4];

@@ -77,6 +77,7 @@ static void encode_blocks(const float *x, block *restrict b, int count)
     bool near = !nan && !hone_lanes_any(far);
     for (int k = 0; k < count; k++, x += 32) {
         hone_f16_store(b[k].d, d[k]);
+        hone_ahead(x, 32);
         if (near) put_near(x, inverse[k], b[k].qs);
         else
             for (int j = 0; j < 32; j++) b[k].qs[j] = (uint8_t)hone_round(x[j] * inverse[k]);

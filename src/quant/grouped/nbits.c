@@ -77,6 +77,7 @@ HONE_FIT_INLINE void put_32s(const float *x, size_t n_blocks, const fits *f, uin
     hone_ilanes q[IN_BLOCK * MANY];
     for (size_t k = 0; k < n_blocks;) {
         size_t n = n_blocks - k < MANY ? 1 : MANY;
+        hone_ahead(x + k * 32, n * 32);
         for (size_t b = 0; b < n; b++) {
             fit one = { f->scale[k + b], f->inverse[k + b], f->zero[k + b] };
             for (size_t i = 0; i < IN_BLOCK; i++) q[b * IN_BLOCK + i] = codes_of_lanes(x + (k + b) * 32 + i * HONE_LANES, one, top, sign);

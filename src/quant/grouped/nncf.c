@@ -35,6 +35,7 @@ HONE_FIT_INLINE void put_group(const float *restrict x, size_t n, fit f, bool sy
     size_t   i = 0;
     for (; whole_byte && i + 4 * HONE_LANES <= n; i += 4 * HONE_LANES) {
         hone_ilanes q[4];
+        hone_ahead(x + i, 4 * HONE_LANES);
         hone_quotients(4, x + i, 0, f.scale, f.zero, lo, hi, q);
         hone_codes_put_lanes(to, i, 4, q, bits);
     }
