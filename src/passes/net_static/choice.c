@@ -168,15 +168,20 @@ static bool is_read(const hone_static_choice *c, const hone_net_value *v)
     return false;
 }
 
-/* Behind operators that move values, a subgraph reads it: ONNX Runtime 1.31 dies when it takes DequantizeLinear past these. */
-static bool moves_into_subgraph(const hone_net_value *v, unsigned depth)
+/* Behind operators that move values, a subgraph reads it: ONNX Runtime 1.31 dies when it takes DequantizeLinear past these.  steps:
+ * uses that are still looked at, for a graph may have more ways than anybody can go; after the last the answer is the careful one. */
+static bool moves_into_subgraph(const hone_net_value *v, unsigned *steps)
 {
     static const char *const more[] = { "Slice", "Gather", "Expand", "Split", "Pad", "Concat" };
     for (size_t i = 0; i < v->n_uses; i++) {
         const hone_net_node *n = v->uses[i].node;
+        if ((*steps)-- == 0) {
+            *steps = 0;
+            return true;
+        }
         bool                 moved = v->uses[i].slot != HONE_NET_CAPTURE && n->n_out && n->out[0] && hone_static_moves(n);
         for (size_t k = 0; k < HONE_COUNT(more) && v->uses[i].slot != HONE_NET_CAPTURE; k++) moved = moved || (n->n_out && n->out[0] && hone_net_is_op(n, more[k]));
-        if (moved && depth < 16 && (n->out[0]->n_captures || moves_into_subgraph(n->out[0], depth + 1))) return true;
+        if (moved && (n->out[0]->n_captures || moves_into_subgraph(n->out[0], steps))) return true;
     }
     return false;
 }
@@ -184,9 +189,10 @@ static bool moves_into_subgraph(const hone_net_value *v, unsigned depth)
 bool hone_static_wanted(const hone_static_choice *c, const hone_net_value *v)
 {
     const hone_static_op *maker = hone_static_maker(c, v);
+    unsigned              steps = 4096;
     if (is_read(c, v)) return true;
     /* Products of matrices may give floats out of integers; the others need codes behind them to be computed in integers. */
-    return maker && maker->kind != HONE_STATIC_MOVES && !v->output && !moves_into_subgraph(v, 0) && !hone_net_is_op(maker->node, "MatMul") && !hone_net_is_op(maker->node, "Gemm");
+    return maker && maker->kind != HONE_STATIC_MOVES && !v->output && !moves_into_subgraph(v, &steps) && !hone_net_is_op(maker->node, "MatMul") && !hone_net_is_op(maker->node, "Gemm");
 }
 
 const hone_net_value *hone_static_root(const hone_static_choice *c, const hone_net_value *v)
