@@ -43,6 +43,7 @@ static void print_lists(hone_cli *c, const json_t *differ)
         hone_table_cell(t, i, 2, HONE_PLAIN, "%.60s", hone_doc_str(r, "expected", "-"));
         hone_table_cell(t, i, 3, HONE_PLAIN, "%.60s", hone_doc_str(r, "found", "-"));
     }
+    hone_table_fold(t);
     hone_table_print(c, t);
 }
 

@@ -41,9 +41,9 @@ hone_code hone_cli_networks_optimize(hone_cli *c, double gate_speed, double gate
 void      hone_cli_networks_optimize_print(hone_cli *c, const json_t *doc);
 /* An ONNX model that is nobody's language model. */
 bool      hone_cli_is_network(const char *path);
-/* HONE_EUSAGE when the first artefact is a network, which cannot be judged without --data. */
 /* HONE_EUNSUPPORTED when the first argument is a network and the verb is for language models only; instead: what to do with one. */
 hone_code hone_cli_networks_refuse(const hone_cli *c, const char *instead, hone_err *err);
+/* HONE_EUSAGE when the first artefact is a network, which cannot be judged without --data. */
 hone_code hone_cli_networks_need_data(const hone_cli *c, hone_err *err);
 /* True when a document is about networks. */
 bool      hone_cli_networks_doc(const json_t *doc);

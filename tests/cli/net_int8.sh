@@ -154,5 +154,6 @@ page "$tmp/bench.html" "Latency of a run"
 "$HONE" optimize "$d/model.onnx" --data "$d/test.safetensors" --target intel-core --gates speed=.01,memory=5,variation=50 --repeat 20 -o "$tmp/opt" -q >"$tmp/out" 2>&1
 grep -q "^chosen  $tmp/opt/candidates/" "$tmp/out" && grep -q "$tmp/opt/candidates/" "$tmp/opt/report.html" || fail "where the chosen artefact lies is not said: $(cat "$tmp/out")"
 refused 2 "the median that decides needs 10 rounds, 9 are allowed" optimize "$d/model.onnx" --data "$d/test.safetensors" --repeat 9 -o "$tmp/few"
+refused 2 "--exclude 'fcc' names no node and no operator of the model" optimize "$d/model.onnx" --data "$d/test.safetensors" --exclude fcc -o "$tmp/few"
 grep -q '"gates_pass": *true' "$tmp/optimize" || fail "gates that all hold do not pass"
 exit $failed

@@ -44,7 +44,7 @@ hone_code hone_method_choose(const char *name, const hone_stats *stats, const ch
     bool hessians = false;
     for (size_t i = 0; stats && i < stats->n_inputs; i++) hessians = hessians || stats->inputs[i].hessian;
     if (m == HONE_METHOD_GPTQ && !hessians)
-        return HONE_FAIL(err, HONE_EUNSUPPORTED, "hone calibrate SRC --hessian --data FILE -o stats.gguf makes them; then add --calibration stats.gguf",
+        return HONE_FAIL(err, stats ? HONE_EINPUT : HONE_EUSAGE, "hone calibrate SRC --hessian --data FILE -o stats.gguf makes them; then add --calibration stats.gguf",
                          "method gptq needs Hessians, and there are none");
     *out = hone_method_name(m);
     return HONE_OK;

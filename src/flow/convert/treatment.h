@@ -17,7 +17,7 @@ typedef struct hone_known {
 } hone_known;
 
 /* The method by its name; NULL: gptq where there are Hessians, search where there are only sums of squares, rtn where there is nothing.  The name in
- * *out is static.  HONE_EUSAGE: no such method; HONE_EUNSUPPORTED: a method that needs statistics, and there are none. */
+ * *out is static.  HONE_EUSAGE: no such method, or one that needs statistics and none are given; HONE_EINPUT: these statistics lack what it needs. */
 hone_code hone_method_choose(const char *name, const hone_stats *stats, const char **out, hone_err *err);
 /* True when weights are encoded with importance, as llama-quantize --imatrix does: its rules of which type a tensor gets change then. */
 bool hone_method_weighs(const hone_convert_options *opt);

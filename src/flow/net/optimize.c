@@ -88,7 +88,7 @@ static hone_code make_some(state *s, const char *const *formats, size_t n, hone_
         o.statics = &statics;
     }
     hone_code code = hone_net_convert(s->ctx, s->source, &o, &res, &why);
-    if (code == HONE_ERESOURCE || code == HONE_EBUG || hone_ctx_cancelled(s->ctx)) {
+    if (code == HONE_ERESOURCE || code == HONE_EBUG || code == HONE_EUSAGE || hone_ctx_cancelled(s->ctx)) { /* no other candidate would fare better */
         if (err) *err = why;
         return code;
     }

@@ -194,8 +194,9 @@ static void methods_are_chosen_by_what_is_known(void **state)
     stats = of(&plain, 1);
     assert_int_equal(hone_method_choose(NULL, &stats, &name, &err), HONE_OK);
     assert_string_equal(name, "search");
-    assert_int_equal(hone_method_choose("gptq", &stats, &name, &err), HONE_EUNSUPPORTED);
+    assert_int_equal(hone_method_choose("gptq", &stats, &name, &err), HONE_EINPUT);
     assert_string_equal(err.cause, "method gptq needs Hessians, and there are none");
+    assert_int_equal(hone_method_choose("gptq", NULL, &name, &err), HONE_EUSAGE);
     assert_int_equal(hone_method_choose("best", &stats, &name, &err), HONE_EUSAGE);
     assert_string_equal(err.cause, "there is no method 'best'");
 }
