@@ -44,7 +44,7 @@ HONE_FIT_INLINE hone_lanes hone_lanes_pick(hone_ilanes mask, hone_lanes yes, hon
     return (hone_lanes)((mask & (hone_ilanes)yes) | (~mask & (hone_ilanes)no));
 }
 
-/* a < b ? a : b and a > b ? a : b.  Zeros of two signs and NaN: b (on NEON not; callers keep them out or do not care). */
+/* a < b ? a : b and a > b ? a : b.  Of zeros of two signs b, on NEON any; of NaN and a number b, on NEON the number. */
 HONE_FIT_INLINE hone_lanes hone_lanes_min(hone_lanes a, hone_lanes b)
 {
 #if HONE_LANES_WIDTH == 16
@@ -54,7 +54,7 @@ HONE_FIT_INLINE hone_lanes hone_lanes_min(hone_lanes a, hone_lanes b)
 #elif defined(__SSE2__)
     return (hone_lanes)_mm_min_ps((__m128)a, (__m128)b);
 #elif defined(__ARM_NEON)
-    return (hone_lanes)vminq_f32((float32x4_t)a, (float32x4_t)b);
+    return (hone_lanes)vminnmq_f32((float32x4_t)a, (float32x4_t)b);
 #else
     return hone_lanes_pick((hone_ilanes)(a < b), a, b);
 #endif
@@ -68,7 +68,7 @@ HONE_FIT_INLINE hone_lanes hone_lanes_max(hone_lanes a, hone_lanes b)
 #elif defined(__SSE2__)
     return (hone_lanes)_mm_max_ps((__m128)a, (__m128)b);
 #elif defined(__ARM_NEON)
-    return (hone_lanes)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
+    return (hone_lanes)vmaxnmq_f32((float32x4_t)a, (float32x4_t)b);
 #else
     return hone_lanes_pick((hone_ilanes)(a > b), a, b);
 #endif
@@ -165,6 +165,18 @@ HONE_FIT_INLINE hone_lanes hone_lanes_level_near(hone_lanes v, int32_t lo, int32
     return hone_lanes_min(hone_lanes_max(whole, hone_lanes_all((float)lo)), hone_lanes_all((float)hi));
 }
 
+/* Without what is behind the point; what no int32 holds becomes INT32_MIN by 8 and 16 lanes, and may not be given to four. */
+HONE_FIT_INLINE hone_ilanes hone_lanes_trunc(hone_lanes v)
+{
+#if HONE_LANES_WIDTH == 16
+    return (hone_ilanes)_mm512_cvttps_epi32((__m512)v);
+#elif HONE_LANES_WIDTH == 8
+    return (hone_ilanes)_mm256_cvttps_epi32((__m256)v);
+#else
+    return __builtin_convertvector(v, hone_ilanes);
+#endif
+}
+
 /* rintf as an integer, |v| < 2^22. */
 HONE_FIT_INLINE hone_ilanes hone_lanes_whole(hone_lanes v)
 {
@@ -244,6 +256,39 @@ HONE_FIT_INLINE void hone_ilanes_nibbles(int n, const hone_ilanes *v, uint8_t *t
 #else
     for (int k = 0; k < n * HONE_LANES; k += 2)
         to[k / 2] = (uint8_t)((v[k / HONE_LANES][k % HONE_LANES] & 15) | (v[k / HONE_LANES][k % HONE_LANES + 1] & 15) << 4);
+#endif
+}
+
+/* Every lane of four vectors clamped to 0..top, then xor flip, as bytes; and two to a byte, top 15. */
+HONE_FIT_INLINE void hone_ilanes_clamped_bytes(const hone_ilanes *v, uint8_t top, uint8_t flip, uint8_t *to)
+{
+#if HONE_LANES_WIDTH == 16
+    __m512i q = _mm512_packus_epi16(_mm512_packs_epi32((__m512i)v[0], (__m512i)v[1]), _mm512_packs_epi32((__m512i)v[2], (__m512i)v[3]));
+    q = _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), q);
+    _mm512_storeu_si512((void *)to, _mm512_xor_si512(_mm512_min_epu8(q, _mm512_set1_epi8((char)top)), _mm512_set1_epi8((char)flip)));
+#elif HONE_LANES_WIDTH == 8
+    __m256i q = _mm256_packus_epi16(_mm256_packs_epi32((__m256i)v[0], (__m256i)v[1]), _mm256_packs_epi32((__m256i)v[2], (__m256i)v[3]));
+    q = _mm256_permutevar8x32_epi32(q, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    _mm256_storeu_si256((__m256i *)(void *)to, _mm256_xor_si256(_mm256_min_epu8(q, _mm256_set1_epi8((char)top)), _mm256_set1_epi8((char)flip)));
+#else
+    for (int k = 0; k < 4 * HONE_LANES; k++) {
+        int32_t q = v[k / HONE_LANES][k % HONE_LANES];
+        q = q < 0 ? 0 : q > top ? top : q;
+        to[k] = (uint8_t)(q ^ flip);
+    }
+#endif
+}
+HONE_FIT_INLINE void hone_ilanes_clamped_nibbles(const hone_ilanes *v, uint8_t top, uint8_t flip, uint8_t *to)
+{
+    uint8_t q[4 * HONE_LANES];
+    hone_ilanes_clamped_bytes(v, top, flip, q);
+#if HONE_LANES_WIDTH == 16
+    _mm256_storeu_si256((__m256i *)(void *)to, _mm512_cvtepi16_epi8(_mm512_maddubs_epi16(_mm512_loadu_si512((const void *)q), _mm512_set1_epi16(0x1001)))); /* q[0] + 16 q[1] */
+#elif HONE_LANES_WIDTH == 8
+    __m256i words = _mm256_maddubs_epi16(_mm256_loadu_si256((const __m256i *)(const void *)q), _mm256_set1_epi16(0x1001)); /* q[0] + 16 q[1] */
+    _mm_storeu_si128((__m128i *)(void *)to, _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+#else
+    for (int k = 0; k < 4 * HONE_LANES; k += 2) to[k / 2] = (uint8_t)((q[k] & 15) | (q[k + 1] & 15) << 4);
 #endif
 }
 

@@ -85,6 +85,12 @@ HONE_FIT_INLINE void hone_codes_put_lanes(uint8_t *to, size_t i, int n, const ho
     if (bits == 4) hone_ilanes_nibbles(n, v, to + i / 2);
     else hone_ilanes_bytes(n, v, to + i);
 }
+/* The same of four vectors of any integers, clamped to 0..top, each then xor flip. */
+HONE_FIT_INLINE void hone_codes_put_clamped(uint8_t *to, size_t i, const hone_ilanes *v, uint8_t top, uint8_t flip, uint32_t bits)
+{
+    if (bits == 4) hone_ilanes_clamped_nibbles(v, top, flip, to + i / 2);
+    else hone_ilanes_clamped_bytes(v, top, flip, to + i);
+}
 /* code = rint(clamp((x - minus) / scale + plus, lo, hi)) of n vectors, 1, 2 or 4; lo and hi are whole numbers, so that clamping first
  * changes nothing. */
 HONE_FIT_INLINE void hone_quotients(int n, const float *restrict x, float minus, float scale, float plus, float lo, float hi, hone_ilanes *restrict code)
@@ -100,10 +106,10 @@ static inline uint32_t hone_code_get(const uint8_t *in, uint64_t at, uint32_t bi
     return bits == 8 ? in[at] : (uint32_t)in[at / 2] >> (at % 2 * 4) & 15u;
 }
 
-/* Smallest and largest of n numbers, n > 0; of zeros of two signs any. */
+/* Smallest and largest of n numbers, n > 0; of zeros of two signs any.  NaN does not count; where there is nothing else, lo is above hi. */
 static inline void hone_range(const float *x, size_t n, float *lo, float *hi)
 {
-    hone_lanes low = hone_lanes_all(x[0]), high = low;
+    hone_lanes low = hone_lanes_all(INFINITY), high = hone_lanes_all(-INFINITY);
     size_t     i = 0;
     for (; i + HONE_LANES <= n; i += HONE_LANES) {
         hone_lanes v = hone_lanes_load(x + i);
@@ -134,9 +140,9 @@ HONE_FIT_INLINE void hone_ranges(const float *x, size_t n, size_t groups, hone_l
         return;
     }
     for (size_t k = 0; k < HONE_LANES; k++, x += n) {
-        low[k] = high[k] = hone_lanes_load(x);
-        if (bits) all |= (hone_ilanes)low[k];
-        for (size_t i = HONE_LANES; i < n; i += HONE_LANES) {
+        low[k] = hone_lanes_all(INFINITY);
+        high[k] = hone_lanes_all(-INFINITY);
+        for (size_t i = 0; i < n; i += HONE_LANES) {
             hone_lanes v = hone_lanes_load(x + i);
             low[k] = hone_lanes_min(v, low[k]);
             high[k] = hone_lanes_max(v, high[k]);

@@ -86,12 +86,12 @@ static void bytes_are_those_of_the_peers(void **state)
     assert_int_equal(bad, 0);
 }
 
-/* Zeros of two signs, denormals, outliers, ties, a constant: the same bytes at every width.  The second time the numbers have all the bits of a
+/* Zeros of two signs, denormals, outliers, ties, a constant, infinities, NaN: the same bytes at every width.  The second time the numbers have all the bits of a
  * float32, of which a 16-bit scale keeps some. */
 static void same_at_every_width(const hone_grouped *g, uint32_t n_cols)
 {
     static float x[2 * COLS_MAX];
-    for (int kind = ROW_NORMAL; kind <= ROW_LAST_USUAL; kind++)
+    for (int kind = ROW_NORMAL; kind < ROW_COUNT; kind++)
         for (int full = 0; full < 2; full++) {
             for (uint64_t r = 0; r < 2; r++) rows_fill((row_kind)kind, r, x + r * n_cols, n_cols);
             for (size_t j = 0; j < 2 * n_cols && full; j++) x[j] *= 1.0001f;
