@@ -81,9 +81,10 @@ def judge(ours, peer, factor=1.0):
 
 
 def best(rows, peer_bytes):
-    """Of rows that fit into the peer's bytes the one with the lowest KLD; None when there is none."""
+    """Of rows that fit into the peer's bytes the one with the lowest KLD, of those that were measured on most of the text; None when there is none."""
     could = [r for r in rows if not r.get("not_measured") and fits(r["bytes"], peer_bytes)]
-    return min(could, key=lambda r: mean_kld(r["windows"])["kld"], default=None)
+    most = max((sum(r["windows"]["ids"]) for r in could), default=0)
+    return min((r for r in could if sum(r["windows"]["ids"]) == most), key=lambda r: mean_kld(r["windows"])["kld"], default=None)
 
 
 def front(rows):
@@ -121,5 +122,7 @@ def self_test():
     assert mean_kld(flat) == {"kld": 0.0, "lo": 0.0, "hi": 0.0}
     small, large = row(0.5, 900), row(0.4, 1200)
     assert best([small, large, {"not_measured": "x"}], 1000) is small and best([large], 1000) is None
+    longer = {"bytes": 900, "windows": {"ids": ids + ids, "kld": base + base}}
+    assert best([small, longer], 1000) is longer
     points = [{"bytes": b, "kld": k} for b, k in ((3, 1), (1, 5), (2, 6), (3, 2), (4, 0.5))]
     assert [p["bytes"] for p in front(points)] == [1, 3, 4]
