@@ -179,7 +179,7 @@ static bool moves_into_subgraph(const hone_net_value *v, unsigned *steps)
             *steps = 0;
             return true;
         }
-        bool                 moved = v->uses[i].slot != HONE_NET_CAPTURE && n->n_out && n->out[0] && hone_static_moves(n);
+        bool moved = v->uses[i].slot != HONE_NET_CAPTURE && n->n_out && n->out[0] && hone_static_moves(n);
         for (size_t k = 0; k < HONE_COUNT(more) && v->uses[i].slot != HONE_NET_CAPTURE; k++) moved = moved || (n->n_out && n->out[0] && hone_net_is_op(n, more[k]));
         if (moved && (n->out[0]->n_captures || moves_into_subgraph(n->out[0], steps))) return true;
     }
