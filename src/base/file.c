@@ -2,10 +2,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -191,13 +193,20 @@ static hone_code open_locked(const char *tmp, int *out, hone_err *err)
     return HONE_FAIL(err, HONE_ERESOURCE, "wait for the other run or use another folder", "'%s' is being written by another process", tmp);
 }
 
+/* A filesystem in memory reserves by taking every page at once, which is as much work as writing them, and one thread's while the others wait. */
+static bool lies_in_memory(int fd)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
 static hone_code reserve(int fd, const char *path, const char *tmp, uint64_t size, hone_err *err)
 {
     if (ftruncate(fd, 0) != 0)
         return HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot empty '%s': %s", tmp, strerror(errno));
     if (size == 0) return HONE_OK;
-    int e = size > INT64_MAX ? EFBIG : posix_fallocate(fd, 0, (off_t)size);
-    /* Some filesystems cannot reserve; the length is set all the same, so that gaps never written read as zero. */
+    int e = size > INT64_MAX ? EFBIG : lies_in_memory(fd) ? EOPNOTSUPP : posix_fallocate(fd, 0, (off_t)size);
+    /* Some filesystems cannot reserve, or not cheaply; the length is set all the same, so that gaps never written read as zero. */
     if (e == EOPNOTSUPP || e == EINVAL) e = ftruncate(fd, (off_t)size) == 0 ? 0 : errno;
     if (e == 0) return HONE_OK;
     return HONE_FAIL(err, HONE_ERESOURCE, CHECK_DISK, "cannot reserve %" PRIu64 " bytes for '%s': %s", size, path, strerror(e));
