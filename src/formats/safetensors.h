@@ -25,6 +25,7 @@ typedef struct hone_st_entry { /* one tensor of a file to be written */
 } hone_st_entry;
 
 /* Places n tensors in one file and makes its header: length, JSON with {"__metadata__":{"format":format}}, blanks up to a multiple of 8.
- * Elements of 8, 4, 2 and 1 bytes follow each other in this order, so that every tensor is aligned.  *head lives in the arena. */
+ * Every tensor begins at a multiple of its elements' size: in the order given where that holds, else those of 8, 4, 2 and 1 bytes in this order.
+ * *head lives in the arena. */
 hone_code hone_safetensors_layout(hone_st_entry *e, size_t n, const char *format, hone_arena *a, hone_bytes *head, uint64_t *total, hone_err *err);
 #endif

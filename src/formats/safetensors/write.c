@@ -28,26 +28,48 @@ static hone_code put(json_t *head, const hone_st_entry *e, uint64_t at, hone_err
     return good ? HONE_OK : HONE_NOMEM(err, "a safetensors header");
 }
 
-/* Data offsets count from the end of the header; tensors of wide elements come first, so that all are aligned whatever their shapes
- * (as prepare() of safetensors/src/tensor.rs does), otherwise in the order given. */
+static hone_code measure(hone_st_entry *e, hone_err *err)
+{
+    uint64_t elems = 1;
+    bool     fits = true;
+    for (uint32_t d = 0; d < e->n_dims; d++) fits = fits && hone_size_mul(elems, e->dims[d], &elems);
+    fits = fits && hone_size_mul(elems, hone_dtype_get(e->dtype)->block_bytes, &e->bytes);
+    return fits ? HONE_OK : HONE_FAIL(err, HONE_EBUG, "", "tensor '%s' does not fit into a file", e->name);
+}
+
+/* True when tensors that follow each other in the order given all begin at a multiple of their elements' size. */
+static bool aligned_in_order(const hone_st_entry *e, size_t n)
+{
+    uint64_t at = 0; /* may wrap: sizes are powers of two, and place() refuses what is too long */
+    for (size_t i = 0; i < n; at += e[i++].bytes)
+        if (at % hone_dtype_get(e[i].dtype)->block_bytes) return false;
+    return true;
+}
+
+static hone_code place(hone_st_entry *e, json_t *head, uint64_t *at, hone_err *err)
+{
+    uint64_t end = 0;
+    if (!hone_size_add(*at, e->bytes, &end) || end > INT64_MAX)
+        return HONE_FAIL(err, HONE_EBUG, "", "tensor '%s' does not fit into a file", e->name);
+    HONE_TRY(put(head, e, *at, err));
+    e->offset = *at;
+    *at = end;
+    return HONE_OK;
+}
+
+/* Data offsets count from the end of the header.  Tensors lie in the order given, so that what is made together lies together; when one would not be
+ * aligned there, those of wide elements come first, after which all are, whatever their shapes (as prepare() of safetensors/src/tensor.rs does). */
 static hone_code fill(hone_st_entry *e, size_t n, json_t *head, uint64_t *data_bytes, hone_err *err)
 {
-    uint64_t at = 0;
+    *data_bytes = 0;
+    for (size_t i = 0; i < n; i++) HONE_TRY(measure(&e[i], err));
+    if (aligned_in_order(e, n)) {
+        for (size_t i = 0; i < n; i++) HONE_TRY(place(&e[i], head, data_bytes, err));
+        return HONE_OK;
+    }
     for (uint32_t size = 8; size; size /= 2)
-        for (size_t i = 0; i < n; i++) {
-            uint64_t elems = 1;
-            bool     fits = true;
-            if (hone_dtype_get(e[i].dtype)->block_bytes != size) continue;
-            for (uint32_t d = 0; d < e[i].n_dims; d++) fits = fits && hone_size_mul(elems, e[i].dims[d], &elems);
-            fits = fits && hone_size_mul(elems, size, &e[i].bytes);
-            uint64_t end = 0;
-            if (!fits || !hone_size_add(at, e[i].bytes, &end) || end > INT64_MAX)
-                return HONE_FAIL(err, HONE_EBUG, "", "tensor '%s' does not fit into a file", e[i].name);
-            HONE_TRY(put(head, &e[i], at, err));
-            e[i].offset = at;
-            at = end;
-        }
-    *data_bytes = at;
+        for (size_t i = 0; i < n; i++)
+            if (hone_dtype_get(e[i].dtype)->block_bytes == size) HONE_TRY(place(&e[i], head, data_bytes, err));
     return HONE_OK;
 }
 
