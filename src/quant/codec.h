@@ -18,6 +18,9 @@ typedef struct hone_codec {
     /* Decodes one row.  Every byte pattern is defined.  NULL slot: hone cannot decode this type. */
     void (*decode_row)(const void *in, float *x, size_t n_cols);
     bool wants_importance; /* the bytes change when importance is given */
+    /* The largest magnitude among what decode_row gives, as the bits of a float32 without its sign; NaN is larger than infinity, that larger than
+     * any number.  It is found in the stored row, in a part of the time that looking at the numbers takes.  NULL slot: look at the numbers. */
+    uint32_t (*largest)(const void *in, size_t n_cols);
 } hone_codec;
 
 /* NULL when hone has no code for this type at all: C64; F6_*, whose packing no specification fixes; IQ1_*, IQ2_*, IQ3_*. */

@@ -22,10 +22,10 @@ DECODER(u64, 8, hone_le64(p))
 DECODER(bool, 1, *p != 0)
 
 static const hone_codec codecs[] = {
-    { HONE_DTYPE_I8, NULL, decode_i8, false },   { HONE_DTYPE_I16, NULL, decode_i16, false },
-    { HONE_DTYPE_I32, NULL, decode_i32, false }, { HONE_DTYPE_I64, NULL, decode_i64, false },
-    { HONE_DTYPE_U8, NULL, decode_u8, false },   { HONE_DTYPE_U16, NULL, decode_u16, false },
-    { HONE_DTYPE_U32, NULL, decode_u32, false }, { HONE_DTYPE_U64, NULL, decode_u64, false },
-    { HONE_DTYPE_BOOL, NULL, decode_bool, false },
+    { HONE_DTYPE_I8, NULL, decode_i8, false, NULL },   { HONE_DTYPE_I16, NULL, decode_i16, false, NULL },
+    { HONE_DTYPE_I32, NULL, decode_i32, false, NULL }, { HONE_DTYPE_I64, NULL, decode_i64, false, NULL },
+    { HONE_DTYPE_U8, NULL, decode_u8, false, NULL },   { HONE_DTYPE_U16, NULL, decode_u16, false, NULL },
+    { HONE_DTYPE_U32, NULL, decode_u32, false, NULL }, { HONE_DTYPE_U64, NULL, decode_u64, false, NULL },
+    { HONE_DTYPE_BOOL, NULL, decode_bool, false, NULL },
 };
 HONE_CODEC_FAMILY(integer, codecs);

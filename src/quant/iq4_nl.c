@@ -46,5 +46,5 @@ static void decode(const void *in, float *x, size_t n_cols)
     }
 }
 
-static const hone_codec codecs[] = { { HONE_DTYPE_IQ4_NL, encode, decode, true } };
+static const hone_codec codecs[] = { { HONE_DTYPE_IQ4_NL, encode, decode, true, NULL } };
 HONE_CODEC_FAMILY(iq4_nl, codecs);

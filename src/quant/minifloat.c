@@ -61,11 +61,11 @@ static void decode_e2m1(const void *in, float *x, size_t n)
 }
 
 static const hone_codec codecs[] = {
-    { HONE_DTYPE_F8_E4M3, NULL, decode_e4m3, false },
-    { HONE_DTYPE_F8_E5M2, NULL, decode_e5m2, false },
-    { HONE_DTYPE_F8_E4M3FNUZ, NULL, decode_e4m3fnuz, false },
-    { HONE_DTYPE_F8_E5M2FNUZ, NULL, decode_e5m2fnuz, false },
-    { HONE_DTYPE_F8_E8M0, NULL, decode_e8m0, false },
-    { HONE_DTYPE_F4, NULL, decode_e2m1, false },
+    { HONE_DTYPE_F8_E4M3, NULL, decode_e4m3, false, NULL },
+    { HONE_DTYPE_F8_E5M2, NULL, decode_e5m2, false, NULL },
+    { HONE_DTYPE_F8_E4M3FNUZ, NULL, decode_e4m3fnuz, false, NULL },
+    { HONE_DTYPE_F8_E5M2FNUZ, NULL, decode_e5m2fnuz, false, NULL },
+    { HONE_DTYPE_F8_E8M0, NULL, decode_e8m0, false, NULL },
+    { HONE_DTYPE_F4, NULL, decode_e2m1, false, NULL },
 };
 HONE_CODEC_FAMILY(minifloat, codecs);

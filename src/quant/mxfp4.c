@@ -28,5 +28,5 @@ static void decode(const void *in, float *x, size_t n_cols)
     }
 }
 
-static const hone_codec codecs[] = { { HONE_DTYPE_MXFP4, NULL, decode, false } };
+static const hone_codec codecs[] = { { HONE_DTYPE_MXFP4, NULL, decode, false, NULL } };
 HONE_CODEC_FAMILY(mxfp4, codecs);

@@ -37,5 +37,5 @@ static void decode(const void *in, float *x, size_t n_cols)
         }
 }
 
-static const hone_codec codecs[] = { { HONE_DTYPE_NVFP4, NULL, decode, false } };
+static const hone_codec codecs[] = { { HONE_DTYPE_NVFP4, NULL, decode, false, NULL } };
 HONE_CODEC_FAMILY(nvfp4, codecs);

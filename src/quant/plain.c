@@ -49,6 +49,29 @@ static void decode_bf16(const void *in, float *x, size_t n_cols)
     for (size_t i = 0; i < n_cols; i++) to[i] = hone_f32_from_bf16(hone_le16(from + 2 * i));
 }
 
+/* Magnitudes are in the order of their bits, so the largest is found in the stored type. */
+static uint32_t largest_f32(const void *in, size_t n_cols)
+{
+    const uint8_t *restrict from = in;
+    int32_t most = 0;
+    for (size_t i = 0; i < n_cols; i++) {
+        int32_t v = (int32_t)(hone_le32(from + 4 * i) & 0x7fffffffu);
+        most = most < v ? v : most;
+    }
+    return (uint32_t)most;
+}
+static uint16_t largest_half(const uint8_t *restrict from, size_t n)
+{
+    int16_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        int16_t v = (int16_t)(hone_le16(from + 2 * i) & 0x7fff);
+        most = most < v ? v : most;
+    }
+    return (uint16_t)most;
+}
+static uint32_t largest_f16(const void *in, size_t n_cols) { return hone_f32_bits(hone_f32_from_f16(largest_half(in, n_cols))) & 0x7fffffffu; }
+static uint32_t largest_bf16(const void *in, size_t n_cols) { return (uint32_t)largest_half(in, n_cols) << 16; }
+
 #if !defined(HONE_LANES_WIDTH) || HONE_LANES_WIDTH == 4
 /* Beyond float32 becomes infinity, as IEEE 754 rounds (C17 annex F). */
 static void decode_f64(const void *in, float *x, size_t n_cols)
@@ -64,11 +87,11 @@ static void decode_f64(const void *in, float *x, size_t n_cols)
 #endif
 
 static const hone_codec codecs[] = {
-    { HONE_DTYPE_F32, encode_f32, decode_f32, false },
-    { HONE_DTYPE_F16, encode_f16, decode_f16, false },
-    { HONE_DTYPE_BF16, encode_bf16, decode_bf16, false },
+    { HONE_DTYPE_F32, encode_f32, decode_f32, false, largest_f32 },
+    { HONE_DTYPE_F16, encode_f16, decode_f16, false, largest_f16 },
+    { HONE_DTYPE_BF16, encode_bf16, decode_bf16, false, largest_bf16 },
 #if !defined(HONE_LANES_WIDTH) || HONE_LANES_WIDTH == 4
-    { HONE_DTYPE_F64, NULL, decode_f64, false },
+    { HONE_DTYPE_F64, NULL, decode_f64, false, NULL },
 #endif
 };
 HONE_CODEC_FAMILY(plain, codecs);

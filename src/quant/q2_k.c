@@ -76,5 +76,5 @@ static void decode(const void *in, float *x, size_t n_cols)
     }
 }
 
-static const hone_codec codecs[] = { { HONE_DTYPE_Q2_K, encode, decode, true } };
+static const hone_codec codecs[] = { { HONE_DTYPE_Q2_K, encode, decode, true, NULL } };
 HONE_CODEC_FAMILY(q2_k, codecs);

@@ -44,5 +44,5 @@ static void decode(const void *in, float *x, size_t n_cols)
     }
 }
 
-static const hone_codec codecs[] = { { HONE_DTYPE_Q5_1, encode, decode, true } };
+static const hone_codec codecs[] = { { HONE_DTYPE_Q5_1, encode, decode, true, NULL } };
 HONE_CODEC_FAMILY(q5_1, codecs);

@@ -45,5 +45,5 @@ static void decode(const void *in, float *x, size_t n_cols)
     }
 }
 
-static const hone_codec codecs[] = { { HONE_DTYPE_Q5_K, encode, decode, true } };
+static const hone_codec codecs[] = { { HONE_DTYPE_Q5_K, encode, decode, true, NULL } };
 HONE_CODEC_FAMILY(q5_k, codecs);

@@ -56,5 +56,5 @@ static void decode(const void *in, float *x, size_t n_cols)
     }
 }
 
-static const hone_codec codecs[] = { { HONE_DTYPE_Q6_K, encode, decode, true } };
+static const hone_codec codecs[] = { { HONE_DTYPE_Q6_K, encode, decode, true, NULL } };
 HONE_CODEC_FAMILY(q6_k, codecs);

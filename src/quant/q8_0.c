@@ -103,5 +103,5 @@ static void decode(const void *in, float *x, size_t n_cols)
     }
 }
 
-static const hone_codec codecs[] = { { HONE_DTYPE_Q8_0, encode, decode, false } };
+static const hone_codec codecs[] = { { HONE_DTYPE_Q8_0, encode, decode, false, NULL } };
 HONE_CODEC_FAMILY(q8_0, codecs);

@@ -23,5 +23,5 @@ static void decode(const void *in, float *x, size_t n_cols)
     }
 }
 
-static const hone_codec codecs[] = { { HONE_DTYPE_TQ2_0, NULL, decode, false } };
+static const hone_codec codecs[] = { { HONE_DTYPE_TQ2_0, NULL, decode, false, NULL } };
 HONE_CODEC_FAMILY(tq2_0, codecs);

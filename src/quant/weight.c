@@ -39,16 +39,10 @@ typedef struct reader {
 
 #define INFINITE 0x7f800000u
 
-/* Magnitudes are in the order of their bits, NaN behind infinity.  bfloat16 is looked at as it is stored: twice as many to a step. */
-static bool any_odd(hone_dtype t, const uint8_t *raw, const float *x, size_t n, uint32_t end)
+/* Magnitudes are in the order of their bits, NaN behind infinity. */
+static bool any_odd(const float *x, size_t n, uint32_t end)
 {
     uint32_t odd = 0;
-    if (t == HONE_DTYPE_BF16) {
-        int16_t  end_half = (int16_t)((end + 0xffffu) >> 16);
-        uint16_t odd_half = 0;
-        for (size_t k = 0; k < n; k++) odd_half |= (uint16_t)((int16_t)(hone_le16(raw + 2 * k) & 0x7fff) >= end_half);
-        return odd_half;
-    }
     for (size_t k = 0; k < n; k++) odd |= (int32_t)(hone_f32_bits(x[k]) & 0x7fffffffu) >= (int32_t)end;
     return odd;
 }
@@ -73,7 +67,7 @@ static hone_code decode(reader *r, const hone_tensor *t, const uint8_t *raw, flo
     uint64_t stride = bytes_of(t->dtype, cols);
     for (uint64_t i = 0; i < rows; i++) { /* looked at while the row is near */
         c->decode_row(raw + i * stride, out + i * cols, (size_t)cols);
-        r->odd |= any_odd(t->dtype, raw + i * stride, out + i * cols, (size_t)cols, r->end);
+        r->odd |= c->largest ? c->largest(raw + i * stride, (size_t)cols) >= r->end : any_odd(out + i * cols, (size_t)cols, r->end);
     }
     return HONE_OK;
 }
@@ -147,7 +141,7 @@ hone_code hone_weight_read(const hone_source *source, const hone_weight *w, uint
             else if (s->row_map) HONE_TRY(read_mapped(&r, s, first, n, to));
             else HONE_TRY(read_run(&r, s->tensor, s->row0 + first, n, to));
             for (uint64_t k = 0; r.odd && k < n * unit; k++)
-                if (any_odd(HONE_DTYPE_F32, NULL, to + k, 1, r.end))
+                if (any_odd(to + k, 1, r.end))
                     return refuse(&r, s->tensor, to[k], unit == 1 ? 0 : s->row0 + first + k / unit, unit == 1 ? first + k : k % unit);
         }
         at += s->n_rows;

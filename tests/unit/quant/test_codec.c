@@ -247,6 +247,39 @@ static void every_width_of_lanes_gives_the_plain_bytes(void **state)
     }
 }
 
+/* Of any bits: NaN and infinities of both signs, subnormal numbers, zeros; at the row's ends too. */
+static void the_largest_magnitude_is_that_of_the_numbers(void **state)
+{
+    (void)state;
+    static uint8_t raw[4 * COLS];
+    static float   x[COLS];
+    size_t         looked = 0, nan = 0;
+    for (int t = 0; t < HONE_DTYPE_COUNT; t++)
+        for (int width = 4; width <= 16; width *= 2) {
+            const hone_codec *c = hone_codec_find_width((hone_dtype)t, width);
+            if (!c || !c->largest) continue;
+            uint64_t bits = 88172645463325252u;
+            for (int round = 0; round < 400; round++) {
+                size_t n = 1 + (size_t)round % 67, bytes = row_bytes(c->dtype, n);
+                for (size_t i = 0; i < bytes; i++) {
+                    bits ^= bits << 13, bits ^= bits >> 7, bits ^= bits << 17;
+                    raw[i] = (uint8_t)(bits >> 24);
+                }
+                if (round % 3 == 0) /* nothing that is large by its exponent */
+                    for (size_t i = bytes / n - 1; i < bytes; i += bytes / n) raw[i] &= 0x83;
+                uint32_t most = 0;
+                c->decode_row(raw, x, n);
+                for (size_t i = 0; i < n; i++) most = (hone_f32_bits(x[i]) & 0x7fffffff) > most ? hone_f32_bits(x[i]) & 0x7fffffff : most;
+                uint32_t got = c->largest(raw, n);
+                if (got != most && !(got > 0x7f800000 && most > 0x7f800000)) /* which NaN it is does not matter */
+                    fail_msg("%s by %d lanes, %zu columns: 0x%08x, its numbers have 0x%08x", hone_dtype_name(c->dtype), width, n, got, most);
+                looked++;
+                nan += most > 0x7f800000;
+            }
+        }
+    assert_true(looked >= 3 * 400 && nan > 100 && nan < looked - 100);
+}
+
 /* The widest that there is; a width that does not exist is none. */
 static void the_widest_codec_is_found(void **state)
 {
@@ -391,6 +424,7 @@ int main(void)
         cmocka_unit_test(a_nan_scale_has_no_sign),
         cmocka_unit_test(rows_of_nan_and_infinity_give_the_same_bytes_each_time),
         cmocka_unit_test(every_width_of_lanes_gives_the_plain_bytes),
+        cmocka_unit_test(the_largest_magnitude_is_that_of_the_numbers),
         cmocka_unit_test(the_widest_codec_is_found),
         cmocka_unit_test(a_row_is_encoded_block_by_block),
         cmocka_unit_test(small_floats_decode_to_their_table),
