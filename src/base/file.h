@@ -53,7 +53,8 @@ typedef struct hone_out {
 } hone_out;
 
 /* Creates path.tmp (locked: a second writer of the same path is refused with HONE_ERESOURCE; a stale one left by a
- * killed run is taken over).  size > 0 reserves that many bytes on disk at once, so that a full disk fails here. */
+ * killed run is taken over).  size > 0 reserves that many bytes on disk at once, so that a full disk fails here; on a filesystem in memory,
+ * or one that cannot reserve, only the length is set, and a full one fails in hone_out_write. */
 hone_code hone_out_open(const char *path, uint64_t size, hone_out *out, hone_err *err);
 /* From here on o->digest follows what is written; size: bytes the file will have.  The caller announces them (base/digest.h) before it writes. */
 hone_code hone_out_digest(hone_out *o, uint64_t size, hone_err *err);
