@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/magic.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -313,6 +314,15 @@ hone_code hone_out_write(hone_out *o, uint64_t off, const void *buf, size_t n, h
     }
     if (o->digest) hone_digest_wrote(o->digest, first, off - first);
     return HONE_OK;
+}
+
+hone_code hone_out_try_write(hone_out *o, uint64_t off, const void *buf, size_t n, bool *busy, hone_err *err)
+{
+    *busy = !o->judge && atomic_exchange_explicit(&o->writing, true, memory_order_relaxed); /* comparing is reading: many may */
+    if (*busy) return HONE_OK;
+    hone_code code = hone_out_write(o, off, buf, n, err);
+    atomic_store_explicit(&o->writing, false, memory_order_relaxed);
+    return code;
 }
 
 void hone_dir_sync(const char *path)

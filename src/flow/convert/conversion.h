@@ -21,6 +21,11 @@ typedef struct hone_item {
     uint64_t    first, step; /* its first tile among all, and rows in a full tile */
 } hone_item;
 
+/* A worker's encoded tile, of which these pieces are not written yet: another was writing to their file. */
+typedef struct hone_piece { hone_out *out; uint64_t offset; const uint8_t *bytes; size_t n; } hone_piece;
+typedef struct hone_kept { hone_piece piece[HONE_STREAMS]; uint32_t n; } hone_kept;
+typedef struct hone_kept_tiles { hone_kept tile[2]; unsigned last; /* the younger of the two */ } hone_kept_tiles;
+
 typedef struct hone_conversion {
     const hone_ctx    *ctx;
     const hone_model  *m;
@@ -33,8 +38,9 @@ typedef struct hone_conversion {
     size_t             n_tiles; /* of all items */
     size_t            *jobs, n_jobs; /* [n_jobs + 1]: job i is tiles jobs[i] .. jobs[i + 1] - 1 */
     unsigned           threads; /* no more than there are jobs */
-    uint8_t           *scratch; /* [threads][scratch_each]: floats as read, floats as an output wants them, bytes read, order of rows, what treatments need, treated rows, bytes to write */
-    size_t             scratch_each, floats_bytes, form_bytes, read_bytes, order_bytes, treat_bytes, treated_bytes;
+    uint8_t           *scratch; /* [threads][scratch_each]: floats as read, floats as an output wants them, bytes read, order of rows, what treatments need, treated rows, bytes to write of two tiles */
+    size_t             scratch_each, floats_bytes, form_bytes, read_bytes, order_bytes, treat_bytes, treated_bytes, tile_bytes;
+    hone_kept_tiles   *kept; /* [threads] */
     hone_treatments   *treat; /* NULL: nothing is known, or the method makes no use of it */
     uint64_t           source_bytes;
     json_t            *plans[HONE_MAX_OUTPUTS]; /* owned: of a plan's lines, for recipes */
@@ -59,6 +65,8 @@ hone_code hone_conversion_tiles(hone_conversion *j, const hone_convert_options *
 hone_code hone_conversion_run_job(void *job, size_t index, unsigned worker, hone_err *err);
 /* Reads tile `index` and puts its rows where every output wants them. */
 hone_code hone_conversion_run_tile(void *job, size_t index, unsigned worker, hone_err *err);
+/* Writes what workers have kept, once all jobs are done. */
+hone_code hone_conversion_put_kept(hone_conversion *j, hone_err *err);
 /* What --dry-run says about time: one tile of every encoding in use is read and encoded here and now, the rest is arithmetic. */
 hone_code hone_conversion_estimate(hone_conversion *j, double *seconds, hone_err *err);
 

@@ -168,7 +168,8 @@ hone_code hone_conversion_take_memory(hone_conversion *j, const char *folder, ho
 {
     HONE_TRY(check_memory(j, j->threads * j->scratch_each + j->arena.total + j->m->arena.total, folder, err));
     j->scratch = aligned_alloc(64, j->threads * j->scratch_each);
-    return j->scratch ? HONE_OK : HONE_NOMEM(err, "tiles");
+    j->kept = HONE_ARENA_NEW(&j->arena, hone_kept_tiles, j->threads);
+    return j->scratch && j->kept ? HONE_OK : HONE_NOMEM(err, "tiles");
 }
 
 hone_code hone_conversion_write(hone_conversion *j, const hone_convert_options *opt, hone_convert_result *res, hone_err *err)
@@ -182,6 +183,7 @@ hone_code hone_conversion_write(hone_conversion *j, const hone_convert_options *
                          "the output needs %" PRIu64 " bytes, '%s' has %" PRIu64 " free", res->disk_needed, opt->out_dir, have);
     for (size_t k = 0; k < j->n_outputs; k++) HONE_TRY(begin_output(j, k, err));
     HONE_TRY(hone_pool_run(j->ctx, j->n_jobs, run_job, j, err));
+    HONE_TRY(hone_conversion_put_kept(j, err));
     HONE_TRY(hone_pool_run(j->ctx, j->n_outputs, seal_output, &(ending){ j, res }, err));
     return name_all(j, opt->out_dir, err);
 }

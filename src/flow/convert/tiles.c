@@ -133,7 +133,6 @@ static void   at_least(size_t *n, size_t v) { *n = *n < v ? v : *n; }
 /* Nothing here wraps: check_size has seen to it. */
 static void plan_tiles(hone_conversion *j)
 {
-    size_t out = 0;
     for (size_t i = 0; i < j->n_items; i++) {
         hone_item    *it = &j->items[i];
         uint64_t rows = hone_weight_rows(&it->w), cols = hone_weight_cols(&it->w), step = cols && cols < TILE_ELEMS ? TILE_ELEMS / cols : 1;
@@ -151,13 +150,13 @@ static void plan_tiles(hone_conversion *j)
             if (!hone_weight_is_plain(wanted(j, u))) at_least(&j->form_bytes, whole_lines(step * cols * sizeof(float)));
             if (u->to) at_least(&j->order_bytes, whole_lines(step * sizeof(uint64_t)));
             size_t bytes = whole_lines(hone_planned_bytes(planned(j, u), step) + 64 * HONE_STREAMS);
-            at_least(&out, bytes);
+            at_least(&j->tile_bytes, bytes);
             if (!u->known) continue;
             at_least(&j->treat_bytes, hone_treatments_scratch(j->treat, planned(j, u), cols));
             at_least(&j->treated_bytes, bytes);
         }
     }
-    j->scratch_each = j->floats_bytes + j->form_bytes + j->read_bytes + j->order_bytes + j->treat_bytes + j->treated_bytes + out;
+    j->scratch_each = j->floats_bytes + j->form_bytes + j->read_bytes + j->order_bytes + j->treat_bytes + j->treated_bytes + 2 * j->tile_bytes;
 }
 
 /* Tiles in their order, those of small weights together. */
@@ -228,16 +227,18 @@ static tile tile_at(const hone_conversion *j, uint64_t index)
 
 typedef struct desk { /* one worker's part of the scratch */
     float    *x, *y;
-    uint8_t  *raw, *enc, *treat, *treated;
+    uint8_t  *raw, *enc[2], *treat, *treated;
     uint64_t *order;
+    hone_kept_tiles *kept;
 } desk;
 
 static desk desk_of(const hone_conversion *j, unsigned worker)
 {
     uint8_t *p = j->scratch + worker * j->scratch_each;
     uint8_t *raw = p + j->floats_bytes + j->form_bytes, *order = raw + j->read_bytes, *treat = order + j->order_bytes, *treated = treat + j->treat_bytes;
-    return (desk){ .x = (float *)(void *)p, .y = (float *)(void *)(p + j->floats_bytes), .raw = raw, .enc = treated + j->treated_bytes,
-                   .treat = treat, .treated = treated, .order = (uint64_t *)(void *)order };
+    uint8_t *enc = treated + j->treated_bytes;
+    return (desk){ .x = (float *)(void *)p, .y = (float *)(void *)(p + j->floats_bytes), .raw = raw, .enc = { enc, enc + j->tile_bytes },
+                   .treat = treat, .treated = treated, .order = (uint64_t *)(void *)order, .kept = j->kept ? &j->kept[worker] : NULL };
 }
 
 /* Rows that follow each other in x and in every stream. */
@@ -260,6 +261,35 @@ static hone_code write_rows(hone_output *o, const hone_planned *p, uint32_t stre
     if (p->step < 2) return hone_out_write(out, at->offset + first * at->row_bits / 8, rows, stream_bytes(p, stream, n), err);
     for (uint64_t r = 0; r < n; r++) HONE_TRY(hone_out_write(out, at->offset + (first + r) * p->step * one, rows + r * one, one, err));
     return HONE_OK;
+}
+
+/* ---- tiles that are kept while their file is busy ---- */
+
+/* wait: all of it; else what can be written without waiting for another thread. */
+static hone_code put_kept(hone_kept *k, bool wait, hone_err *err)
+{
+    for (bool busy = false; k->n; k->n--) {
+        hone_piece *p = &k->piece[k->n - 1];
+        HONE_TRY(wait ? hone_out_write(p->out, p->offset, p->bytes, p->n, err) : hone_out_try_write(p->out, p->offset, p->bytes, p->n, &busy, err));
+        if (busy) return HONE_OK;
+    }
+    return HONE_OK;
+}
+
+hone_code hone_conversion_put_kept(hone_conversion *j, hone_err *err)
+{
+    for (unsigned i = 0; i < j->threads; i++)
+        for (int k = 0; k < 2; k++) HONE_TRY(put_kept(&j->kept[i].tile[k], true, err));
+    return HONE_OK;
+}
+
+/* Where this worker may encode its next tile; what is still kept there, the elder of two, is written first. */
+static hone_code take_buffer(const desk *d, hone_kept **kept, uint8_t **buf, hone_err *err)
+{
+    d->kept->last ^= 1;
+    *kept = &d->kept->tile[d->kept->last];
+    *buf = d->enc[d->kept->last];
+    return put_kept(*kept, true, err);
 }
 
 /* The tile's rows as they are stored. */
@@ -285,13 +315,15 @@ static void lay_out(const hone_planned *p, uint64_t n_rows, uint8_t *at, uint8_t
 }
 
 /* Rows of the tile that follow each other in the output are encoded side by side and written in one go.  stored: rows to copy instead, or NULL. */
-static hone_code put_rows(hone_conversion *j, const hone_use *u, const tile *t, const desk *d, const float *x, uint8_t *const stored[HONE_STREAMS], size_t cols,
+static hone_code put_runs(hone_conversion *j, const hone_use *u, const tile *t, const desk *d, const float *x, uint8_t *const stored[HONE_STREAMS], size_t cols,
                           hone_err *err)
 {
     hone_output        *o = &j->outputs[u->output];
     const hone_planned *p = planned(j, u);
-    uint8_t            *base[HONE_STREAMS];
-    lay_out(p, t->n_rows, d->enc, base);
+    uint8_t            *base[HONE_STREAMS], *buf;
+    hone_kept          *kept;
+    HONE_TRY(take_buffer(d, &kept, &buf, err));
+    lay_out(p, t->n_rows, buf, base);
     /* place in the upper half, row of the tile in the lower */
     for (uint64_t r = 0; u->to && r < t->n_rows; r++) d->order[r] = (uint64_t)u->to[t->row0 + r] << 32 | r;
     if (u->to) qsort(d->order, (size_t)t->n_rows, sizeof *d->order, by_place);
@@ -310,6 +342,31 @@ static hone_code put_rows(hone_conversion *j, const hone_use *u, const tile *t, 
         begin += n;
     }
     return HONE_OK;
+}
+
+/* A tile whose rows follow each other in every stream, as most do: it is written when nobody else writes to the file, the next one is encoded meanwhile. */
+static hone_code put_tile(hone_conversion *j, const hone_use *u, const tile *t, const desk *d, const float *x, size_t cols, hone_err *err)
+{
+    const hone_planned *p = planned(j, u);
+    uint8_t            *base[HONE_STREAMS], *buf;
+    hone_kept          *kept;
+    HONE_TRY(take_buffer(d, &kept, &buf, err));
+    lay_out(p, t->n_rows, buf, base);
+    encode_rows(p, x, t->n_rows, cols, base);
+    for (uint32_t s = p->n_streams; s-- > 0;) { /* the first stream, the largest, becomes the last piece: the first to be written */
+        const hone_place *at = &p->at[s];
+        kept->piece[kept->n++] = (hone_piece){ .out = &j->outputs[u->output].files[at->file].out, .offset = at->offset + t->row0 * at->row_bits / 8,
+                                               .bytes = base[s], .n = stream_bytes(p, s, t->n_rows) };
+    }
+    HONE_TRY(put_kept(&d->kept->tile[d->kept->last ^ 1], false, err));
+    return put_kept(kept, false, err);
+}
+
+static hone_code put_rows(hone_conversion *j, const hone_use *u, const tile *t, const desk *d, const float *x, uint8_t *const stored[HONE_STREAMS], size_t cols,
+                          hone_err *err)
+{
+    if (u->to || stored || planned(j, u)->step > 1) return put_runs(j, u, t, d, x, stored, cols, err);
+    return put_tile(j, u, t, d, x, cols, err);
 }
 
 hone_code hone_conversion_run_tile(void *user, size_t index, unsigned worker, hone_err *err)
@@ -386,7 +443,7 @@ static hone_code time_rows(const hone_conversion *j, const hone_use *u, const de
     uint8_t            *out[HONE_STREAMS];
     uint64_t            n = u->known && rows > TREATED_ROWS ? TREATED_ROWS : rows;
     double              t0 = hone_now_s(), before = 0;
-    lay_out(p, rows, d->enc, out);
+    lay_out(p, rows, d->enc[0], out);
     if (u->known) {
         HONE_TRY(hone_treatments_rows(j->treat, u->known, p, d->x, 0, u->to, n, cols, out, d->treat, err));
         before = hone_now_s() - t0;
