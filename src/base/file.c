@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/magic.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -316,14 +315,9 @@ hone_code hone_out_write(hone_out *o, uint64_t off, const void *buf, size_t n, h
     return HONE_OK;
 }
 
-hone_code hone_out_try_write(hone_out *o, uint64_t off, const void *buf, size_t n, bool *busy, hone_err *err)
-{
-    *busy = !o->judge && atomic_exchange_explicit(&o->writing, true, memory_order_relaxed); /* comparing is reading: many may */
-    if (*busy) return HONE_OK;
-    hone_code code = hone_out_write(o, off, buf, n, err);
-    atomic_store_explicit(&o->writing, false, memory_order_relaxed);
-    return code;
-}
+bool hone_out_enter(hone_out *o) { return o->judge || !atomic_exchange_explicit(&o->entered, true, memory_order_relaxed); }
+
+void hone_out_leave(hone_out *o) { atomic_store_explicit(&o->entered, false, memory_order_relaxed); }
 
 void hone_dir_sync(const char *path)
 {

@@ -51,7 +51,7 @@ typedef struct hone_out {
     hone_digest *digest; /* owned; NULL unless asked for */
     const hone_out_judge *judge; /* borrowed; not NULL: nothing is written, what is there is compared */
     hone_naming naming;
-    atomic_bool writing; /* a thread is in hone_out_try_write */
+    atomic_bool entered; /* a thread is between hone_out_enter and hone_out_leave */
 } hone_out;
 
 /* Creates path.tmp (locked: a second writer of the same path is refused with HONE_ERESOURCE; a stale one left by a
@@ -62,9 +62,10 @@ hone_code hone_out_open(const char *path, uint64_t size, hone_out *out, hone_err
 hone_code hone_out_digest(hone_out *o, uint64_t size, hone_err *err);
 /* Writes exactly n bytes at off; thread-safe. */
 hone_code hone_out_write(hone_out *o, uint64_t off, const void *buf, size_t n, hone_err *err);
-/* The same, unless another thread is in here with this file: then *busy is true and nothing is written.  The system lets one writer at a time into
- * a file, whatever the offsets (the inode's lock), so a thread that has other work need not wait for its turn. */
-hone_code hone_out_try_write(hone_out *o, uint64_t off, const void *buf, size_t n, bool *busy, hone_err *err);
+/* True: nobody else is between enter and leave, so what this thread writes need not wait for another thread (usual filesystems of Linux let one writer
+ * at a time into a file, whatever the offsets).  A courtesy: hone_out_write works without, and then may wait.  A comparing output may always be entered. */
+bool      hone_out_enter(hone_out *o);
+void      hone_out_leave(hone_out *o);
 /* fsync, then check(user, tmp_path) when given, then rename to path and sync the folder.  On failure the tmp is removed and the old path stays. */
 hone_code hone_out_commit(hone_out *o, hone_code (*check)(void *user, const char *tmp_path, hone_err *err), void *user,
                           hone_err *err);

@@ -1,6 +1,7 @@
 /* faults.c - to be preloaded: lets the n-th call that changes a file system fail, or ends the process there (tests/cli/convert_finish.sh).
  * HONE_FAULT "fail:N", "term:N", "int:N" or "kill:N" (before the call is made); "fail" leaves the calls that remove something alone.
- * HONE_FAULT_HIT  a file that is made when it happens; its text is the call's name.  HONE_FAULT_PLAIN: set, names cannot be exchanged here. */
+ * HONE_FAULT_HIT  a file that is made when it happens; its text is the call's name.  HONE_FAULT_PLAIN: set, names cannot be exchanged here.
+ * HONE_FAULT_SLOW  milliseconds that each pwrite takes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -55,6 +56,8 @@ int fsync(int fd) /* no test loses power: nothing waits for a disk */
 
 ssize_t pwrite64(int fd, const void *buf, size_t n, off64_t off)
 {
+    const char *slow = getenv("HONE_FAULT_SLOW");
+    if (slow) (void)usleep((useconds_t)strtoul(slow, NULL, 10) * 1000);
     FAULT("pwrite", false, ENOSPC)
     return (ssize_t)syscall(SYS_pwrite64, fd, buf, n, off);
 }

@@ -21,10 +21,11 @@ typedef struct hone_item {
     uint64_t    first, step; /* its first tile among all, and rows in a full tile */
 } hone_item;
 
-/* A worker's encoded tile, of which these pieces are not written yet: another was writing to their file. */
+/* Encoded rows of one stream, and where they go. */
 typedef struct hone_piece { hone_out *out; uint64_t offset; const uint8_t *bytes; size_t n; } hone_piece;
+/* What is not written yet of a tile that was encoded for one output: another worker was writing to its file. */
 typedef struct hone_kept { hone_piece piece[HONE_STREAMS]; uint32_t n; } hone_kept;
-typedef struct hone_kept_tiles { hone_kept tile[2]; unsigned last; /* the younger of the two */ } hone_kept_tiles;
+typedef struct hone_kept_tiles { hone_kept tile[2]; unsigned last; /* taken last: the younger where both are kept */ } hone_kept_tiles;
 
 typedef struct hone_conversion {
     const hone_ctx    *ctx;
@@ -38,7 +39,9 @@ typedef struct hone_conversion {
     size_t             n_tiles; /* of all items */
     size_t            *jobs, n_jobs; /* [n_jobs + 1]: job i is tiles jobs[i] .. jobs[i + 1] - 1 */
     unsigned           threads; /* no more than there are jobs */
-    uint8_t           *scratch; /* [threads][scratch_each]: floats as read, floats as an output wants them, bytes read, order of rows, what treatments need, treated rows, bytes to write of two tiles */
+    /* [threads][scratch_each]: floats as read, floats as an output wants them, bytes read, order of rows, what treatments need, treated rows, bytes to
+     * write of two tiles */
+    uint8_t           *scratch;
     size_t             scratch_each, floats_bytes, form_bytes, read_bytes, order_bytes, treat_bytes, treated_bytes, tile_bytes;
     hone_kept_tiles   *kept; /* [threads] */
     hone_treatments   *treat; /* NULL: nothing is known, or the method makes no use of it */
@@ -61,11 +64,13 @@ typedef struct hone_judge {
 uint64_t  hone_planned_bytes(const hone_planned *p, uint64_t n_rows);
 /* items from outputs, what is known of them, then tiles, threads and sizes of scratch from items. */
 hone_code hone_conversion_tiles(hone_conversion *j, const hone_convert_options *opt, hone_err *err);
-/* The tiles of job `index`, while the source fetches those of a later one: a job of base/pool.h. */
+/* The tiles of job `index`, while the source fetches those of a later one: a job of base/pool.h.  Workers may keep rows to write them later:
+ * after the last job comes hone_conversion_put_kept. */
 hone_code hone_conversion_run_job(void *job, size_t index, unsigned worker, hone_err *err);
-/* Reads tile `index` and puts its rows where every output wants them. */
+/* Reads tile `index` and puts its rows where every output wants them, or keeps some for a moment in which their file is free.  Comparing outputs are
+ * told at once. */
 hone_code hone_conversion_run_tile(void *job, size_t index, unsigned worker, hone_err *err);
-/* Writes what workers have kept, once all jobs are done. */
+/* Writes what workers have kept.  No job may be running. */
 hone_code hone_conversion_put_kept(hone_conversion *j, hone_err *err);
 /* What --dry-run says about time: one tile of every encoding in use is read and encoded here and now, the rest is arithmetic. */
 hone_code hone_conversion_estimate(hone_conversion *j, double *seconds, hone_err *err);

@@ -168,8 +168,7 @@ hone_code hone_conversion_take_memory(hone_conversion *j, const char *folder, ho
 {
     HONE_TRY(check_memory(j, j->threads * j->scratch_each + j->arena.total + j->m->arena.total, folder, err));
     j->scratch = aligned_alloc(64, j->threads * j->scratch_each);
-    j->kept = HONE_ARENA_NEW(&j->arena, hone_kept_tiles, j->threads);
-    return j->scratch && j->kept ? HONE_OK : HONE_NOMEM(err, "tiles");
+    return j->scratch ? HONE_OK : HONE_NOMEM(err, "tiles");
 }
 
 hone_code hone_conversion_write(hone_conversion *j, const hone_convert_options *opt, hone_convert_result *res, hone_err *err)

@@ -180,7 +180,8 @@ static hone_code plan_jobs(hone_conversion *j, hone_err *err)
     }
     j->jobs[j->n_jobs] = j->n_tiles;
     if (j->threads > j->n_jobs) j->threads = j->n_jobs ? (unsigned)j->n_jobs : 1;
-    return HONE_OK;
+    j->kept = HONE_ARENA_NEW(&j->arena, hone_kept_tiles, j->threads);
+    return j->kept ? HONE_OK : HONE_NOMEM(err, "the plan");
 }
 
 /* A quantised source's rows that are wanted in the type they have are taken as they are: encoding them again would change them. */
@@ -238,7 +239,7 @@ static desk desk_of(const hone_conversion *j, unsigned worker)
     uint8_t *raw = p + j->floats_bytes + j->form_bytes, *order = raw + j->read_bytes, *treat = order + j->order_bytes, *treated = treat + j->treat_bytes;
     uint8_t *enc = treated + j->treated_bytes;
     return (desk){ .x = (float *)(void *)p, .y = (float *)(void *)(p + j->floats_bytes), .raw = raw, .enc = { enc, enc + j->tile_bytes },
-                   .treat = treat, .treated = treated, .order = (uint64_t *)(void *)order, .kept = j->kept ? &j->kept[worker] : NULL };
+                   .treat = treat, .treated = treated, .order = (uint64_t *)(void *)order, .kept = &j->kept[worker] };
 }
 
 /* Rows that follow each other in x and in every stream. */
@@ -252,26 +253,41 @@ static void encode_rows(const hone_planned *p, const float *x, uint64_t rows, si
     for (uint64_t r = 0; r < rows; r++) codec->encode_row(x + r * cols, out[0] + r * (p->at[0].row_bits / 8), cols, NULL);
 }
 
-/* n encoded rows of a stream, the first of them row `first` of the weight. */
+/* n encoded rows of a stream, the first of them row `first` of the weight; p->step is none. */
+static hone_piece piece_of(hone_output *o, const hone_planned *p, uint32_t stream, uint64_t first, uint64_t n, const uint8_t *rows)
+{
+    const hone_place *at = &p->at[stream];
+    return (hone_piece){ &o->files[at->file].out, at->offset + first * at->row_bits / 8, rows, stream_bytes(p, stream, n) };
+}
+
+static hone_code put_piece(const hone_piece *p, hone_err *err) { return hone_out_write(p->out, p->offset, p->bytes, p->n, err); }
+
 static hone_code write_rows(hone_output *o, const hone_planned *p, uint32_t stream, uint64_t first, uint64_t n, const uint8_t *rows, hone_err *err)
 {
     const hone_place *at = &p->at[stream];
-    hone_out         *out = &o->files[at->file].out;
     size_t            one = (size_t)(at->row_bits / 8);
-    if (p->step < 2) return hone_out_write(out, at->offset + first * at->row_bits / 8, rows, stream_bytes(p, stream, n), err);
-    for (uint64_t r = 0; r < n; r++) HONE_TRY(hone_out_write(out, at->offset + (first + r) * p->step * one, rows + r * one, one, err));
+    hone_piece        whole = piece_of(o, p, stream, first, n, rows);
+    if (p->step < 2) return put_piece(&whole, err);
+    for (uint64_t r = 0; r < n; r++) HONE_TRY(hone_out_write(whole.out, at->offset + (first + r) * p->step * one, rows + r * one, one, err));
     return HONE_OK;
 }
 
 /* ---- tiles that are kept while their file is busy ---- */
 
-/* wait: all of it; else what can be written without waiting for another thread. */
+/* wait: all of it; else the pieces whose file can be entered.  Those of one file go together, so that its digest finds no gaps. */
 static hone_code put_kept(hone_kept *k, bool wait, hone_err *err)
 {
-    for (bool busy = false; k->n; k->n--) {
-        hone_piece *p = &k->piece[k->n - 1];
-        HONE_TRY(wait ? hone_out_write(p->out, p->offset, p->bytes, p->n, err) : hone_out_try_write(p->out, p->offset, p->bytes, p->n, &busy, err));
-        if (busy) return HONE_OK;
+    while (k->n) {
+        hone_out *out = k->piece[k->n - 1].out;
+        bool      entered = hone_out_enter(out);
+        hone_code code = HONE_OK;
+        if (!entered && !wait) return HONE_OK;
+        while (code == HONE_OK && k->n && k->piece[k->n - 1].out == out) {
+            code = put_piece(&k->piece[k->n - 1], err);
+            k->n -= code == HONE_OK;
+        }
+        if (entered) hone_out_leave(out);
+        HONE_TRY(code);
     }
     return HONE_OK;
 }
@@ -283,10 +299,10 @@ hone_code hone_conversion_put_kept(hone_conversion *j, hone_err *err)
     return HONE_OK;
 }
 
-/* Where this worker may encode its next tile; what is still kept there, the elder of two, is written first. */
+/* Where this worker may encode a tile: the buffer it used last, which is in its caches, or the other one; when both are kept, the elder is written first. */
 static hone_code take_buffer(const desk *d, hone_kept **kept, uint8_t **buf, hone_err *err)
 {
-    d->kept->last ^= 1;
+    if (d->kept->tile[d->kept->last].n) d->kept->last ^= 1;
     *kept = &d->kept->tile[d->kept->last];
     *buf = d->enc[d->kept->last];
     return put_kept(*kept, true, err);
@@ -320,10 +336,12 @@ static hone_code put_runs(hone_conversion *j, const hone_use *u, const tile *t, 
 {
     hone_output        *o = &j->outputs[u->output];
     const hone_planned *p = planned(j, u);
-    uint8_t            *base[HONE_STREAMS], *buf;
+    uint8_t            *base[HONE_STREAMS], *buf = NULL;
     hone_kept          *kept;
-    HONE_TRY(take_buffer(d, &kept, &buf, err));
-    lay_out(p, t->n_rows, buf, base);
+    if (u->to || !stored) {
+        HONE_TRY(take_buffer(d, &kept, &buf, err));
+        lay_out(p, t->n_rows, buf, base);
+    }
     /* place in the upper half, row of the tile in the lower */
     for (uint64_t r = 0; u->to && r < t->n_rows; r++) d->order[r] = (uint64_t)u->to[t->row0 + r] << 32 | r;
     if (u->to) qsort(d->order, (size_t)t->n_rows, sizeof *d->order, by_place);
@@ -353,11 +371,8 @@ static hone_code put_tile(hone_conversion *j, const hone_use *u, const tile *t, 
     HONE_TRY(take_buffer(d, &kept, &buf, err));
     lay_out(p, t->n_rows, buf, base);
     encode_rows(p, x, t->n_rows, cols, base);
-    for (uint32_t s = p->n_streams; s-- > 0;) { /* the first stream, the largest, becomes the last piece: the first to be written */
-        const hone_place *at = &p->at[s];
-        kept->piece[kept->n++] = (hone_piece){ .out = &j->outputs[u->output].files[at->file].out, .offset = at->offset + t->row0 * at->row_bits / 8,
-                                               .bytes = base[s], .n = stream_bytes(p, s, t->n_rows) };
-    }
+    for (uint32_t s = p->n_streams; s-- > 0;) /* the last piece is the first to be written */
+        kept->piece[kept->n++] = piece_of(&j->outputs[u->output], p, s, t->row0, t->n_rows, base[s]);
     HONE_TRY(put_kept(&d->kept->tile[d->kept->last ^ 1], false, err));
     return put_kept(kept, false, err);
 }
@@ -365,8 +380,9 @@ static hone_code put_tile(hone_conversion *j, const hone_use *u, const tile *t, 
 static hone_code put_rows(hone_conversion *j, const hone_use *u, const tile *t, const desk *d, const float *x, uint8_t *const stored[HONE_STREAMS], size_t cols,
                           hone_err *err)
 {
-    if (u->to || stored || planned(j, u)->step > 1) return put_runs(j, u, t, d, x, stored, cols, err);
-    return put_tile(j, u, t, d, x, cols, err);
+    if (!u->to && !stored && planned(j, u)->step < 2) return put_tile(j, u, t, d, x, cols, err);
+    for (int k = 0; k < 2; k++) HONE_TRY(put_kept(&d->kept->tile[k], false, err)); /* what is kept is not held up by tiles of this kind */
+    return put_runs(j, u, t, d, x, stored, cols, err);
 }
 
 hone_code hone_conversion_run_tile(void *user, size_t index, unsigned worker, hone_err *err)

@@ -220,6 +220,7 @@ static hone_code run(void *self, hone_conversion *j, hone_err *err)
     }
     HONE_TRY(hone_conversion_take_memory(j, c->found->path, err));
     HONE_TRY(hone_pool_run(j->ctx, j->n_jobs, hone_conversion_run_job, j, err));
+    HONE_TRY(hone_conversion_put_kept(j, err));
     if (!c->by_name) HONE_TRY(hone_comparison_gaps(c, err));
     if (!c->by_name && (c->found->whole_dir || c->found->prefix)) HONE_TRY(check_extra(c, err));
     count_compared(c);

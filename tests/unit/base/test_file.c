@@ -6,7 +6,6 @@
 
 #include "base/file.h"
 #include "formats/scratch.h"
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -234,30 +233,25 @@ static void holds(const char *name, const char *want)
     hone_file_close(&f);
 }
 
-static void who_finds_a_writer_at_work_writes_nothing(void **state)
+static void one_thread_at_a_time_enters_a_file(void **state)
 {
     (void)state;
-    hone_out out;
-    bool     busy = false;
+    hone_out       out;
+    hone_out_judge judge = { NULL, NULL };
     assert_int_equal(hone_out_open(at("shared"), 4, &out, NULL), HONE_OK);
-    out.writing = true; /* as it is while another thread is inside */
-    assert_int_equal(hone_out_try_write(&out, 0, "late", 4, &busy, NULL), HONE_OK);
-    assert_true(busy);
-    assert_true(out.writing);
-    out.writing = false;
-    assert_int_equal(hone_out_try_write(&out, 2, "re", 2, &busy, NULL), HONE_OK);
-    assert_false(busy);
-    assert_false(out.writing);
-    assert_int_equal(hone_out_try_write(&out, 0, "he", 2, &busy, NULL), HONE_OK);
+    assert_true(hone_out_enter(&out));
+    assert_false(hone_out_enter(&out));
+    assert_int_equal(hone_out_write(&out, 0, "here", 4, NULL), HONE_OK); /* who will wait may write all the same */
+    hone_out_leave(&out);
+    assert_true(hone_out_enter(&out));
+    hone_out_leave(&out);
     assert_int_equal(hone_out_commit(&out, NULL, NULL, NULL), HONE_OK);
     holds("shared", "here");
-    assert_int_equal(hone_out_open(at("shared"), 1, &out, NULL), HONE_OK);
-    (void)close(out.fd);
-    out.fd = open("/dev/full", O_WRONLY);
-    assert_int_equal(hone_out_try_write(&out, 0, "x", 1, &busy, NULL), HONE_ERESOURCE);
-    assert_false(out.writing); /* others hear it too */
+    assert_int_equal(hone_out_compare(at("shared"), &judge, &out, NULL), HONE_OK);
+    assert_true(hone_out_enter(&out));
+    assert_true(hone_out_enter(&out)); /* comparing is reading */
+    assert_int_equal(hone_out_write(&out, 0, "here", 4, NULL), HONE_OK);
     hone_out_discard(&out);
-    holds("shared", "here");
 }
 
 static void what_is_named_can_be_taken_back(void **state)
@@ -323,7 +317,7 @@ int main(void)
         cmocka_unit_test(a_finished_file_is_never_emptied_by_the_next_writer),
         cmocka_unit_test(what_stands_in_the_way_of_an_output_is_named_before_the_work),
         cmocka_unit_test(what_was_never_written_reads_as_zero),
-        cmocka_unit_test(who_finds_a_writer_at_work_writes_nothing),
+        cmocka_unit_test(one_thread_at_a_time_enters_a_file),
         cmocka_unit_test(what_is_named_can_be_taken_back),
         cmocka_unit_test(what_a_killed_run_replaced_keeps_its_other_names),
         cmocka_unit_test(a_folder_that_came_in_between_stays),
