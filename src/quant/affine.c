@@ -24,17 +24,20 @@ void hone_affine_decode_row(const hone_affine *a, const uint8_t *codes, const ui
 #endif
 
 /* n codes of `bits` bits each, n a multiple of 8. */
-static void pack(const uint8_t *restrict q, size_t n, uint32_t bits, uint8_t *restrict out)
+HONE_FIT_INLINE void pack(const uint8_t *restrict q, size_t n, uint32_t bits, uint8_t *restrict out)
 {
     for (size_t i = 0; i < n; i += 8, out += bits) {
         uint64_t word = 0;
 #if HONE_LANES_WIDTH > 4
         memcpy(&word, q + i, sizeof word);
         word = _pext_u64(word, 0x0101010101010101u * ((1u << bits) - 1));
+        /* What is written beyond these eight codes, the next ones overwrite; behind the last of the n nothing is written. */
+        if ((n - i) / 8 * bits >= sizeof word) memcpy(out, &word, sizeof word);
+        else memcpy(out, &word, bits);
 #else
         for (uint32_t k = 0; k < 8; k++) word |= (uint64_t)q[i + k] << (k * bits);
-#endif
         for (uint32_t b = 0; b < bits; b++) out[b] = (uint8_t)(word >> (8 * b));
+#endif
     }
 }
 
@@ -113,8 +116,13 @@ void HONE_LANED(hone_affine_encode)(const hone_grouped *s, const float *x, uint6
         size_t       n = groups - g < HONE_LANES ? (size_t)(groups - g) : HONE_LANES;
         const float *from = x + g * a.group;
         uint8_t     *to = codes + g * (a.group / 8) * a.bits;
-        if (a.bits == 4 && a.group == 64 && a.dtype == HONE_DTYPE_BF16) encode_groups(4, 64, HONE_DTYPE_BF16, from, n, r * groups + g, to, out);
-        else if (a.bits == 8 && a.group == 64 && a.dtype == HONE_DTYPE_BF16) encode_groups(8, 64, HONE_DTYPE_BF16, from, n, r * groups + g, to, out);
+        bool usual = a.group == 64 && a.dtype == HONE_DTYPE_BF16;
+        if (usual && a.bits == 2) encode_groups(2, 64, HONE_DTYPE_BF16, from, n, r * groups + g, to, out);
+        else if (usual && a.bits == 3) encode_groups(3, 64, HONE_DTYPE_BF16, from, n, r * groups + g, to, out);
+        else if (usual && a.bits == 4) encode_groups(4, 64, HONE_DTYPE_BF16, from, n, r * groups + g, to, out);
+        else if (usual && a.bits == 5) encode_groups(5, 64, HONE_DTYPE_BF16, from, n, r * groups + g, to, out);
+        else if (usual && a.bits == 6) encode_groups(6, 64, HONE_DTYPE_BF16, from, n, r * groups + g, to, out);
+        else if (usual) encode_groups(8, 64, HONE_DTYPE_BF16, from, n, r * groups + g, to, out);
         else if (a.group == 64) encode_groups(a.bits, 64, a.dtype, from, n, r * groups + g, to, out);
         else encode_groups(a.bits, a.group, a.dtype, from, n, r * groups + g, to, out);
     }
