@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define MAX_TEXT (256u << 20)
 
@@ -287,9 +286,8 @@ hone_code hone_eval_group(const hone_ctx *ctx, const hone_eval_options *opt, con
     if (opt->reference && !opt->text)
         return HONE_FAIL(err, HONE_EUSAGE, "add --text FILE", "the distance from a reference is measured over a text, and there is none");
     work     w = { .ctx = ctx, .opt = opt, .n = n, .start = now_s(), .done = done, .user = user };
-    long     cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned each = opt->threads ? opt->threads : 1;
-    w.threads = opt->at_once ? opt->at_once : cores > (long)each ? (unsigned)cores / each : 1;
+    unsigned each = opt->threads ? opt->threads : 1, all = hone_ctx_threads(ctx);
+    w.threads = opt->at_once ? opt->at_once : all > each ? all / each : 1;
     if (pthread_mutex_init(&w.lock, NULL) != 0) return HONE_FAIL(err, HONE_ERESOURCE, "", "cannot make a lock");
     hone_code code = make_sides(&w, artefacts, err);
     if (code == HONE_OK) code = evaluate(&w, err);

@@ -82,7 +82,7 @@ typedef struct hone_eval_options {
     uint32_t    max_items;  /* per task, 0: all */
     const char *device;     /* "cpu", "gpu", "npu", "auto"; NULL: "cpu" */
     unsigned    threads;    /* of each child; 0: 1 */
-    unsigned    at_once;    /* children that compute at the same time; 0: as many as there are cores for */
+    unsigned    at_once;    /* children that compute at the same time; 0: as many as the context's threads suffice for */
     hone_arena *keep;       /* where the results' outcomes live; NULL: they are left out */
     bool        windows;    /* keep what kld_mean rests on too */
 } hone_eval_options;
