@@ -24,7 +24,7 @@ static const hone_opt opts[] = {
     { "seed", 0, HONE_OPT_COUNT, "N", NULL, "seed of the benchmark's prompt tokens (default 1)" },
     { "max-tokens", 0, HONE_OPT_COUNT, "N", NULL, "use at most N tokens of the text (default 16384; 0: all)" },
     { "max-items", 0, HONE_OPT_COUNT, "N", NULL, "use at most N items of each task (default: all)" },
-    { "calibration", 0, HONE_OPT_TEXT, "FILE", NULL, "of a network without tokens: samples from which static int8 learns its ranges (without: no such candidates)" },
+    { "calibration", 0, HONE_OPT_TEXT, "FILE", NULL, "of a network without tokens: samples from which static int8 learns its ranges (without: no such candidates), and f16 which operators stay f32" },
     { "exclude", 0, HONE_OPT_LIST, "GLOB", NULL, "of a network: nodes or operators that stay floats" },
     HONE_OPT_DATA,
     HONE_OPT_IMAGES,

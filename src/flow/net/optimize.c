@@ -83,10 +83,8 @@ static hone_code make_some(state *s, const char *const *formats, size_t n, hone_
     s->n += n;
     o.out_dir = hone_arena_printf(&s->a, "%s/candidates%s%s", s->opt->out_dir, *ranges ? "/" : "", ranges);
     if (!o.out_dir) return HONE_NOMEM(err, "a candidate");
-    if (calibrator >= 0) {
-        statics.method = calibrators[calibrator];
-        o.statics = &statics;
-    }
+    if (calibrator >= 0) statics.method = calibrators[calibrator];
+    if (statics.calibration) o.statics = &statics; /* f16 looks for values beyond it in the same samples */
     hone_code code = hone_net_convert(s->ctx, s->source, &o, &res, &why);
     if (code == HONE_ERESOURCE || code == HONE_EBUG || code == HONE_EUSAGE || hone_ctx_cancelled(s->ctx)) { /* no other candidate would fare better */
         if (err) *err = why;
