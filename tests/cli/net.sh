@@ -101,12 +101,25 @@ if [ -e "$HONE_BUILD_DIR/hone-backend-onnxruntime.so" ]; then
     /usr/bin/python3 -c "import json,sys; c=json.load(open(sys.argv[1]))['compatibility'][0]; assert c['ok'] is True and c['version'], c" "$tmp/doc" || failed=1
 fi
 if [ -e "$HONE_BUILD_DIR/hone-backend-openvino.so" ]; then
-    "$HONE" convert "$digits" --to openvino --quant f16,int8-weights,int4-weights -o "$tmp/ov" --quiet >/dev/null 2>"$tmp/err" || fail "OpenVINO: $(cat "$tmp/err")"
-    for q in f16 int8-weights int4-weights; do
+    "$HONE" convert "$digits" --to openvino --quant f16,int8-dynamic,int8-weights,int4-weights -o "$tmp/ov" --quiet >/dev/null 2>"$tmp/err" || fail "OpenVINO: $(cat "$tmp/err")"
+    for q in f16 int8-dynamic int8-weights int4-weights; do
         [ "$(ls "$tmp/ov/digits-$q-openvino" | tr '\n' ' ')" = "hone.json openvino_model.bin openvino_model.xml " ] || fail "$q: $(ls "$tmp/ov/digits-$q-openvino")"
     done
     "$HONE" eval "$tmp/ov/digits-int4-weights-openvino" --data "$golden/digits/test.safetensors" --json >"$tmp/doc" 2>/dev/null || fail "eval of OpenVINO's form exits $?"
     /usr/bin/python3 -c "import json,sys; r=json.load(open(sys.argv[1]))['results'][0]; assert r['accuracy'] >= 0.96, r" "$tmp/doc" || failed=1
+    # dynamic int8: the integers are there (a fourth of the floats' bytes), and the answers are the float model's, up to what rounding and bf16 make of them
+    dynamic=$tmp/ov/digits-int8-dynamic-openvino
+    "$HONE" check "$dynamic" --against "$digits" --data "$golden/digits/test.safetensors" --json >"$tmp/doc" 2>"$tmp/err" || fail "check of int8-dynamic: exit $?: $(cat "$tmp/err")"
+    "$validate" check "$tmp/doc" || failed=1
+    "$HONE" eval "$dynamic" --reference "$digits" --data "$golden/digits/test.safetensors" --json >"$tmp/doc" 2>"$tmp/err" || fail "eval of int8-dynamic: exit $?: $(cat "$tmp/err")"
+    /usr/bin/python3 - "$tmp/doc" "$dynamic/openvino_model.bin" "$digits" <<'PY' || failed=1
+import json, os, sys
+r = json.load(open(sys.argv[1]))["results"][0]
+assert r["format"] == "openvino" and r["runtime"] == "OpenVINO" and r["samples"] == 100 and r["not_finite"] == 0, r
+assert r["accuracy"] >= 0.97 and r["top1"] >= 0.99 and r["cosine_min"] > 0.999 and 0.001 < r["mean_abs"] < 0.15, r
+assert os.path.getsize(sys.argv[2]) * 3 < os.path.getsize(sys.argv[3]), "weights are no integers"
+PY
+    "$HONE" verify "$dynamic" --source "$digits" -q >"$tmp/out" 2>&1 || fail "verify of int8-dynamic: $(cat "$tmp/out")"
 fi
 # constants in other files: of a Constant node they come along; a subgraph stays as it is, so its own cannot
 "$HONE" convert "$golden/net/elsewhere/constant.onnx" --quant f32 -o "$tmp/else" --quiet >/dev/null 2>"$tmp/err" || fail "a Constant in another file: exit $?: $(cat "$tmp/err")"
