@@ -107,7 +107,8 @@ def verdicts(rows):
 def markdown(rows):
     if not rows:
         return []
-    out = ["", "### digits-cnn: static int8, 200 images of calibration, 500 of test", "", "| runtime | maker | how | bytes | right, % | with noise, % |", "|---|---|---|---|---|---|"]
+    tested = next((len(r["test"]["right"]) for r in rows if "test" in r), 0)
+    out = ["", f"### digits-cnn: static int8, 200 images of calibration, {tested} of test", "", "| runtime | maker | how | bytes | right, % | with noise, % |", "|---|---|---|---|---|---|"]
     for r in rows:
         if r.get("not_measured"):
             cells = [r["runtime"], r["maker"], r["name"], "", f"not measured: {r['not_measured']}", ""]
