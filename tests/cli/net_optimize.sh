@@ -2,6 +2,7 @@
 # hone optimize of a network with --calibration: static int8 of every calibrator is made of those samples, measured, judged by the gates and shown in the
 # report; f16 looks at the same samples.
 # ctest: timeout 300
+# ctest: plain
 set -u
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
