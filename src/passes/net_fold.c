@@ -1,4 +1,5 @@
 #include "passes/net_fold.h"
+#include "passes/net_scaled.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -142,29 +143,7 @@ static hone_code of_constant(hone_net *net, const hone_net_node *n, const hone_n
 
 /* ---- into the weights ---- */
 
-typedef struct scaled { const hone_net_tensor *of; const double *a; uint64_t outer, channels, inner, period; } scaled;
-/* Element [o, c, i] of outer x channels x inner times a[(o / period) * channels + c]: period is the input channels of a group (ConvTranspose). */
-
-static hone_code make_scaled(const hone_net *net, const hone_net_tensor *t, uint8_t *out, hone_err *err)
-{
-    const scaled *s = t->from;
-    float        *w;
-    HONE_TRY(hone_net_tensor_floats(net, s->of, &w, err));
-    for (uint64_t o = 0, k = 0; o < s->outer; o++)
-        for (uint64_t c = 0; c < s->channels; c++) {
-            double a = s->a[(s->period ? o / s->period * s->channels : 0) + c];
-            for (uint64_t i = 0; i < s->inner; i++, k++) {
-                float    v = (float)((double)w[k] * a);
-                uint32_t bits;
-                memcpy(&bits, &v, 4);
-                hone_put_le32(out + 4 * k, bits);
-            }
-        }
-    free(w);
-    return HONE_OK;
-}
-
-typedef struct layer { hone_net_value *w, *bias; uint64_t channels; scaled how; double beta; } layer;
+typedef struct layer { hone_net_value *w, *bias; uint64_t channels; hone_net_scaled how; double beta; } layer;
 
 /* A Conv, ConvTranspose or Gemm whose weights are constants; false: it is none, or not a plain one. */
 static bool layer_of(hone_net_node *n, layer *l)
@@ -176,11 +155,11 @@ static bool layer_of(hone_net_node *n, layer *l)
     for (uint32_t d = 2; d < w->n_dims; d++) rest *= w->dims[d];
     *l = (layer){ .w = n->in[1], .bias = hone_net_in(n, 2), .beta = 1 };
     bool rows = conv || (gemm && hone_net_attr_int(n, "transB", 0));
-    if (rows) l->how = (scaled){ .of = w, .outer = 1, .channels = w->dims[0], .inner = w->n / w->dims[0] };
-    else if (gemm) l->how = (scaled){ .of = w, .outer = w->dims[0], .channels = w->dims[1], .inner = 1 };
+    if (rows) l->how = (hone_net_scaled){ .of = w, .outer = 1, .channels = w->dims[0], .inner = w->n / w->dims[0] };
+    else if (gemm) l->how = (hone_net_scaled){ .of = w, .outer = w->dims[0], .channels = w->dims[1], .inner = 1 };
     else {
         if (group == 0 || w->dims[0] % group) return false;
-        l->how = (scaled){ .of = w, .outer = w->dims[0], .channels = w->dims[1], .inner = rest, .period = w->dims[0] / group };
+        l->how = (hone_net_scaled){ .of = w, .outer = w->dims[0], .channels = w->dims[1], .inner = rest, .period = w->dims[0] / group };
     }
     l->channels = deconv ? l->how.channels * group : l->how.channels;
     if (gemm) l->beta = hone_net_attr_float(n, "beta", 1);
@@ -213,19 +192,13 @@ static hone_code new_bias(hone_net *net, hone_net_node *n, const layer *l, const
 
 static hone_code into_layer(hone_net *net, hone_net_node *n, const layer *l, const affine *f, hone_err *err)
 {
-    bool   weights = false;
-    scaled *how = HONE_ARENA_NEW(&net->arena, scaled, 1);
+    bool weights = false;
     for (uint64_t i = 0; i < f->n; i++) weights = weights || f->a[i] != 1;
     if (weights) {
-        const hone_net_tensor *old = l->how.of;
-        const char            *stem = hone_arena_printf(&net->arena, "%s.folded", l->w->name);
-        hone_net_value        *v = how && stem ? hone_net_constant_new(net, stem, HONE_NET_F32, old->dims, old->n_dims, NULL) : NULL;
-        if (!v) return HONE_NOMEM(err, "folded weights");
-        *how = l->how;
-        how->a = f->a;
-        v->tensor->make = make_scaled;
-        v->tensor->from = how;
-        if (!hone_net_set_in(net, n, 1, v)) return HONE_NOMEM(err, "folded weights");
+        hone_net_scaled how = l->how;
+        how.a = f->a;
+        hone_net_value *v = hone_net_scaled_new(net, hone_arena_printf(&net->arena, "%s.folded", l->w->name), &how);
+        if (!v || !hone_net_set_in(net, n, 1, v)) return HONE_NOMEM(err, "folded weights");
     }
     return new_bias(net, n, l, f, err);
 }
