@@ -37,7 +37,7 @@ static const hone_opt opts[] = {
                                                     "rounding then costs least where it counts (docs/METHODS.md)" },
     { "imatrix", 0, HONE_OPT_TEXT, "FILE", NULL, "an importance matrix of llama-imatrix or of hone calibrate, used as llama-quantize --imatrix uses it" },
     { "method", 0, HONE_OPT_LIST, "M", NULL, "how numbers are rounded: rtn (to the nearest), search, hqq, scale or gptq (default: with --imatrix search, with --calibration gptq "
-                                            "if there are Hessians, else search; without statistics rtn); awq or smooth beside it move scales between layers first" },
+                                            "if there are Hessians, else search; without statistics rtn); awq or smooth beside it move scales between layers first. Networks without tokens: smooth, before int8 and int8-dynamic (docs/INT8.md)" },
     HONE_OPT_TARGETS,
     { "split-bytes", 0, HONE_OPT_BYTES, "SIZE", NULL, "gguf: no file longer than SIZE (as 2G): what would be becomes a folder of parts, all of "
                                                      "which a runtime finds by the first" },

@@ -8,6 +8,7 @@
     { "exclude", 0, HONE_OPT_LIST, "GLOB", NULL, "networks: nodes or operators that stay as they are: --exclude 'Gemm,head.*'" },                            \
     { "keep-io", 0, HONE_OPT_FLAG, NULL, NULL, "networks, f16: inputs and outputs become f16 too, without a Cast" },                                         \
     { "no-fold", 0, HONE_OPT_FLAG, NULL, NULL, "networks: BatchNormalization, Identity and Dropout stay" },                                                  \
+    { "smooth-alpha", 0, HONE_OPT_REAL, "A", NULL, "networks, --method smooth: how much of a channel's size goes from the activations into the weights, 0 to 1 (default 0.5)" }, \
     HONE_OPT_STATIC, HONE_OPT_IMAGES
 
 /* HONE_EUSAGE when an option is given that only networks have. */

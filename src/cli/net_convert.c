@@ -17,7 +17,7 @@ hone_code hone_cli_net_only(const hone_cli *c, hone_err *err)
 
 static hone_code refuse_others(const hone_cli *c, hone_err *err)
 {
-    static const char *const others[] = { "ratio", "keep", "plan", "prune", "prune-method", "imatrix", "method", "split-bytes", "sym",
+    static const char *const others[] = { "ratio", "keep", "plan", "prune", "prune-method", "imatrix", "split-bytes", "sym",
                                            "target-bytes", "target-bpw", "target-kld", "max-ram", "context", "sensitivity", "text", "tokens" };
     for (size_t i = 0; i < HONE_COUNT(others); i++)
         if (hone_cli_has(c, others[i])) return HONE_FAIL(err, HONE_EUSAGE, "leave it out", "--%s is for language models", others[i]);
@@ -44,6 +44,8 @@ static hone_code quant_of(const char *name, hone_net_quant *out, hone_err *err)
         return HONE_FAIL(err, HONE_EUSAGE, "known: f32 f16 int8 int8-dynamic int8-weights int4-weights", "networks have no encoding '%.40s'", name);
     return HONE_OK;
 }
+
+static bool quantises_activations(hone_net_quant q) { return q == HONE_NETQ_INT8 || q == HONE_NETQ_INT8_DYNAMIC; }
 
 typedef struct wanted { hone_net_target t[HONE_NET_MAX_TARGETS]; size_t n; } wanted;
 
@@ -93,7 +95,26 @@ static hone_code read_group(hone_cli *c, uint32_t *out, hone_err *err)
     return HONE_OK;
 }
 
-/* f16 of ONNX looks at samples too. */
+/* --method smooth; other methods are for language models. */
+static hone_code read_smooth(hone_cli *c, const wanted *w, hone_static_how *how, bool *out, hone_err *err)
+{
+    size_t       n;
+    const char **names = hone_cli_list(c, "method", &n);
+    bool         heard = false;
+    how->smooth_alpha = hone_cli_real(c, "smooth-alpha", 0.5);
+    *out = n > 0;
+    if (!names) return HONE_NOMEM(err, "the command line");
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], "smooth") != 0) return HONE_FAIL(err, HONE_EUSAGE, "leave it out, or take --method smooth", "--method %.40s is for language models", names[i]);
+    if (n == 0 && hone_cli_has(c, "smooth-alpha")) return HONE_FAIL(err, HONE_EUSAGE, "leave it out, or add --method smooth", "--smooth-alpha is about another method");
+    if (!(how->smooth_alpha >= 0 && how->smooth_alpha <= 1)) return HONE_FAIL(err, HONE_EUSAGE, "as in 0.5", "--smooth-alpha is %g, needs a number from 0 to 1", how->smooth_alpha);
+    for (size_t i = 0; i < w->n; i++) heard = heard || quantises_activations(w->t[i].quant);
+    if (n && !heard) return HONE_FAIL(err, HONE_EUSAGE, "leave it out, or add --quant int8", "--method smooth is about int8 and int8-dynamic, and neither is asked for");
+    if (n && !hone_cli_has(c, "calibration")) return HONE_FAIL(err, HONE_EUSAGE, "add --calibration FILE", "--method smooth needs samples to see the channels of activations");
+    return HONE_OK;
+}
+
+/* f16 of ONNX looks at samples too, and so does smoothing. */
 static bool is_of_samples(const char *option)
 {
     static const char *const list[] = { "calibration", "samples", "mean", "std", "layout", "size" };
@@ -103,7 +124,7 @@ static bool is_of_samples(const char *option)
 }
 
 /* An option that says nothing about any of the encodings is a mistake. */
-static hone_code refuse_idle(const hone_cli *c, const wanted *w, hone_err *err)
+static hone_code refuse_idle(const hone_cli *c, const wanted *w, bool smooth, hone_err *err)
 {
     static const struct { const char *option, *what; hone_net_quant of; } rows[] = {
         { "keep-io", "f16", HONE_NETQ_F16 },           { "group", "int4-weights", HONE_NETQ_INT4_WEIGHTS }, { "onnx-ops", "int4-weights", HONE_NETQ_INT4_WEIGHTS },
@@ -117,7 +138,8 @@ static hone_code refuse_idle(const hone_cli *c, const wanted *w, hone_err *err)
         bool heard = false;
         char remedy[80];
         for (size_t k = 0; k < w->n; k++)
-            heard = heard || w->t[k].quant == rows[i].of || (is_of_samples(rows[i].option) && w->t[k].quant == HONE_NETQ_F16 && strcmp(w->t[k].format, "onnx") == 0);
+            heard = heard || w->t[k].quant == rows[i].of ||
+                    (is_of_samples(rows[i].option) && ((w->t[k].quant == HONE_NETQ_F16 && strcmp(w->t[k].format, "onnx") == 0) || (smooth && quantises_activations(w->t[k].quant))));
         (void)snprintf(remedy, sizeof remedy, "leave it out, or add --quant %s", rows[i].what);
         if (!heard && hone_cli_has(c, rows[i].option)) return HONE_FAIL(err, HONE_EUSAGE, remedy, "--%s is about %s, and that is not asked for", rows[i].option, rows[i].what);
     }
@@ -129,12 +151,15 @@ static hone_code refuse_idle(const hone_cli *c, const wanted *w, hone_err *err)
 static hone_code read_options(hone_cli *c, wanted *w, hone_static_how *how, hone_net_convert_options *o, hone_err *err)
 {
     const char *ops = hone_cli_text(c, "onnx-ops", "genai"), *calibration = hone_cli_text(c, "calibration", NULL);
+    hone_static_how asked = { 0 };
+    bool            smooth = false;
     *o = (hone_net_convert_options){ .out_dir = hone_cli_text(c, "output", hone_cli_has(c, "dry-run") ? "." : NULL), .name = hone_cli_text(c, "name", NULL),
                                      .keep_io = hone_cli_has(c, "keep-io"), .standard = strcmp(ops, "standard") == 0, .no_fold = hone_cli_has(c, "no-fold"),
                                      .dry_run = hone_cli_has(c, "dry-run") };
     HONE_TRY(refuse_others(c, err));
     HONE_TRY(read_targets(c, w, err));
-    HONE_TRY(refuse_idle(c, w, err));
+    HONE_TRY(read_smooth(c, w, &asked, &smooth, err));
+    HONE_TRY(refuse_idle(c, w, smooth, err));
     HONE_TRY(read_group(c, &o->group, err));
     if (!o->standard && strcmp(ops, "genai") != 0) return HONE_FAIL(err, HONE_EUSAGE, "genai or standard", "--onnx-ops is '%.40s'", ops);
     if (!o->out_dir) return HONE_FAIL(err, HONE_EUSAGE, "add -o DIR, or --dry-run to see what would be written", "hone convert needs an output folder");
@@ -145,6 +170,8 @@ static hone_code read_options(hone_cli *c, wanted *w, hone_static_how *how, hone
     o->keep = keep;
     if (calibration) {
         HONE_TRY(hone_cli_static(c, calibration, keep, o->n_keep, how, err));
+        how->smooth = smooth;
+        how->smooth_alpha = asked.smooth_alpha;
         o->statics = how;
     }
     return HONE_OK;

@@ -38,6 +38,7 @@ typedef struct hone_net_convert_options {
     const char *const *keep; size_t n_keep; /* --exclude: globs over names of nodes and of operators that stay as they are (int8 static has them in statics) */
     const struct hone_static_how *statics; /* int8: calibration and what belongs to it (flow/net/static.h); NULL: int8 is refused */
     const json_t      *wide;    /* f16: array of the names of values that stay f32, for f16 has no room for them; NULL: found on the samples of statics, if there are some */
+    const json_t      *factors; /* int8-dynamic: what evens out channels (flow/net/static.h); NULL: found on the samples of statics when these are to smooth, else none */
     const json_t      *known;   /* int8: what a calibration found out (flow/net/static.h), instead of running it; NULL: statics */
     const char        *made_by; /* of the recipe; NULL: this hone */
     const struct hone_net_judge *judge; /* NULL: files are written */

@@ -1,18 +1,29 @@
 /* recipe_network - any bytes as the recipe of a network, once as they are and once with a digest that holds: refused with a cause, or a recipe that says the
- * same again; what it says of static int8 is done to a small model. */
+ * same again; what it says of static int8, or of factors of channels, is done to a small model. */
 #include "flow/net/recipe.h"
 #include "flow/net/static.h"
+#include "formats/onnx/net.h"
 #include "resealed.h"
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static const char MODEL[] = HONE_SOURCE_DATA_DIR "/tests/golden/net/mlp.onnx";
+
+static void smooth(const hone_net_recipe *r)
+{
+    hone_net net;
+    hone_err err = { 0 };
+    if (hone_onnx_net_open(MODEL, &net, &err) != HONE_OK || hone_net_infer(&net, &err) != HONE_OK) abort();
+    if (hone_net_smooth_again(&net, r->options.factors, &err) != HONE_OK) must_say_why(&err);
+    hone_net_close(&net);
+}
+
 static void quantise(const hone_net_recipe *r)
 {
-    const char *model = HONE_SOURCE_DATA_DIR "/tests/golden/net/mlp.onnx";
-    hone_net    net;
-    hone_err    err = { 0 };
-    if (hone_net_static_again(model, r->known, r->options.no_fold, &net, &err) == HONE_OK) hone_net_close(&net);
+    hone_net net;
+    hone_err err = { 0 };
+    if (hone_net_static_again(MODEL, r->known, r->options.no_fold, &net, &err) == HONE_OK) hone_net_close(&net);
     else must_say_why(&err);
 }
 
@@ -42,6 +53,7 @@ static void read_one(hone_bytes text, hone_arena *a)
     }
     again(&r, a);
     if (r.known) quantise(&r);
+    if (r.options.factors) smooth(&r);
     hone_net_recipe_release(&r);
 }
 

@@ -13,8 +13,10 @@ hone, golden, tmp = sys.argv[1:4]
 failed = 0
 # largest difference from the float model, as a share of its largest number
 BOUNDS = {"f32": 2e-6, "f16": 4e-3, "int8-dynamic": 0.05, "int8-weights": 0.03, "int4-weights": 0.35}
+# its large channels cost what is rounded to 8 bits, activations by us or by ONNX Runtime's MatMulNBits, more: tests/cli/net_smooth.sh
+LOOSER = {("outlier", "int8-dynamic"): 0.1, ("outlier", "int8-weights"): 0.1}
 SHAPES = {"old7": (2, 3, 8, 8), "old9": (2, 3, 8, 8), "control": (2, 3, 8, 8), "mlp": (4, 32), "recurrent": (5, 2, 12), "upconv": (2, 8, 6, 6), "block": (2, 7),
-          "odd": (4, 40), "wide": (2, 3, 8, 8)}
+          "odd": (4, 40), "wide": (2, 3, 8, 8), "outlier": (2, 8, 8, 8)}
 REFUSED = {("control", "int4-weights", "standard"): "subgraphs", ("wide", "int4-weights", "standard"): "subgraphs", ("odd", "int4-weights", "standard"): "functions"}
 
 
@@ -78,7 +80,7 @@ def one(name, src):
             if code:
                 fail(f"{name} {quant}: exit {code}: {err}")
                 continue
-            path = f"{tmp}/{name}-{quant}-onnx/model.onnx"
+            path, bound = f"{tmp}/{name}-{quant}-onnx/model.onnx", LOOSER.get((name, quant), bound)
             if (name, quant) == ("wide", "f16"):  # what becomes of its values is up to where they are computed: tests/cli/net_int8.sh has it with samples
                 continue
             onnx.checker.check_model(path, full_check=quant != "int4-weights")  # its shape inference knows no MatMulNBits

@@ -26,6 +26,7 @@ typedef struct run {
     char                            source[65]; /* its digest; "": not asked yet */
     const json_t                   *known;      /* what calibration found out for int8; NULL: nothing yet.  `made` owns it, or the caller */
     json_t                         *made;
+    json_t                         *factors, *smooth_report; /* of int8-dynamic; NULL: not looked, or the caller's options know */
     json_t                         *wide;       /* what the samples showed to be beyond f16; NULL: not looked, or the caller's options know */
     const char                     *runtime;    /* what translated the one at hand, or NULL */
     hone_folder                     folders[HONE_NET_MAX_TARGETS]; /* of the result's outputs: none has its name before all are whole */
@@ -118,6 +119,32 @@ static hone_code tell_f16(const run *r, const hone_net_quanted *q)
     return tell(r, "f16", q->changed, notes, q->n_notes + 1);
 }
 
+/* {places, left, notes} of flow/net/static.h. */
+static hone_code tell_smooth(const run *r, const json_t *report)
+{
+    const json_t *list = json_object_get(report, "notes");
+    size_t        n = json_array_size(list);
+    const char  **notes = HONE_ARENA_NEW(r->a, const char *, n + 1);
+    if (!report) return HONE_OK;
+    for (size_t i = 0; notes && i < n; i++) notes[i] = json_string_value(json_array_get(list, i));
+    return notes ? tell(r, "smooth", (uint64_t)json_integer_value(json_object_get(report, "places")), notes, n) : HONE_NOMEM(r->err, "the result");
+}
+
+static hone_code dynamically(run *r, hone_net *net, const hone_net_quant_options *how)
+{
+    hone_net_quanted q = { 0 };
+    if (r->opt->statics && r->opt->statics->smooth && !r->opt->factors && !r->factors) {
+        hone_static_how samples = *r->opt->statics;
+        samples.no_fold = samples.no_fold || r->opt->no_fold;
+        HONE_TRY(hone_net_smooth(r->ctx, r->file, &samples, &r->factors, &r->smooth_report, r->err));
+    }
+    const json_t *factors = r->opt->factors ? r->opt->factors : r->factors;
+    if (factors) HONE_TRY(hone_net_smooth_again(net, factors, r->err));
+    HONE_TRY(tell_smooth(r, r->smooth_report));
+    HONE_TRY(hone_net_dynamic(net, how, &q, r->err));
+    return tell_quanted(r, "dynamic", &q);
+}
+
 static hone_code quantise(run *r, hone_net *net)
 {
     const hone_net_convert_options *o = r->opt;
@@ -131,9 +158,7 @@ static hone_code quantise(run *r, hone_net *net)
         HONE_TRY(find_wide(r, &how));
         HONE_TRY(hone_net_to_f16(net, &how, &q, r->err));
         return tell_f16(r, &q);
-    case HONE_NETQ_INT8_DYNAMIC:
-        HONE_TRY(hone_net_dynamic(net, &how, &q, r->err));
-        return tell_quanted(r, "dynamic", &q);
+    case HONE_NETQ_INT8_DYNAMIC: return dynamically(r, net, &how);
     case HONE_NETQ_INT8_WEIGHTS: case HONE_NETQ_INT4_WEIGHTS:
         HONE_TRY(hone_net_weights(net, &how, &q, r->err));
         return tell_quanted(r, "weights", &q);
@@ -169,7 +194,8 @@ static hone_code statically(run *r, hone_net *net)
     const json_t *left = json_object_get(report, "left");
     const char  **notes = HONE_ARENA_NEW(r->a, const char *, json_array_size(left) + 1);
     for (size_t i = 0; notes && i < json_array_size(left); i++) notes[i] = json_string_value(json_array_get(left, i));
-    hone_code code = notes ? tell(r, "static", 1, notes, json_array_size(left)) : HONE_NOMEM(r->err, "the result");
+    hone_code code = tell_smooth(r, json_object_get(report, "smooth"));
+    if (code == HONE_OK) code = notes ? tell(r, "static", 1, notes, json_array_size(left)) : HONE_NOMEM(r->err, "the result");
     if (json_array_append_new(r->res->statics, report) != 0 && code == HONE_OK) code = HONE_NOMEM(r->err, "the result");
     if (code != HONE_OK) hone_net_close(net);
     return code;
@@ -223,6 +249,7 @@ static hone_code recipe_text(run *r, hone_bytes *out)
     hone_net_recipe recipe = { .target = *r->t, .made_by = r->opt->made_by ? r->opt->made_by : HONE_VERSION, .source = r->source, .runtime = r->runtime,
                                      .options = *r->opt, .known = r->t->quant == HONE_NETQ_INT8 ? r->known : NULL };
     if (!recipe.options.wide) recipe.options.wide = r->wide;
+    if (!recipe.options.factors) recipe.options.factors = r->factors;
     return hone_net_recipe_text(&recipe, r->a, out, r->err);
 }
 
@@ -302,6 +329,8 @@ static hone_code from_twin(run *r, const hone_folder *twin, hone_net_output *o)
     (void)snprintf(xml, sizeof xml, "%s/" HONE_NET_IR_XML, folder->tmp);
     HONE_TRY(to_ir(r, onnx, xml));
     HONE_TRY(put_recipe(r, folder->tmp));
+    const json_t *twins = json_array_get(r->res->statics, json_array_size(r->res->statics) - 1), *smooth = json_object_get(twins, "smooth");
+    if (smooth) HONE_TRY(tell(r, "smooth", (uint64_t)json_integer_value(json_object_get(smooth, "places")), NULL, 0));
     HONE_TRY(tell(r, "static", 1, NULL, 0));
     return measure(r, folder->tmp, o);
 }
@@ -458,6 +487,8 @@ hone_code hone_net_convert(const hone_ctx *ctx, const char *path, const hone_net
     for (size_t i = 0; i < HONE_NET_MAX_TARGETS; i++) hone_folder_discard(&r.folders[i]);
     json_decref(r.made);
     json_decref(r.wide);
+    json_decref(r.factors);
+    json_decref(r.smooth_report);
     hone_arena_release(&a);
     res->seconds = hone_now_s() - begin;
     if (getrusage(RUSAGE_SELF, &ru) == 0) res->peak_rss_bytes = (uint64_t)ru.ru_maxrss * 1024u;

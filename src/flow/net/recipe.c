@@ -25,6 +25,7 @@ static bool put_options(json_t *doc, const hone_net_recipe *r)
     if (o->no_fold) good = hone_json_put(doc, "no_fold", json_true());
     if (good && o->keep_io && q == HONE_NETQ_F16 && onnx) good = hone_json_put(doc, "keep_io", json_true());
     if (good && q == HONE_NETQ_F16 && onnx && json_array_size(o->wide)) good = hone_json_put(doc, "wide", json_deep_copy(o->wide));
+    if (good && q == HONE_NETQ_INT8_DYNAMIC && o->factors) good = hone_json_put(doc, "smooth", json_deep_copy(o->factors));
     if (good && o->standard && q == HONE_NETQ_INT4_WEIGHTS && onnx) good = hone_json_put(doc, "standard_ops", json_true());
     if (good && o->group && q == HONE_NETQ_INT4_WEIGHTS) good = hone_json_put(doc, "group", json_integer((json_int_t)o->group));
     if (good && o->n_keep && q != HONE_NETQ_F32 && q != HONE_NETQ_INT8) good = hone_json_put(doc, "exclude", strings(o->keep, o->n_keep));
@@ -100,6 +101,9 @@ static hone_code read_keys(const json_t *doc, hone_arena *a, hone_net_recipe *r,
     if (o->wide && !json_is_array(o->wide)) return HONE_FAIL(err, HONE_EINPUT, "", "the recipe's \"wide\" is no list");
     for (size_t i = 0; i < json_array_size(o->wide); i++)
         if (!json_is_string(json_array_get(o->wide, i))) return HONE_FAIL(err, HONE_EINPUT, "", "the recipe's \"wide\" holds what is no text");
+    o->factors = json_object_get(doc, "smooth");
+    if (o->factors && (!json_is_array(o->factors) || r->target.quant != HONE_NETQ_INT8_DYNAMIC))
+        return HONE_FAIL(err, HONE_EINPUT, "", json_is_array(o->factors) ? "the recipe has factors of channels, and no use for them" : "the recipe's \"smooth\" is no list");
     r->known = json_object_get(doc, "static");
     if ((r->target.quant == HONE_NETQ_INT8) != json_is_object(r->known))
         return HONE_FAIL(err, HONE_EINPUT, "", r->known ? "the recipe has ranges of activations, and no use for them" : "the recipe has no ranges of activations");
@@ -108,7 +112,7 @@ static hone_code read_keys(const json_t *doc, hone_arena *a, hone_net_recipe *r,
 
 static hone_code read_doc(hone_arena *a, hone_net_recipe *r, hone_err *err)
 {
-    static const char *const known[] = { "digest", "exclude", "format", "group", "hone", "keep_io", "no_fold", "quantization", "runtime", "schema", "source", "standard_ops", "static", "wide" };
+    static const char *const known[] = { "digest", "exclude", "format", "group", "hone", "keep_io", "no_fold", "quantization", "runtime", "schema", "smooth", "source", "standard_ops", "static", "wide" };
     const char   *key, *schema = json_string_value(json_object_get(r->doc, "schema"));
     const json_t *v;
     char          shown[64];

@@ -1,6 +1,6 @@
 /* recipe.h - what has to be known besides the source to make a network's output again, byte for byte: hone.json in its folder, as flow/recipe.h has it
- * for language models.  Static int8: what calibration and the accuracy gate decided (ranges, corrections, layers put back) is in it, so that nothing
- * has to be run again; the samples are named by their digest for people.  docs/schema/recipe_network.json. */
+ * for language models.  Static int8: what calibration and the accuracy gate decided (ranges, corrections, factors of channels, layers put back) is in it, so
+ * that nothing has to be run again; the samples are named by their digest for people.  docs/schema/recipe_network.json. */
 #ifndef HONE_FLOW_NET_RECIPE_H
 #define HONE_FLOW_NET_RECIPE_H
 #include "flow/net.h"
@@ -12,7 +12,7 @@ typedef struct hone_net_recipe {
     const char              *made_by; /* version of hone */
     const char              *source;  /* its digest: hone_onnx_net_sha256 */
     const char              *runtime; /* what translated it: "openvino 2026.4.1-..."; NULL: nobody */
-    hone_net_convert_options options; /* keep_io, standard, no_fold, group, keep; all else is the caller's */
+    hone_net_convert_options options; /* keep_io, standard, no_fold, group, keep, wide, factors; all else is the caller's */
     const json_t            *known;   /* static int8: flow/net/static.h; NULL: not static.  Borrowed */
     json_t                  *doc;     /* of a recipe that was read: owned, hone_net_recipe_release */
 } hone_net_recipe;

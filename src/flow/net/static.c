@@ -49,7 +49,11 @@ hone_code hone_static_build(const hone_static_run *r, hone_net *out, hone_err *e
     for (size_t i = 0; r->shift && i < r->plan.n_layers; i++)
         if (r->shift[i]) shifts[n++] = (hone_static_shift){ r->plan.layers[i].output, r->shift[i] };
     hone_code code = hone_static_open_float(r->path, r->how->no_fold, out, err);
-    if (code == HONE_OK && (code = hone_static_apply(out, &r->codes, r->ranges, r->n_ranges, shifts, n, err)) != HONE_OK) hone_net_close(out);
+    if (code == HONE_OK) {
+        if (r->smooth) code = hone_net_smooth_again(out, r->smooth, err);
+        if (code == HONE_OK) code = hone_static_apply(out, &r->codes, r->ranges, r->n_ranges, shifts, n, err);
+        if (code != HONE_OK) hone_net_close(out);
+    }
     free(shifts);
     return code;
 }
@@ -176,11 +180,25 @@ hone_code hone_static_start(hone_static_run *r, hone_err *err)
     return open_samples(r, err);
 }
 
+void hone_static_end(hone_static_run *r)
+{
+    json_decref(r->smooth);
+    json_decref(r->smooth_report);
+    hone_samples_close(&r->data);
+    hone_net_close(&r->net);
+    hone_temp_close(&r->dir);
+    hone_arena_release(&r->a);
+}
+
+/* What is smoothed is the float model from then on: ranges, corrections and what the accuracy gate compares with are its. */
 static hone_code prepare(hone_static_run *r, hone_err *err)
 {
     HONE_TRY(hone_static_open_float(r->path, r->how->no_fold, &r->net, err));
     HONE_TRY(hone_static_plan_make(&r->net, &r->codes, &r->plan, err));
-    return hone_static_start(r, err);
+    HONE_TRY(hone_static_start(r, err));
+    if (!r->how->smooth) return HONE_OK;
+    HONE_TRY(hone_static_smooth(r, err));
+    return json_array_size(r->smooth) ? write_net(r, &r->net, "float.onnx", err) : HONE_OK;
 }
 
 /* Runtimes refuse some graphs that are right, or fall over them: that is found before anything is made of the ranges. */
@@ -219,7 +237,7 @@ static json_t *report_of(const hone_static_run *r, json_t *aware)
            hone_json_put(doc, "other_operators", json_integer((json_int_t)r->plan.n_other)) && hone_json_put(doc, "biases_corrected", json_integer((json_int_t)corrected)) &&
            hone_json_put(doc, "weights", json_string(r->codes.per_tensor || hone_net_opset_of(&r->net, "") < 13 ? "int8, one scale" : "int8, a scale per channel")) &&
            hone_json_put(doc, "activations", json_string(r->codes.signed_codes ? "int8" : "uint8")) && hone_json_put(doc, "ranges", json_incref(ranges)) && hone_json_put(doc, "left", json_incref(left)) &&
-           hone_json_put(doc, "accuracy", aware ? json_incref(aware) : json_null());
+           hone_json_put(doc, "accuracy", aware ? json_incref(aware) : json_null()) && (!r->smooth || hone_json_put(doc, "smooth", json_incref(r->smooth_report)));
     json_decref(ranges);
     json_decref(left);
     if (good) return doc;
@@ -251,9 +269,6 @@ hone_code hone_net_static(const hone_ctx *ctx, const char *path, const hone_stat
         *known = recipe;
     } else json_decref(recipe);
     json_decref(aware);
-    hone_samples_close(&r.data);
-    hone_net_close(&r.net);
-    hone_temp_close(&r.dir);
-    hone_arena_release(&r.a);
+    hone_static_end(&r);
     return code;
 }

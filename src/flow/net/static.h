@@ -18,6 +18,8 @@ typedef struct hone_static_how {
     const char        *accuracy;    /* labelled samples; NULL: not accuracy-aware */
     double             max_drop;    /* the share of right answers may fall by so much */
     bool               no_fold;     /* BatchNormalization stays (passes/net_fold.h) */
+    bool               smooth;      /* channels are evened out first (passes/net_smooth.h) ... */
+    double             smooth_alpha; /* ... so far: 0 .. 1 */
 } hone_static_how;
 
 /* Reads the model at path and makes *out its quantised form: hone_net_close after.  *report (owned): docs/schema/convert.json, "static".
@@ -26,6 +28,11 @@ typedef struct hone_static_how {
 hone_code hone_net_static(const hone_ctx *ctx, const char *path, const hone_static_how *how, hone_net *out, json_t **report, json_t **known, hone_err *err);
 /* The same from what was found out then: no samples, no runtime, the same bytes.  HONE_EINPUT: it is not what it should be, or of another model. */
 hone_code hone_net_static_again(const char *path, const json_t *known, bool no_fold, hone_net *out, hone_err *err);
+/* The factors that even out the channels of layers' inputs (passes/net_smooth.h), of the folded model: *out (owned) an array, "smooth" of
+ * docs/schema/recipe_network.json; *report (owned): {places, left, notes}. */
+hone_code hone_net_smooth(const hone_ctx *ctx, const char *path, const hone_static_how *how, json_t **out, json_t **report, hone_err *err);
+/* Moves them: net is that folded model.  HONE_EINPUT: they are not what they should be, or of another model. */
+hone_code hone_net_smooth_again(hone_net *net, const json_t *factors, hone_err *err);
 /* The values that f16 has no room for, as the samples have them: *out (owned) their names, those that the folded model has. */
 hone_code hone_net_wide(const hone_ctx *ctx, const char *path, const hone_static_how *how, json_t **out, hone_err *err);
 #endif

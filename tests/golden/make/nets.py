@@ -159,3 +159,27 @@ def wide():
 
 
 wide()
+
+
+def outlier():
+    """Channels that are much larger than the others, as in trained transformers: behind a LayerNormalization whose scale is so (its readers' weights are small there), and
+    between two convolutions in groups.  Beside them what cannot be evened out: behind a GELU, behind a sum, and what comes in."""
+    d = 32
+    large = np.ones(d, np.float32)
+    large[[3, 17]] = 40, 25
+    c1 = f32(16, 4, 3, 3)
+    c1[[2, 11]] *= 30
+    c2 = f32(24, 8, 1, 1)
+    c2[:12, 2] /= 30
+    c2[12:, 3] /= 30
+    c = {"c1": c1, "b1": f32(16) * np.abs(c1).max((1, 2, 3)), "c2": c2, "shape": np.array([0, 24, 16], np.int64), "w0": f32(16, d), "large": large, "nil": f32(d) * large,
+         "wq": f32(d, d) / large[:, None], "wv": f32(d, d) / large[:, None], "w1": f32(d, 64), "b3": f32(64), "w2": f32(64, d), "w3": f32(d, 10)}
+    nodes = [node("Conv", ["x", "c1", "b1"], ["k1"], group=2, pads=[1, 1, 1, 1]), node("LeakyRelu", ["k1"], ["k2"], alpha=0.1), node("MaxPool", ["k2"], ["k3"], kernel_shape=[2, 2], strides=[2, 2]),
+             node("Conv", ["k3", "c2"], ["k4"], group=2), node("Reshape", ["k4", "shape"], ["k5"]), node("MatMul", ["k5", "w0"], ["e"]),
+             node("LayerNormalization", ["e", "large", "nil"], ["n"], axis=-1), node("MatMul", ["n", "wq"], ["q"]), node("MatMul", ["n", "wv"], ["v"]), node("Sigmoid", ["q"], ["gate"]),
+             node("Mul", ["gate", "v"], ["a"]), node("Add", ["a", "e"], ["r"]), node("MatMul", ["r", "w1"], ["f0"]), node("Add", ["f0", "b3"], ["f1"]), node("Gelu", ["f1"], ["f2"]),
+             node("MatMul", ["f2", "w2"], ["f3"]), node("Relu", ["f3"], ["f4"]), node("MatMul", ["f4", "w3"], ["y"])]
+    save("outlier", nodes, [h.make_tensor_value_info("x", T.FLOAT, ["n", 8, 8, 8])], [h.make_tensor_value_info("y", T.FLOAT, ["n", 24, 10])], c, 20, 9)
+
+
+outlier()

@@ -59,6 +59,7 @@ static json_t *origin_json(const hone_static_run *r, const char *sha256)
     json_t *o = json_pack("{s:s,s:I,s:s,s:b}", "sha256", sha256, "samples", (json_int_t)r->samples, "calibrator", hone_range_name(h->method), "bias_correction", h->correct_bias);
     bool    good = o != NULL;
     if (good && h->method == HONE_RANGE_PERCENTILE) good = hone_json_put(o, "percentile", hone_json_real(h->percentile > 0 ? h->percentile : 0.9999));
+    if (good && h->smooth) good = hone_json_put(o, "smooth_alpha", hone_json_real(h->smooth_alpha));
     if (good && r->pictures)
         good = hone_json_put(o, "images", json_pack("{s:s,s:i,s:i,s:[f,f,f],s:[f,f,f]}", "layout", im->channels_last ? "nhwc" : "nchw", "width", (int)im->width, "height",
                                                     (int)im->height, "mean", (double)im->mean[0], (double)im->mean[1], (double)im->mean[2], "std", (double)im->std[0],
@@ -87,7 +88,8 @@ hone_code hone_static_recipe(const hone_static_run *r, json_t **out, hone_err *e
     bool      good = doc && hone_json_put(doc, "activations", json_string(activations[o->signed_codes][o->sym])) &&
                 hone_json_put(doc, "weight_max", json_integer((json_int_t)o->weight_max)) && (!o->per_tensor || hone_json_put(doc, "per_tensor", json_true())) &&
                 hone_json_put(doc, "exclude", globs(o, 0, r->how->codes.n_exclude)) && hone_json_put(doc, "ranges", ranges_json(r)) &&
-                hone_json_put(doc, "bias", shifts_json(r)) && hone_json_put(doc, "calibration", origin_json(r, hex)) && put_accuracy(doc, r, &code, err);
+                hone_json_put(doc, "bias", shifts_json(r)) && hone_json_put(doc, "calibration", origin_json(r, hex)) && (!r->smooth || hone_json_put(doc, "smooth", json_incref(r->smooth))) &&
+                put_accuracy(doc, r, &code, err);
     if (good) *out = doc;
     else json_decref(doc);
     return good ? HONE_OK : code != HONE_OK ? code : HONE_NOMEM(err, "a recipe");
@@ -198,7 +200,9 @@ hone_code hone_net_static_again(const char *path, const json_t *known, bool no_f
 {
     hone_arena a = { 0 };
     HONE_TRY(hone_static_open_float(path, no_fold, out, err));
-    hone_code code = apply(out, known, &a, err);
+    const json_t *smooth = json_object_get(known, "smooth");
+    hone_code     code = smooth ? hone_net_smooth_again(out, smooth, err) : HONE_OK;
+    if (code == HONE_OK) code = apply(out, known, &a, err);
     if (code != HONE_OK) hone_net_close(out);
     hone_arena_release(&a);
     return code;

@@ -20,14 +20,20 @@ typedef struct hone_static_run {
     hone_range_seen       *seen;     /* [plan.n_values] */
     double               **shift;    /* [plan.n_layers] each [channels], or NULL */
     size_t                 n_ranges; /* = plan.n_values, once they are known */
+    json_t                *smooth;   /* factors of channels; NULL: not asked for.  Owned */
+    json_t                *smooth_report; /* owned */
     uint64_t               samples;  /* of the calibration */
     bool                   pictures; /* they were images */
 } hone_static_run;
 
 /* static.c: the folder, r->net as float.onnx in it, the samples. */
 hone_code hone_static_start(hone_static_run *r, hone_err *err);
+/* Frees all that it has. */
+void      hone_static_end(hone_static_run *r);
 /* calibrate.c: fills seen and ranges. */
 hone_code hone_static_calibrate(hone_static_run *r, hone_err *err);
+/* smooth.c: fills smooth and smooth_report; r->net is smoothed. */
+hone_code hone_static_smooth(hone_static_run *r, hone_err *err);
 /* bias.c: fills shift. */
 hone_code hone_static_correct(hone_static_run *r, hone_err *err);
 /* aware.c: adds exclusions until the gate holds; *doc: what was done. */
@@ -36,6 +42,8 @@ hone_code hone_static_put_back(hone_static_run *r, json_t **doc, hone_err *err);
 hone_code hone_static_recipe(const hone_static_run *r, json_t **out, hone_err *err);
 /* The float model as it is quantised: folded, shapes inferred. */
 hone_code hone_static_open_float(const char *path, bool no_fold, hone_net *out, hone_err *err);
+/* The model at path as convert folds it, in r->net: names are those that f16 and dynamic int8 meet. */
+hone_code hone_static_open_folded(hone_static_run *r, hone_err *err);
 /* Reads the model, prepares and quantises it with what is known; hone_net_close after. */
 hone_code hone_static_build(const hone_static_run *r, hone_net *out, hone_err *err);
 /* ... and writes it to r->int8_path. */

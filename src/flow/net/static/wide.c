@@ -19,8 +19,7 @@ static void see(void *user, size_t name, const float *x, uint64_t samples, size_
     }
 }
 
-/* As convert folds it: the names are those that f16 will meet. */
-static hone_code open_folded(hone_static_run *r, hone_err *err)
+hone_code hone_static_open_folded(hone_static_run *r, hone_err *err)
 {
     hone_net_folded folded;
     HONE_TRY(hone_onnx_net_open(r->path, &r->net, err));
@@ -49,7 +48,7 @@ static hone_code measure(hone_static_run *r, json_t **out, hone_err *err)
 {
     const char **names = NULL;
     size_t       n = 0;
-    HONE_TRY(open_folded(r, err));
+    HONE_TRY(hone_static_open_folded(r, err));
     HONE_TRY(hone_static_start(r, err));
     HONE_TRY(list_values(r, &names, &n, err));
     largest l = { .of = HONE_ARENA_NEW(&r->a, float, n + 1) };
@@ -69,9 +68,6 @@ hone_code hone_net_wide(const hone_ctx *ctx, const char *path, const hone_static
 {
     hone_static_run r = { .ctx = ctx, .how = how, .path = path };
     hone_code       code = measure(&r, out, err);
-    hone_samples_close(&r.data);
-    hone_net_close(&r.net);
-    hone_temp_close(&r.dir);
-    hone_arena_release(&r.a);
+    hone_static_end(&r);
     return code;
 }
