@@ -17,6 +17,8 @@ TREATED = {
     "onnx": ("int4 asym b32", "int4 sym b32", "int4 asym b128"), "mlx": ("int2 g64", "int3 g64", "int4 g64"),
 }
 METHODS = {"gguf": ("search", "gptq", "awq,gptq"), "openvino": ("scale", "gptq", "awq,gptq"), "onnx": ("hqq", "gptq", "awq,gptq"), "mlx": ("scale", "gptq", "awq,gptq")}
+# int8 to the nearest beside the same bytes after SmoothQuant, where the runtime quantises activations too; rtn on both sides, so that one thing differs.
+SMOOTHED = {"openvino": [("int8 asym", "int8", []), ("int8 sym", "int8", ["--sym"])], "onnx": [(f"int8 {s} b32", "int8", ["--sym"] if s == "sym" else []) for s in ("asym", "sym")]}
 
 # Ids of the calibration text that ours may see where the peers of a format see less than all of it: chunks of 511 ids after BOS.
 CALIBRATED_ON = {"mlx": MLX_SAMPLES * 511}
@@ -62,7 +64,7 @@ class Offer:
     def __init__(self, convert_help, verbs):
         self.help, self.verbs = convert_help, verbs
         about = re.search(r"--method\b.*?(?=\n\s+-)", convert_help, re.S)
-        self.methods = set(re.findall(r"\b(rtn|search|hqq|scale|gptq|awq)\b", about.group(0))) if about else set()
+        self.methods = set(re.findall(r"\b(rtn|search|hqq|scale|gptq|awq|smooth)\b", about.group(0))) if about else set()
 
     def has(self, option):
         return re.search(rf"--{option}\b", self.help) is not None
@@ -83,6 +85,10 @@ def rows(fmt, offer, stats, aims):
                 continue
             more = ["--method", method] + (["--calibration", stats] if ready and method != "hqq" else [])
             out.append((f"{name} {method.replace(',', '+')}", "hone calibrated", quant, options + more, None if ready else "this build has no calibrated conversion"))
+    for name, quant, options in SMOOTHED.get(fmt, []) if "smooth" in offer.methods else []:
+        out.append((name, "hone", quant, options + ["--method", "rtn"], None))
+        out.append((f"{name} smooth", "hone calibrated", quant, options + ["--method", "smooth,rtn", "--calibration", stats],
+                    None if ready else "this build has no calibrated conversion"))
     for name, size in aims if fmt != "openvino" else []:  # a plan counts an IR's graph too, the peers' bytes here are those of the .bin
         why = None if offer.verb("plan") and offer.has("plan") and ready else "this build has no plans"
         out.append((f"plan for {name}", "hone plan", None, [str(size), "--method", "gptq", "--calibration", stats], why))
