@@ -132,7 +132,7 @@ const hone_cmd hone_cmd_calibrate = {
     .name = "calibrate",
     .summary = "run text through a model and keep what its weights were given",
     .args = "SRC",
-    .about = "Runs text through the unquantised model in llama.cpp and writes, for every weight matrix, the sums of squares and magnitudes and the maxima of its "
+    .about = "Runs text through the unquantised model in llama.cpp and writes, for every weight matrix, the sums, sums of squares and of magnitudes, and the maxima of its "
              "inputs, per expert where there are experts. The file is an importance matrix that llama-quantize takes too. What the text did not reach is said.",
     .example = "hone calibrate models/tale-8m --data de=german.txt,en=english.txt -o tale.imatrix.gguf",
     .opts = opts,

@@ -15,6 +15,7 @@ typedef struct hone_input_stats {
     const float    *sum_sq;  /* [n_mats, n_cols] sums of squares over all rows x */
     const float    *sum_abs; /* [n_mats, n_cols] sums of magnitudes, or NULL: not collected (llama-imatrix does not) */
     const float    *max_abs; /* [n_mats, n_cols], or NULL */
+    const float    *sum;     /* [n_mats, n_cols] sums with their signs, or NULL: not collected (llama-imatrix, and hone before it corrected biases) */
     const uint64_t *counts;  /* [n_mats] rows seen; 0: a cold expert, whose statistics mean nothing */
     bool            hessian; /* sums of x x^T can be read */
 } hone_input_stats;

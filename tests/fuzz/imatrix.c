@@ -17,10 +17,10 @@ static hone_code read_bytes(const hone_source *s, const hone_tensor *t, uint64_t
 
 static int by_name(const void *a, const void *b) { return strcmp(((const hone_tensor *)a)->name, ((const hone_tensor *)b)->name); }
 
-static void look(const float *v, size_t n, double *sum)
+static void look(const float *v, size_t n, bool with_sign, double *sum)
 {
     for (size_t i = 0; v && i < n; i++) {
-        if (!isfinite(v[i]) || v[i] < 0) abort();
+        if (!isfinite(v[i]) || (v[i] < 0 && !with_sign)) abort();
         *sum += (double)v[i];
     }
 }
@@ -34,9 +34,10 @@ static void walk(hone_stats *s)
         const hone_input_stats *in = &s->inputs[i];
         const size_t            n = (size_t)in->n_mats * in->n_cols;
         if (n == 0 || !in->sum_sq || !in->counts || hone_stats_find(s, in->role, in->layer) == NULL || (in->layer >= 0) != hone_role_per_layer(in->role)) abort();
-        look(in->sum_sq, n, &sum);
-        look(in->sum_abs, n, &sum);
-        look(in->max_abs, n, &sum);
+        look(in->sum_sq, n, false, &sum);
+        look(in->sum_abs, n, false, &sum);
+        look(in->max_abs, n, false, &sum);
+        look(in->sum, n, true, &sum);
         for (uint32_t k = 0; k < in->n_mats; k++) sum += (double)in->counts[k];
         if (!in->hessian || in->n_cols > 4096) continue;
         float *h = malloc((size_t)in->n_cols * in->n_cols * sizeof *h);

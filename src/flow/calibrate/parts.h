@@ -22,7 +22,7 @@ typedef struct hone_calib_input { /* rows that one or more weight matrices of a 
     int32_t     layer;
     uint32_t    n_mats, n_cols;
     size_t      unit0;            /* the first of its n_mats units: a unit is one Hessian */
-    double     *sum_sq, *sum_abs; /* [n_mats, n_cols] */
+    double     *sum_sq, *sum_abs, *sum; /* [n_mats, n_cols] */
     float      *max_abs;
     uint64_t   *counts;           /* [n_mats] */
     uint64_t   *by_text;          /* [n_texts, n_mats] */

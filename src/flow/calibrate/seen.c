@@ -81,10 +81,11 @@ static hone_code new_input(hone_calib *c, const hone_calib_weight *w, hone_err *
     c->n_units += w->n_mats;
     in->sum_sq = HONE_ARENA_NEW(&c->arena, double, n);
     in->sum_abs = HONE_ARENA_NEW(&c->arena, double, n);
+    in->sum = HONE_ARENA_NEW(&c->arena, double, n);
     in->max_abs = HONE_ARENA_NEW(&c->arena, float, n);
     in->counts = HONE_ARENA_NEW(&c->arena, uint64_t, w->n_mats);
     in->by_text = HONE_ARENA_NEW(&c->arena, uint64_t, c->opt->n_texts * w->n_mats);
-    return in->sum_sq && in->sum_abs && in->max_abs && in->counts && in->by_text ? HONE_OK : HONE_NOMEM(err, "statistics");
+    return in->sum_sq && in->sum_abs && in->sum && in->max_abs && in->counts && in->by_text ? HONE_OK : HONE_NOMEM(err, "statistics");
 }
 
 /* ids: of one chunk, as it goes to the runtime. */
@@ -134,13 +135,14 @@ uint64_t hone_calib_hessian_bytes(const hone_calib *c)
 /* --- rows ------------------------------------------------------------------------------------------------------------------ */
 static bool add_sums(hone_calib_input *in, size_t mat, const float *x, uint64_t *by_text)
 {
-    double *sq = in->sum_sq + mat * in->n_cols, *mag = in->sum_abs + mat * in->n_cols;
+    double *sq = in->sum_sq + mat * in->n_cols, *mag = in->sum_abs + mat * in->n_cols, *sum = in->sum + mat * in->n_cols;
     float  *top = in->max_abs + mat * in->n_cols;
     float   check = 0;
     for (size_t j = 0; j < in->n_cols; j++) {
         const float v = x[j], m = fabsf(v);
         sq[j] += (double)v * (double)v;
         mag[j] += (double)m;
+        sum[j] += (double)v;
         top[j] = m > top[j] ? m : top[j];
         check += v - v; /* 0, or NaN when a value is no finite number */
     }
@@ -294,7 +296,8 @@ hone_code hone_calib_stats(hone_calib *c, hone_stats *out, hone_err *err)
                                       .counts = in->counts, .hessian = c->opt->hessian };
         list[i].sum_sq = first < i ? list[first].sum_sq : narrow(c, in->sum_sq, n);
         list[i].sum_abs = first < i ? list[first].sum_abs : narrow(c, in->sum_abs, n);
-        if (!list[i].sum_sq || !list[i].sum_abs) return HONE_NOMEM(err, "statistics");
+        list[i].sum = first < i ? list[first].sum : narrow(c, in->sum, n);
+        if (!list[i].sum_sq || !list[i].sum_abs || !list[i].sum) return HONE_NOMEM(err, "statistics");
     }
     *out = (hone_stats){ .inputs = list, .n_inputs = c->n_weights, .hessian = c->opt->hessian ? hessian : NULL, .self = c };
     return HONE_OK;

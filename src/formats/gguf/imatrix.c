@@ -148,13 +148,13 @@ static hone_code finish(list *l, hone_arena *a, hone_stats *out, hone_err *err)
 }
 
 /* --- values ----------------------------------------------------------------------------------------------------------- */
-static hone_code check_values(const char *name, const float *v, uint64_t n, hone_err *err)
+static hone_code check_values(const char *name, const float *v, uint64_t n, bool with_sign, hone_err *err)
 {
     char shown[HONE_SHOWN];
     for (uint64_t i = 0; i < n; i++)
-        if (!isfinite(v[i]) || v[i] < 0)
-            return HONE_FAIL(err, HONE_EINPUT, AGAIN, "'%s' holds %g at %" PRIu64 ", needs a finite number that is not negative",
-                             hone_shown(name, strlen(name), shown), (double)v[i], i);
+        if (!isfinite(v[i]) || (v[i] < 0 && !with_sign))
+            return HONE_FAIL(err, HONE_EINPUT, AGAIN, "'%s' holds %g at %" PRIu64 ", needs a finite number%s", hone_shown(name, strlen(name), shown), (double)v[i], i,
+                             with_sign ? "" : " that is not negative");
     return HONE_OK;
 }
 
@@ -163,12 +163,12 @@ static uint64_t elems(const hone_tensor *t)
     return t->dtype == HONE_DTYPE_F32 ? t->bytes / 4 : 0;
 }
 
-static hone_code load(const hone_gguf *g, const hone_tensor *t, hone_arena *a, const float **out, hone_err *err)
+static hone_code load(const hone_gguf *g, const hone_tensor *t, bool with_sign, hone_arena *a, const float **out, hone_err *err)
 {
     float *v = hone_arena_alloc(a, (size_t)t->bytes);
     if (!v) return HONE_NOMEM(err, "statistics");
     HONE_TRY(g->source->read(g->source, t, 0, v, (size_t)t->bytes, err));
-    HONE_TRY(check_values(t->name, v, t->bytes / 4, err));
+    HONE_TRY(check_values(t->name, v, t->bytes / 4, with_sign, err));
     *out = v;
     return HONE_OK;
 }
@@ -181,20 +181,20 @@ static const hone_tensor *sibling(const hone_gguf *g, const char *stem, const ch
 }
 
 /* Something of hone's that is as large as the sums, or is not there. */
-static hone_code load_like(const hone_gguf *g, const char *stem, const char *suffix, uint64_t n, hone_arena *a, const float **out, hone_err *err)
+static hone_code load_like(const hone_gguf *g, const char *stem, const char *suffix, uint64_t n, bool with_sign, hone_arena *a, const float **out, hone_err *err)
 {
     const hone_tensor *t = sibling(g, stem, suffix);
     char               shown[HONE_SHOWN];
     if (!t) return HONE_OK;
     if (elems(t) != n)
         return HONE_FAIL(err, HONE_EINPUT, AGAIN, "tensor '%s' has %" PRIu64 " values of f32, needs %" PRIu64, hone_shown(t->name, strlen(t->name), shown), elems(t), n);
-    return load(g, t, a, out, err);
+    return load(g, t, with_sign, a, out, err);
 }
 
 static hone_code load_counts(const hone_gguf *g, const hone_tensor *t, hone_arena *a, uint64_t **out, hone_err *err)
 {
     const float *v = NULL;
-    HONE_TRY(load(g, t, a, &v, err));
+    HONE_TRY(load(g, t, false, a, &v, err));
     uint64_t *counts = HONE_ARENA_NEW(a, uint64_t, (size_t)elems(t));
     if (!counts) return HONE_NOMEM(err, "counts");
     for (uint64_t i = 0; i < elems(t); i++) {
@@ -245,9 +245,10 @@ static hone_code load_row(const hone_gguf *g, const hone_tensor *sums, const cha
     r.in.n_mats = (uint32_t)n_mats;
     r.in.n_cols = (uint32_t)(n / n_mats);
     r.in.counts = rows;
-    HONE_TRY(load(g, sums, a, &r.in.sum_sq, err));
-    HONE_TRY(load_like(g, stem, ".in_abs", n, a, &r.in.sum_abs, err));
-    HONE_TRY(load_like(g, stem, ".in_max", n, a, &r.in.max_abs, err));
+    HONE_TRY(load(g, sums, false, a, &r.in.sum_sq, err));
+    HONE_TRY(load_like(g, stem, ".in_abs", n, false, a, &r.in.sum_abs, err));
+    HONE_TRY(load_like(g, stem, ".in_max", n, false, a, &r.in.max_abs, err));
+    HONE_TRY(load_like(g, stem, ".in_sum", n, true, a, &r.in.sum, err));
     HONE_TRY(find_hessian(g, stem, &r, err));
     l->rows[l->n++] = r;
     return HONE_OK;
@@ -366,7 +367,7 @@ static hone_code legacy_row(cursor *c, uint32_t index, hone_arena *a, list *l, h
         uint32_t bits = hone_le32(raw + 4 * (size_t)i);
         memcpy(&sums[i], &bits, sizeof bits);
     }
-    HONE_TRY(check_values(stem, sums, n, err));
+    HONE_TRY(check_values(stem, sums, n, false, err));
     counts[0] = calls ? calls : 1; /* imatrix-loader.cpp, quantize.cpp: without calls the values are the means */
     if (!place(stem, &r)) return HONE_OK;
     const row *twin = find_row(l, r.in.role, r.in.layer);

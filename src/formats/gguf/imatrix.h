@@ -5,6 +5,7 @@
  *   NAME.counts   f32 [n_mats, 1]        rows                    }
  *   NAME.in_abs   f32 [n_mats, n_cols]   sums of magnitudes      } they pass over the rest
  *   NAME.in_max   f32 [n_mats, n_cols]   largest magnitudes      }
+ *   NAME.in_sum   f32 [n_mats, n_cols]   sums, with signs (the name that llama.cpp's pull request 14891 has for them)
  *   NAME.hessian  f32 [n_mats, n_cols*(n_cols+1)/2]  sums of x x^T: of row i the columns 0..i, row after row; of weights that share an input
  *                                        it stands under the first name only
  *   hone.calibration.names [str], hone.calibration.tokens [u64]: beside imatrix.datasets, one for each text

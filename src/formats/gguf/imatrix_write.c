@@ -47,7 +47,7 @@ static hone_code put_one(job *j, hone_gguf_writer *w, const hone_input_stats *in
 
 static hone_code put_tensors(job *j, hone_gguf_writer *w, hone_err *err)
 {
-    j->puts = HONE_ARENA_NEW(&j->arena, put, 5 * j->s->n_inputs);
+    j->puts = HONE_ARENA_NEW(&j->arena, put, 6 * j->s->n_inputs);
     if (!j->puts) return HONE_NOMEM(err, "the list of statistics");
     for (size_t i = 0; i < j->s->n_inputs; i++) {
         const hone_input_stats *in = &j->s->inputs[i];
@@ -55,6 +55,7 @@ static hone_code put_tensors(job *j, hone_gguf_writer *w, hone_err *err)
         HONE_TRY(put_one(j, w, in, ".counts", NULL, 1, err));
         if (in->sum_abs) HONE_TRY(put_one(j, w, in, ".in_abs", in->sum_abs, in->n_cols, err));
         if (in->max_abs) HONE_TRY(put_one(j, w, in, ".in_max", in->max_abs, in->n_cols, err));
+        if (in->sum) HONE_TRY(put_one(j, w, in, ".in_sum", in->sum, in->n_cols, err));
     }
     for (size_t i = 0; i < j->s->n_inputs; i++)
         if (own_hessian(j->s, i)) HONE_TRY(put_one(j, w, &j->s->inputs[i], ".hessian", NULL, triangle(j->s->inputs[i].n_cols), err));
@@ -160,7 +161,7 @@ static hone_code check(void *user, const char *tmp, hone_err *err)
         const hone_input_stats *a = &j->s->inputs[i], *b = hone_stats_find(&back, a->role, a->layer);
         const size_t            n = (size_t)a->n_mats * a->n_cols;
         ok = b && b->role == a->role && b->n_mats == a->n_mats && b->n_cols == a->n_cols && same(a->sum_sq, b->sum_sq, n) && same(a->sum_abs, b->sum_abs, n) &&
-             same(a->max_abs, b->max_abs, n) && a->hessian == b->hessian;
+             same(a->max_abs, b->max_abs, n) && same(a->sum, b->sum, n) && a->hessian == b->hessian;
     }
     hone_stats_close(&back);
     return ok ? HONE_OK : HONE_FAIL(err, HONE_EBUG, "", "the statistics read back differently from what was written");

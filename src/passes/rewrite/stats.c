@@ -72,6 +72,7 @@ static hone_code rewrite_one(const hone_input_stats *in, const hone_change *c, h
     HONE_TRY(select_numbers(o, to, in->sum_sq, 2, a, &to->sum_sq, err));
     HONE_TRY(select_numbers(o, to, in->sum_abs, 1, a, &to->sum_abs, err));
     HONE_TRY(select_numbers(o, to, in->max_abs, 1, a, &to->max_abs, err));
+    HONE_TRY(select_numbers(o, to, in->sum, 1, a, &to->sum, err));
     uint64_t *counts = HONE_ARENA_NEW(a, uint64_t, to->n_mats + 1u);
     if (!counts) return HONE_NOMEM(err, "statistics");
     for (uint32_t e = 0; e < to->n_mats; e++) counts[e] = in->counts[o->mats ? o->mats[e] : e];

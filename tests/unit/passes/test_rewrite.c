@@ -287,18 +287,18 @@ static hone_code read_hessian(const hone_stats *s, const hone_input_stats *in, u
 
 static void statistics_follow_the_columns_and_their_factors(void **state)
 {
-    float            sum_sq[COLS], most[COLS];
+    float            sum_sq[COLS], most[COLS], sum[COLS];
     const uint64_t   count = 9;
     const uint32_t   cols[] = { 4, 8, 30 };
     const float      factor[] = { 2, 4, 0.5f };
-    hone_input_stats in[] = { { .role = HONE_R_FFN_DOWN, .layer = 0, .n_mats = 1, .n_cols = COLS, .sum_sq = sum_sq, .max_abs = most, .counts = &count, .hessian = true },
+    hone_input_stats in[] = { { .role = HONE_R_FFN_DOWN, .layer = 0, .n_mats = 1, .n_cols = COLS, .sum_sq = sum_sq, .max_abs = most, .sum = sum, .counts = &count, .hessian = true },
                               { .role = HONE_R_ATTN_Q, .layer = 7, .n_mats = 1, .n_cols = COLS, .sum_sq = sum_sq, .counts = &count } };
     hone_stats       below = { .inputs = in, .n_inputs = 2, .hessian = read_hessian, .sha256 = "abc" }, above;
     hone_arena       a = { 0 };
     hone_err         err = { 0 };
     float            h[9];
     (void)state;
-    for (int i = 0; i < COLS; i++) most[i] = (float)i, sum_sq[i] = (float)(i * i);
+    for (int i = 0; i < COLS; i++) most[i] = (float)i, sum_sq[i] = (float)(i * i), sum[i] = 5.0f - (float)i;
     hone_change c = hone_change_none(&weights[0]);
     c.layer = 3;
     c.cols = cols;
@@ -316,6 +316,7 @@ static void statistics_follow_the_columns_and_their_factors(void **state)
     for (int i = 0; i < 3; i++) {
         assert_float_equal(x->sum_sq[i], sum_sq[cols[i]] / factor[i] / factor[i], 1e-4);
         assert_float_equal(x->max_abs[i], most[cols[i]] / factor[i], 1e-5);
+        assert_float_equal(x->sum[i], sum[cols[i]] / factor[i], 1e-5);
     }
     assert_int_equal(above.hessian(&above, x, 0, h, &err), HONE_OK);
     for (int i = 0; i < 3; i++)

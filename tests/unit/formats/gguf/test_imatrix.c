@@ -12,7 +12,7 @@
 enum { COLS = 5, EXPERTS = 3 };
 
 typedef struct made { /* Q and K that share an input, experts, and the output */
-    float            q[COLS], abs[COLS], max[COLS], exps[EXPERTS * COLS], out[COLS];
+    float            q[COLS], abs[COLS], max[COLS], sum[COLS], exps[EXPERTS * COLS], out[COLS];
     uint64_t         rows[1], per[EXPERTS];
     hone_input_stats in[4];
     hone_stats       s;
@@ -38,6 +38,7 @@ static void make(made *m, bool hessians)
         m->q[i] = 1.5f * (float)(i + 1);
         m->abs[i] = (float)i;
         m->max[i] = 0.25f * (float)i;
+        m->sum[i] = 2.0f - (float)i;
         m->out[i] = 7.0f;
     }
     for (size_t i = 0; i < COLS * EXPERTS; i++) m->exps[i] = i < COLS ? 0 : (float)i;
@@ -45,7 +46,7 @@ static void make(made *m, bool hessians)
     m->per[1] = 10;
     m->per[2] = 86;
     m->in[0] = (hone_input_stats){ .role = HONE_R_OUTPUT, .layer = -1, .n_mats = 1, .n_cols = COLS, .sum_sq = m->out, .counts = m->rows };
-    m->in[1] = (hone_input_stats){ .role = HONE_R_ATTN_Q, .layer = 0, .n_mats = 1, .n_cols = COLS, .sum_sq = m->q, .sum_abs = m->abs, .max_abs = m->max, .counts = m->rows, .hessian = hessians };
+    m->in[1] = (hone_input_stats){ .role = HONE_R_ATTN_Q, .layer = 0, .n_mats = 1, .n_cols = COLS, .sum_sq = m->q, .sum_abs = m->abs, .max_abs = m->max, .sum = m->sum, .counts = m->rows, .hessian = hessians };
     m->in[2] = m->in[1];
     m->in[2].role = HONE_R_ATTN_K;
     m->in[3] = (hone_input_stats){ .role = HONE_R_FFN_DOWN_EXPS, .layer = 0, .n_mats = EXPERTS, .n_cols = COLS, .sum_sq = m->exps, .counts = m->per, .hessian = hessians };
@@ -80,9 +81,11 @@ static void what_was_written_is_read(void **state)
     assert_memory_equal(q->sum_sq, m.q, sizeof m.q);
     assert_memory_equal(q->sum_abs, m.abs, sizeof m.abs);
     assert_memory_equal(q->max_abs, m.max, sizeof m.max);
+    assert_memory_equal(q->sum, m.sum, sizeof m.sum);
     assert_int_equal(q->counts[0], 48);
     assert_int_equal(e->n_mats, EXPERTS);
     assert_null(e->sum_abs);
+    assert_null(e->sum);
     assert_memory_equal(e->counts, m.per, sizeof m.per);
     for (size_t k = 0; k < 2; k++) {
         assert_true(k ? v->hessian : q->hessian);
@@ -281,6 +284,8 @@ static void wrong_files_are_refused_with_what_is_wrong(void **state)
         { "blk.0.attn_q.weight.counts", 2, 1, 1e30f, "'blk.0.attn_q.weight.counts' counts 1e+30 rows" },
         { "blk.0.attn_q.weight.in_abs", 2, 3, 1, "tensor 'blk.0.attn_q.weight.in_abs' has 6 values of f32, needs 8" },
         { "blk.0.attn_q.weight.in_max", 2, 4, -2, "'blk.0.attn_q.weight.in_max' holds -2 at 0" },
+        { "blk.0.attn_q.weight.in_sum", 2, 3, -1, "tensor 'blk.0.attn_q.weight.in_sum' has 6 values of f32, needs 8" },
+        { "blk.0.attn_q.weight.in_sum", 2, 4, INFINITY, "'blk.0.attn_q.weight.in_sum' holds inf at 0, needs a finite number" },
         { "blk.0.attn_q.weight.hessian", 2, 9, 1, "tensor 'blk.0.attn_q.weight.hessian' has 18 values of f32, 2 triangles of 4 columns need 20" },
         { "blk.1.attn_q.weight.in_sum2", 2, 4, 1, "'blk.1.attn_q.weight' has sums but no counts" },
     };
