@@ -38,6 +38,7 @@ static const hone_opt opts[] = {
     { "imatrix", 0, HONE_OPT_TEXT, "FILE", NULL, "an importance matrix of llama-imatrix or of hone calibrate, used as llama-quantize --imatrix uses it" },
     { "method", 0, HONE_OPT_LIST, "M", NULL, "how numbers are rounded: rtn (to the nearest), search, hqq, scale or gptq (default: with --imatrix search, with --calibration gptq "
                                             "if there are Hessians, else search; without statistics rtn); awq or smooth beside it move scales between layers first. Networks without tokens: smooth, before int8 and int8-dynamic (docs/INT8.md)" },
+    { "bias-correction", 0, HONE_OPT_FLAG, NULL, NULL, "biases take up what rounding their matrices does to the mean output; needs --calibration (docs/METHODS.md)" },
     HONE_OPT_TARGETS,
     { "split-bytes", 0, HONE_OPT_BYTES, "SIZE", NULL, "gguf: no file longer than SIZE (as 2G): what would be becomes a folder of parts, all of "
                                                      "which a runtime finds by the first" },
@@ -370,7 +371,7 @@ static hone_code read_options(hone_cli *c, targets *t, hone_convert_options *o, 
     HONE_TRY(read_targets(c, t, err));
     HONE_TRY(check_taken(c, t, err));
     *o = (hone_convert_options){ .quants = t->quants, .n_quants = t->n, .lines = t->plan, .sym = hone_cli_has(c, "sym"), .name = hone_cli_text(c, "name", NULL),
-                                 .split_bytes = hone_cli_bytes(c, "split-bytes", 0), .dry_run = hone_cli_has(c, "dry-run") };
+                                 .bias_correction = hone_cli_has(c, "bias-correction"), .split_bytes = hone_cli_bytes(c, "split-bytes", 0), .dry_run = hone_cli_has(c, "dry-run") };
     HONE_TRY(read_group(c, t, o, err));
     HONE_TRY(read_ratio(c, o, err));
     HONE_TRY(read_ops(c, o, err));

@@ -17,7 +17,7 @@ hone_code hone_cli_net_only(const hone_cli *c, hone_err *err)
 
 static hone_code refuse_others(const hone_cli *c, hone_err *err)
 {
-    static const char *const others[] = { "ratio", "keep", "plan", "prune", "prune-method", "imatrix", "split-bytes", "sym",
+    static const char *const others[] = { "ratio", "keep", "plan", "prune", "prune-method", "imatrix", "bias-correction", "split-bytes", "sym",
                                            "target-bytes", "target-bpw", "target-kld", "max-ram", "context", "sensitivity", "text", "tokens" };
     for (size_t i = 0; i < HONE_COUNT(others); i++)
         if (hone_cli_has(c, others[i])) return HONE_FAIL(err, HONE_EUSAGE, "leave it out", "--%s is for language models", others[i]);

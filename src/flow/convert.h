@@ -31,6 +31,7 @@ typedef struct hone_convert_options {
     const char        *prune_method; /* NULL: "magnitude" */
     const char        *fold;         /* "awq", "smooth": scales move from activations into weights (passes/fold.h); NULL: they stay */
     const char        *method; /* how numbers are rounded, of quant/treat.h: "gptq" ...; NULL: gptq or search when stats have what they need, else rtn */
+    bool               bias_correction; /* biases take up what rounding their matrices does to the mean output (flow/convert/correction.h); needs stats */
     const struct hone_stats *stats; /* ir/stats.h: what calibration saw; NULL: none; borrowed */
     const json_t      *plan;   /* hone_plan_document of flow/plan.h; NULL: none.  hone_convert reads it */
     const struct hone_plan *lines; /* ... unless it comes read already, with its lines of the file for errors */

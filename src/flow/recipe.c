@@ -27,6 +27,7 @@ typedef struct row {
 #define AT(field) offsetof(hone_convert_options, field)
 /* One option, one row.  A new one: a field of hone_convert_options, a row here, a property in docs/schema/recipe.json. */
 static const row rows[] = {
+    { "bias_correction", FLAG, AT(bias_correction), 0 },
     { "fold", TEXT, AT(fold), 0 },
     { "group", COUNT, AT(group), HONE_TAKES_GROUP },
     { "group_row", FLAG, AT(per_row), HONE_TAKES_ROW },

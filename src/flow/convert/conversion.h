@@ -2,6 +2,8 @@
 #ifndef HONE_FLOW_CONVERT_CONVERSION_H
 #define HONE_FLOW_CONVERT_CONVERSION_H
 #include "base/folder.h"
+#include "base/pool.h"
+#include "flow/convert/correction.h"
 #include "flow/convert/output.h"
 #include "flow/convert/treatment.h"
 #include <stdatomic.h>
@@ -11,6 +13,8 @@ typedef struct hone_use {
     uint32_t         output, weight;
     const uint32_t  *to;
     const hone_known *known; /* how its rows are treated; NULL: encoded as they are */
+    hone_correction  *rounded; /* of a matrix whose bias waits for its rows; NULL: none does */
+    const hone_correction *corrected; /* of the bias; NULL: it stays as it is */
     struct hone_use *next;
 } hone_use;
 
@@ -38,11 +42,12 @@ typedef struct hone_conversion {
     size_t             n_items;
     size_t             n_tiles; /* of all items */
     size_t            *jobs, n_jobs; /* [n_jobs + 1]: job i is tiles jobs[i] .. jobs[i + 1] - 1 */
+    size_t             late_item, late_job; /* from here on come biases that wait for their matrices; n_items, n_jobs: there are none */
     unsigned           threads; /* no more than there are jobs */
-    /* [threads][scratch_each]: floats as read, floats as an output wants them, bytes read, order of rows, what treatments need, treated rows, bytes to
-     * write of two tiles */
+    /* [threads][scratch_each]: floats as read, floats as an output wants them, floats as they come back from its bytes, bytes read, order of rows, what
+     * treatments need, encoded rows, bytes to write of two tiles */
     uint8_t           *scratch;
-    size_t             scratch_each, floats_bytes, form_bytes, read_bytes, order_bytes, treat_bytes, treated_bytes, tile_bytes;
+    size_t             scratch_each, floats_bytes, form_bytes, back_bytes, read_bytes, order_bytes, treat_bytes, treated_bytes, tile_bytes;
     hone_kept_tiles   *kept; /* [threads] */
     hone_treatments   *treat; /* NULL: nothing is known, or the method makes no use of it */
     uint64_t           source_bytes;
@@ -70,6 +75,8 @@ hone_code hone_conversion_run_job(void *job, size_t index, unsigned worker, hone
 /* Reads tile `index` and puts its rows where every output wants them, or keeps some for a moment in which their file is free.  Comparing outputs are
  * told at once. */
 hone_code hone_conversion_run_tile(void *job, size_t index, unsigned worker, hone_err *err);
+/* All jobs, those of biases that are corrected when the others are done, each by `run`: hone_conversion_run_job or what calls it. */
+hone_code hone_conversion_run(hone_conversion *j, hone_job run, hone_err *err);
 /* Writes what workers have kept.  No job may be running. */
 hone_code hone_conversion_put_kept(hone_conversion *j, hone_err *err);
 /* What --dry-run says about time: one tile of every encoding in use is read and encoded here and now, the rest is arithmetic. */

@@ -181,7 +181,7 @@ hone_code hone_conversion_write(hone_conversion *j, const hone_convert_options *
         return HONE_FAIL(err, HONE_ERESOURCE, "free disk space, choose another folder or fewer encodings",
                          "the output needs %" PRIu64 " bytes, '%s' has %" PRIu64 " free", res->disk_needed, opt->out_dir, have);
     for (size_t k = 0; k < j->n_outputs; k++) HONE_TRY(begin_output(j, k, err));
-    HONE_TRY(hone_pool_run(j->ctx, j->n_jobs, run_job, j, err));
+    HONE_TRY(hone_conversion_run(j, run_job, err));
     HONE_TRY(hone_conversion_put_kept(j, err));
     HONE_TRY(hone_pool_run(j->ctx, j->n_outputs, seal_output, &(ending){ j, res }, err));
     return name_all(j, opt->out_dir, err);

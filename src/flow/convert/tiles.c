@@ -147,16 +147,16 @@ static void plan_tiles(hone_conversion *j)
         at_least(&j->floats_bytes, whole_lines(step * cols * sizeof(float)));
         at_least(&j->read_bytes, whole_lines(hone_weight_scratch(&it->w, step)));
         for (const hone_use *u = it->uses; u; u = u->next) {
-            if (!hone_weight_is_plain(wanted(j, u))) at_least(&j->form_bytes, whole_lines(step * cols * sizeof(float)));
+            if (!hone_weight_is_plain(wanted(j, u)) || u->corrected) at_least(&j->form_bytes, whole_lines(step * cols * sizeof(float)));
+            if (u->rounded) at_least(&j->back_bytes, whole_lines(step * cols * sizeof(float)));
             if (u->to) at_least(&j->order_bytes, whole_lines(step * sizeof(uint64_t)));
             size_t bytes = whole_lines(hone_planned_bytes(planned(j, u), step) + 64 * HONE_STREAMS);
             at_least(&j->tile_bytes, bytes);
-            if (!u->known) continue;
-            at_least(&j->treat_bytes, hone_treatments_scratch(j->treat, planned(j, u), cols));
-            at_least(&j->treated_bytes, bytes);
+            if (u->known) at_least(&j->treat_bytes, hone_treatments_scratch(j->treat, planned(j, u), cols));
+            if (u->known || u->rounded) at_least(&j->treated_bytes, bytes);
         }
     }
-    j->scratch_each = j->floats_bytes + j->form_bytes + j->read_bytes + j->order_bytes + j->treat_bytes + j->treated_bytes + 2 * j->tile_bytes;
+    j->scratch_each = j->floats_bytes + j->form_bytes + j->back_bytes + j->read_bytes + j->order_bytes + j->treat_bytes + j->treated_bytes + 2 * j->tile_bytes;
 }
 
 /* Tiles in their order, those of small weights together. */
@@ -164,14 +164,20 @@ static hone_code plan_jobs(hone_conversion *j, hone_err *err)
 {
     uint64_t elems = 0;
     size_t   at = 0;
+    bool     cut = false; /* no job has tiles of both kinds */
     j->jobs = HONE_ARENA_NEW(&j->arena, size_t, j->n_tiles + 1);
     if (!j->jobs) return HONE_NOMEM(err, "the plan");
     for (size_t i = 0; i < j->n_items; i++) {
         const hone_item *it = &j->items[i];
         uint64_t         each = it->step * hone_weight_cols(&it->w);
         size_t           end = i + 1 < j->n_items ? (size_t)j->items[i + 1].first : j->n_tiles;
+        if (i == j->late_item) {
+            j->late_job = j->n_jobs;
+            cut = true;
+        }
         for (; at < end; at++) {
-            if (at == 0 || elems + each > JOB_ELEMS) {
+            if (at == 0 || cut || elems + each > JOB_ELEMS) {
+                cut = false;
                 j->jobs[j->n_jobs++] = at;
                 elems = 0;
             }
@@ -179,6 +185,7 @@ static hone_code plan_jobs(hone_conversion *j, hone_err *err)
         }
     }
     j->jobs[j->n_jobs] = j->n_tiles;
+    if (j->late_item == j->n_items) j->late_job = j->n_jobs;
     if (j->threads > j->n_jobs) j->threads = j->n_jobs ? (unsigned)j->n_jobs : 1;
     j->kept = HONE_ARENA_NEW(&j->arena, hone_kept_tiles, j->threads);
     return j->kept ? HONE_OK : HONE_NOMEM(err, "the plan");
@@ -207,6 +214,7 @@ hone_code hone_conversion_tiles(hone_conversion *j, const hone_convert_options *
 {
     j->threads = hone_ctx_threads(j->ctx);
     HONE_TRY(plan_items(j, err));
+    HONE_TRY(hone_corrections_plan(j, opt, err));
     HONE_TRY(plan_treatments(j, opt, err));
     plan_tiles(j);
     return plan_jobs(j, err);
@@ -227,7 +235,7 @@ static tile tile_at(const hone_conversion *j, uint64_t index)
 }
 
 typedef struct desk { /* one worker's part of the scratch */
-    float    *x, *y;
+    float    *x, *y, *back;
     uint8_t  *raw, *enc[2], *treat, *treated;
     uint64_t *order;
     hone_kept_tiles *kept;
@@ -236,9 +244,9 @@ typedef struct desk { /* one worker's part of the scratch */
 static desk desk_of(const hone_conversion *j, unsigned worker)
 {
     uint8_t *p = j->scratch + worker * j->scratch_each;
-    uint8_t *raw = p + j->floats_bytes + j->form_bytes, *order = raw + j->read_bytes, *treat = order + j->order_bytes, *treated = treat + j->treat_bytes;
+    uint8_t *back = p + j->floats_bytes + j->form_bytes, *raw = back + j->back_bytes, *order = raw + j->read_bytes, *treat = order + j->order_bytes, *treated = treat + j->treat_bytes;
     uint8_t *enc = treated + j->treated_bytes;
-    return (desk){ .x = (float *)(void *)p, .y = (float *)(void *)(p + j->floats_bytes), .raw = raw, .enc = { enc, enc + j->tile_bytes },
+    return (desk){ .x = (float *)(void *)p, .y = (float *)(void *)(p + j->floats_bytes), .back = (float *)(void *)back, .raw = raw, .enc = { enc, enc + j->tile_bytes },
                    .treat = treat, .treated = treated, .order = (uint64_t *)(void *)order, .kept = &j->kept[worker] };
 }
 
@@ -385,6 +393,27 @@ static hone_code put_rows(hone_conversion *j, const hone_use *u, const tile *t, 
     return put_runs(j, u, t, d, x, stored, cols, err);
 }
 
+/* The tile's numbers as an output wants them. */
+static const float *form_of(const hone_conversion *j, const hone_use *u, const tile *t, const desk *d, uint64_t cols)
+{
+    const hone_weight *form = wanted(j, u);
+    const float       *x = d->x;
+    if (!hone_weight_is_plain(form)) {
+        hone_weight_finish(form, d->x, d->y, (size_t)(t->n_rows * cols));
+        x = d->y;
+    }
+    if (!u->corrected) return x;
+    hone_correction_add(u->corrected, x, cols, d->y); /* a bias is one row */
+    return d->y;
+}
+
+static void see_rounding(const hone_conversion *j, const hone_use *u, const tile *t, const desk *d, const float *x, uint8_t *const encoded[HONE_STREAMS], uint64_t cols)
+{
+    const uint8_t *in[HONE_STREAMS] = { encoded[0], encoded[1], encoded[2] };
+    hone_planned_decode(planned(j, u), in, t->n_rows, cols, d->back);
+    hone_correction_see(u->rounded, x, d->back, t->row0, u->to, t->n_rows, cols);
+}
+
 hone_code hone_conversion_run_tile(void *user, size_t index, unsigned worker, hone_err *err)
 {
     hone_conversion               *j = user;
@@ -401,17 +430,14 @@ hone_code hone_conversion_run_tile(void *user, size_t index, unsigned worker, ho
             HONE_TRY(put_rows(j, u, &t, &d, NULL, stored, (size_t)cols, err));
             continue;
         }
-        const hone_weight *form = wanted(j, u);
-        const float       *x = d.x;
-        if (!hone_weight_is_plain(form)) {
-            hone_weight_finish(form, d.x, d.y, (size_t)(t.n_rows * cols));
-            x = d.y;
-        }
-        uint8_t *treated[HONE_STREAMS];
+        const float *x = form_of(j, u, &t, &d, cols);
+        uint8_t     *treated[HONE_STREAMS];
         lay_out(planned(j, u), t.n_rows, d.treated, treated);
         if (u->known)
             HONE_TRY(hone_treatments_rows(j->treat, u->known, planned(j, u), x, t.row0, u->to, t.n_rows, cols, treated, d.treat, err));
-        HONE_TRY(put_rows(j, u, &t, &d, x, u->known ? treated : NULL, (size_t)cols, err));
+        else if (u->rounded) encode_rows(planned(j, u), x, t.n_rows, (size_t)cols, treated);
+        if (u->rounded) see_rounding(j, u, &t, &d, x, treated, cols);
+        HONE_TRY(put_rows(j, u, &t, &d, x, u->known || u->rounded ? treated : NULL, (size_t)cols, err));
     }
     (void)atomic_fetch_add(&j->done, t.n_rows * cols);
     return HONE_OK;
@@ -439,6 +465,20 @@ hone_code hone_conversion_run_job(void *user, size_t index, unsigned worker, hon
     hone_event_progress(j->ctx, "bytes", done * (esize ? esize : 1) < j->source_bytes ? done * (esize ? esize : 1) : j->source_bytes,
                         j->source_bytes);
     return HONE_OK;
+}
+
+typedef struct part { hone_conversion *j; hone_job run; size_t first; } part; /* of the jobs */
+
+static hone_code run_part(void *user, size_t index, unsigned worker, hone_err *err)
+{
+    const part *p = user;
+    return p->run(p->j, p->first + index, worker, err);
+}
+
+hone_code hone_conversion_run(hone_conversion *j, hone_job run, hone_err *err)
+{
+    HONE_TRY(hone_pool_run(j->ctx, j->late_job, run_part, &(part){ j, run, 0 }, err));
+    return hone_pool_run(j->ctx, j->n_jobs - j->late_job, run_part, &(part){ j, run, j->late_job }, err);
 }
 
 /* ---- time ---- */

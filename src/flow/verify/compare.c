@@ -1,5 +1,4 @@
 /* compare.c - the end of a conversion that looks instead of writing: every byte of every file against what is there. */
-#include "base/pool.h"
 #include "base/text.h"
 #include "flow/verify/parts.h"
 #include <inttypes.h>
@@ -219,7 +218,7 @@ static hone_code run(void *self, hone_conversion *j, hone_err *err)
         HONE_TRY(check_head(c, i, err));
     }
     HONE_TRY(hone_conversion_take_memory(j, c->found->path, err));
-    HONE_TRY(hone_pool_run(j->ctx, j->n_jobs, hone_conversion_run_job, j, err));
+    HONE_TRY(hone_conversion_run(j, hone_conversion_run_job, err));
     HONE_TRY(hone_conversion_put_kept(j, err));
     if (!c->by_name) HONE_TRY(hone_comparison_gaps(c, err));
     if (!c->by_name && (c->found->whole_dir || c->found->prefix)) HONE_TRY(check_extra(c, err));
