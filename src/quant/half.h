@@ -52,8 +52,11 @@ static inline uint16_t hone_bf16_from_f32(float f)
 }
 static inline float hone_f32_from_bf16(uint16_t h) { return hone_f32_of((uint32_t)h << 16); }
 
-/* A scale, to and from the little-endian bytes of a block.  NaN is stored as 0x7e00: whether a computed NaN is negative
- * depends on the CPU (x86 makes negative ones, Arm positive) and on the compiler's order of operands. */
+/* NaN becomes the plain positive one: whether a computed NaN is negative depends on the CPU (x86 makes negative ones, Arm positive) and on
+ * the compiler's order of operands. */
+static inline float hone_one_nan(float f) { return f == f ? f : hone_f32_of(0x7fc00000u); }
+
+/* A scale, to and from the little-endian bytes of a block.  NaN is stored as 0x7e00. */
 static inline float hone_f16_load(const uint8_t p[2]) { return hone_f32_from_f16(hone_le16(p)); }
-static inline void hone_f16_store(uint8_t p[2], float f) { hone_put_le16(p, f == f ? hone_f16_from_f32(f) : 0x7e00u); }
+static inline void hone_f16_store(uint8_t p[2], float f) { hone_put_le16(p, hone_f16_from_f32(hone_one_nan(f))); }
 #endif
