@@ -128,6 +128,41 @@ hone_code hone_dir_make(const char *path, hone_err *err)
     return HONE_OK;
 }
 
+/* Where the name that begins at or behind `at` ends. */
+static size_t name_end(const char *path, size_t at)
+{
+    at += strspn(path + at, "/");
+    return at + strcspn(path + at, "/");
+}
+
+size_t hone_dir_missing(const char *path)
+{
+    char   buf[4096];
+    size_t n = strlen(path);
+    if (n >= sizeof buf) return 0;
+    for (size_t end = 0; path[end + strspn(path + end, "/")] != '\0';) {
+        end = name_end(path, end);
+        memcpy(buf, path, end);
+        buf[end] = '\0';
+        if (!hone_dir_exists(buf)) return end;
+    }
+    return 0;
+}
+
+void hone_dir_unmake(const char *path, size_t from)
+{
+    char   buf[4096];
+    size_t n = strlen(path);
+    if (from == 0 || n >= sizeof buf) return;
+    memcpy(buf, path, n + 1);
+    while (n >= from) {
+        while (n > from && buf[n - 1] == '/') n--;
+        buf[n] = '\0';
+        if (rmdir(buf) != 0) return;
+        while (n > 0 && buf[n - 1] != '/') n--;
+    }
+}
+
 hone_code hone_path_inside(hone_arena *a, const char *dir, const char *name, const char **out, hone_err *err)
 {
     bool bad = name[0] == '/' || name[0] == '\0' || strchr(name, '\\') != NULL;

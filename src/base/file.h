@@ -31,6 +31,10 @@ bool      hone_file_exists(const char *path);
 bool      hone_dir_exists(const char *path);
 /* mkdir -p.  HONE_ERESOURCE with the component that failed. */
 hone_code hone_dir_make(const char *path, hone_err *err);
+/* Bytes of the shortest beginning of path that is a folder's name and not there yet, which hone_dir_make would make; 0: all are there. */
+size_t    hone_dir_missing(const char *path);
+/* After a failure: path and the folders above it, up to the one of `from` (not 0) bytes, as long as they are empty. */
+void      hone_dir_unmake(const char *path, size_t from);
 /* "dir/name"; refuses (HONE_EINPUT) a name that is absolute or has "." or ".." components: names from files end here. */
 hone_code hone_path_inside(hone_arena *a, const char *dir, const char *name, const char **out, hone_err *err);
 /* Free bytes for this user on the filesystem that holds path (or its nearest existing parent). */

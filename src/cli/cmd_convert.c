@@ -395,7 +395,7 @@ static bool put_outputs(json_t *doc, const hone_convert_result *res)
     return hone_json_put(doc, "outputs", outputs) && good;
 }
 
-static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
+static hone_code convert(hone_cli *c, json_t *doc, hone_err *err)
 {
     targets              t = { 0 };
     hone_convert_options o;
@@ -422,6 +422,16 @@ static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
     hone_convert_result_release(&res);
     hone_stats_close(&stats);
     hone_model_close(&m);
+    return code;
+}
+
+/* A folder that this call made, and put nothing into, goes when it fails. */
+static hone_code run(hone_cli *c, json_t *doc, hone_err *err)
+{
+    const char *out = hone_cli_text(c, "output", NULL);
+    size_t      missing = out ? hone_dir_missing(out) : 0;
+    hone_code   code = convert(c, doc, err);
+    if (code != HONE_OK && missing) hone_dir_unmake(out, missing);
     return code;
 }
 

@@ -111,6 +111,7 @@ early() {
 }
 early 1 "the narrowest gguf plan has 2.642 bits per weight, 1.000 are allowed" plan "$model" --target-bpw 1
 early 1 "the narrowest mlx plan takes" convert "$model" --to mlx --max-ram 1M -o "$tmp/no"
+[ ! -e "$tmp/no" ] || fail "a folder was made for a plan that cannot be"
 early 3 "cannot open '$tmp/none'" plan "$model" --target-bpw 4 --text "$tmp/none"
 early 6 "cannot create '$tmp/none/p.yaml.tmp'" plan "$model" --target-bpw 4 -o "$tmp/none/p.yaml"
 early 2 "--target-bpw is -3, needs a number above 0" plan "$model" --target-bpw -3

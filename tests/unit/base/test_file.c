@@ -222,6 +222,31 @@ static void a_path_under_a_file_cannot_be_made(void **state)
     assert_true(n > 0);
 }
 
+static void folders_that_were_made_for_nothing_go_again(void **state)
+{
+    hone_err err = { 0 };
+    (void)state;
+    assert_int_equal(hone_dir_make(at("here"), &err), HONE_OK);
+    size_t base = strlen(at("here"));
+    assert_int_equal(hone_dir_missing(at("here")), 0);
+    assert_int_equal(hone_dir_missing(at("here//")), 0);
+    assert_int_equal(hone_dir_missing(at("here/one/two")), base + 4);
+    assert_int_equal(hone_dir_missing(at("here//one//two//")), base + 5);
+    assert_int_equal(hone_dir_make(at("here//one//two//"), &err), HONE_OK);
+    hone_dir_unmake(at("here//one//two//"), base + 5);
+    assert_true(hone_dir_exists(at("here")));
+    assert_false(hone_dir_exists(at("here/one")));
+    /* what holds something stays, and so does what is above it */
+    assert_int_equal(hone_dir_make(at("here/one/two"), &err), HONE_OK);
+    put("here/one/file", "x");
+    hone_dir_unmake(at("here/one/two"), base + 4);
+    assert_false(hone_dir_exists(at("here/one/two")));
+    assert_true(hone_file_exists(at("here/one/file")));
+    /* a name without a slash */
+    assert_int_equal(hone_dir_missing("no-such-folder-anywhere"), strlen("no-such-folder-anywhere"));
+    hone_dir_unmake("no-such-folder-anywhere", strlen("no-such-folder-anywhere"));
+}
+
 static void holds(const char *name, const char *want)
 {
     char      buf[16] = "";
@@ -323,6 +348,7 @@ int main(void)
         cmocka_unit_test(a_folder_that_came_in_between_stays),
         cmocka_unit_test(digests_are_those_of_the_standard),
         cmocka_unit_test(a_path_under_a_file_cannot_be_made),
+        cmocka_unit_test(folders_that_were_made_for_nothing_go_again),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
