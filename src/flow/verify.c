@@ -196,8 +196,8 @@ static json_t *first_of(const hone_comparison *c)
 static json_t *document(const verification *v, bool identical)
 {
     const hone_comparison *c = &v->c;
-    const char            *format = v->network.doc ? v->network.target.format : v->has_recipe ? v->recipe.format->name : "gguf", *metadata = c->foreign ? "not compared" : "compared";
-    json_t                *doc = json_pack("{s:s,s:s,s:s,s:s,s:b,s:s,s:f,s:I}", "artefact", v->opt->artefact, "source", v->opt->source, "format", format, "quantization",
+    const char            *format = v->network.doc ? v->network.target.format : v->has_recipe ? v->recipe.format->name : v->found.gguf ? "gguf" : NULL, *metadata = c->foreign ? "not compared" : "compared";
+    json_t                *doc = json_pack("{s:s,s:s,s:s?,s:s,s:b,s:s,s:f,s:I}", "artefact", v->opt->artefact, "source", v->opt->source, "format", format, "quantization",
                                            v->quant, "identical", identical, "metadata", metadata, "seconds", v->seconds, "peak_rss_bytes", (json_int_t)v->peak_rss);
     json_t *compared = json_pack("{s:I,s:I,s:I,s:I}", "files", (json_int_t)c->n_files, "tensors", (json_int_t)c->n_weights, "blocks", (json_int_t)c->n_blocks, "bytes",
                                  (json_int_t)c->n_bytes);

@@ -86,6 +86,9 @@ sed -i 's/"quantization": "int4"/"quantization": "int8"/' "$tmp/json/hone.json"
 expect 1 'the recipe is damaged' "$tmp/json" "$model"
 "$HONE" verify "$tmp/json" --source "$model" >"$tmp/out" 2>/dev/null
 grep -q "nothing was compared" "$tmp/out" && ! grep -q "as gguf" "$tmp/out" || fail "an MLX folder whose recipe is damaged: $(cat "$tmp/out")"
+"$HONE" verify "$tmp/json" --source "$model" --json 2>/dev/null | grep -q '"format": null' || fail "a folder whose recipe is damaged has a format"
+sed 's/"quantization":"q8_0"/"quantization":"q8_1"/' "$tmp/a/tale-8m-q8_0.gguf" >"$tmp/lies.gguf"
+expect 1 '"format": "gguf"' "$tmp/lies.gguf" "$model"
 rm "$tmp/json/hone.json"
 expect 4 "has no hone.json: nothing says how it was made" "$tmp/json" "$model"
 
