@@ -56,7 +56,7 @@ done
 "$HONE" verify "$tmp/opt/candidates/mse/digits-int8-openvino" --source "$d/model.onnx" -q >"$tmp/out" 2>&1 || fail "verify: $(cat "$tmp/out")"
 
 # wide.onnx has values beyond f16: what the samples show of them stays f32 (whether a runtime computes f16 in f16 depends on the processor: the recipe tells)
-/usr/bin/python3 - "$tmp/wide.npz" <<'PY'
+/usr/bin/python3 - "$tmp/wide.npz" "$tmp/bare.npz" <<'PY'
 import random, struct, sys, zipfile
 random.seed(3)
 n = 12
@@ -67,7 +67,13 @@ def npy(descr, shape, raw):
 with zipfile.ZipFile(sys.argv[1], "w") as z:
     z.writestr("x.npy", npy("<f4", (n, 3, 8, 8), struct.pack(f"<{192 * n}f", *(random.gauss(0, 1) for _ in range(192 * n)))))
     z.writestr("labels.npy", npy("<i8", (n,), struct.pack(f"<{n}q", *[0] * n)))
+with zipfile.ZipFile(sys.argv[2], "w") as z:
+    z.writestr("x.npy", npy("<f4", (n, 3, 8, 8), bytes(768 * n)))
 PY
+# no labels: said at once, before a candidate is made
+"$HONE" optimize "$wide" --data "$tmp/bare.npz" -o "$tmp/bare" >"$tmp/out" 2>"$tmp/err"
+[ $? -eq 3 ] && grep -q "bare.npz' has no labels to judge accuracy by" "$tmp/err" || fail "data without labels: $(cat "$tmp/err")"
+[ ! -e "$tmp/bare" ] && ! grep -q "making the candidates" "$tmp/err" || fail "candidates were made before labels were missed: $(cat "$tmp/err")"
 optimize 0 "$tmp/doc" "$wide" --data "$tmp/wide.npz" --calibration "$tmp/wide.npz" --gates $gates=.01 --repeat 10 -o "$tmp/wide"
 grep -q "activations were not looked at" "$tmp/err" && fail "f16 asks for the samples that it has"
 /usr/bin/python3 - "$tmp/doc" "$tmp/wide/candidates/wide-f16-onnx/hone.json" <<'PY' || failed=1

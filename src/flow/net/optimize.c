@@ -122,6 +122,20 @@ static hone_code key_of(const state *s, const char *kind, const candidate *c, co
     return code;
 }
 
+static hone_code no_labels(const state *s, hone_err *err)
+{
+    return HONE_FAIL(err, HONE_EINPUT, "add an int64 array 'labels'", "'%s' has no labels to judge accuracy by", s->opt->data);
+}
+
+/* The source on one sample, before minutes go into candidates: data that does not fit, or has no labels, is said at once. */
+static hone_code try_data(const state *s, hone_err *err)
+{
+    hone_network_scores     r;
+    const hone_network_eval e = { .artefact = s->source, .data = s->opt->data, .image = s->opt->statics.image, .max_samples = 1 };
+    HONE_TRY(hone_network_score(s->ctx, &e, &r, err));
+    return hone_metric_known(&r.accuracy) ? HONE_OK : no_labels(s, err);
+}
+
 static hone_code evaluate(state *s, candidate *c, hone_err *err)
 {
     char                    key[65];
@@ -148,7 +162,7 @@ static hone_code evaluate(state *s, candidate *c, hone_err *err)
     c->outcomes = json_string_value(json_object_get(c->eval, "outcomes"));
     const json_t *acc = json_object_get(c->eval, "accuracy");
     c->accuracy = json_is_number(acc) ? json_number_value(acc) : -1;
-    if (c->accuracy < 0) return HONE_FAIL(err, HONE_EINPUT, "add an int64 array 'labels'", "'%s' has no labels to judge accuracy by", s->opt->data);
+    if (c->accuracy < 0) return no_labels(s, err);
     hone_event_note(s->ctx, "%-26s accuracy %.2f %%, same answer as the float model %.2f %%", c->name, 100 * c->accuracy, 100 * json_number_value(json_object_get(c->eval, "top1")));
     return HONE_OK;
 }
@@ -401,6 +415,7 @@ static hone_code digests(state *s, hone_err *err)
 static hone_code prepare(state *s, hone_err *err)
 {
     HONE_TRY(hone_net_path(s->opt->source, &s->a, &s->source, err));
+    HONE_TRY(try_data(s, err));
     HONE_TRY(hone_dir_make(s->opt->out_dir, err));
     HONE_TRY(hone_probe_facts(s->ctx, s->opt->target, s->opt->out_dir, 0, &s->target_doc, err));
     HONE_TRY(hone_target_read(s->target_doc, &s->target, err));
