@@ -46,6 +46,16 @@ import json, sys
 n = {x['name'] if x['op'] not in ('If', 'Loop') else x['op']: x for x in json.load(open(sys.argv[1]))['network']}
 assert sorted(n['If']['captures']) == ['c', 'n1', 'scale'] and n['If']['macs'] is None and n['c']['shape'] == ['n', 8, 8, 8] and n['c']['macs'] == 8 * 64 * 27, n" "$tmp/doc" || failed=1
 refused 4 "pictures are drawn of language models" graph "$digits" --svg "$tmp/x.svg"
+script -qec "stty cols 80; NO_COLOR=1 '$HONE' graph '$digits'" /dev/null </dev/null | tr -d '\r' >"$tmp/out"
+awk 'length($0) > 80' "$tmp/out" | grep . && fail "graph is wider than 80 columns"
+for shown in "pw.norm  *BatchNormalization" "pw.norm  *pw.out, pw.norm.weight, pw.norm.bias, 2 more" "fc  *640"; do
+    grep -q "^  $shown" "$tmp/out" || fail "graph on 80 columns lacks '$shown': $(cat "$tmp/out")"
+done
+
+# convert: a call that is refused after its first output leaves nothing, not even the folders that it made
+mkdir "$tmp/was"
+for out in "$tmp/new/folder/" "$tmp/was"; do refused 2 "int8 needs samples" convert "$digits" --quant f32,int8 -o "$out"; done
+[ ! -e "$tmp/new" ] && [ -d "$tmp/was" ] && [ -z "$(ls -A "$tmp/was")" ] || fail "a refused call left: $(ls -AR "$tmp/new" "$tmp/was" 2>&1)"
 
 # convert: the same bytes again, the document, names; an existing folder is replaced, one with other files is not
 "$HONE" convert "$digits" --quant f32,f16,int8-dynamic,int8-weights,int4-weights -o "$tmp/a" --json >"$tmp/doc" 2>/dev/null || fail "convert exits $?"
