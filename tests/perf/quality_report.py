@@ -56,17 +56,36 @@ def row_cells(r):
     return [r["maker"], r["name"], f"{r['bytes'] / 1e6:.3f}", interval(r), f"{100 * r['top1']:.2f}", f"{r['perplexity']:.4f}"]
 
 
+def target_cells(v):
+    pair = v.get("paired")
+    cells = [("**red**" if v["verdict"] == "red" else v["verdict"]) + (f": {v['why']}" if v["why"] else ""), v["model"], v["format"], v["words"], v["ours"] or ""]
+    if "ours_kld" in v:
+        cells += [interval(v["ours_kld"]), interval(v["peer_kld"]), f"{v['ratio']:.3f}", f"{pair['lo']:+.5f} to {pair['hi']:+.5f}" if pair and pair["lo"] is not None else ""]
+    else:
+        cells += ["", "", "", ""]
+    return "| " + " | ".join(c.replace("|", "/") for c in cells) + " |"
+
+
+def exchange_digits(page, found, digits):
+    """What stands between the marks, with the verdicts and the table of digits-cnn in place of those that it has; language models stay as they were measured."""
+    lines = page.split("### digits-cnn:")[0].rstrip("\n").split("\n")
+    at = next(i for i, line in enumerate(lines) if " | digits-cnn | " in line)
+    kept = [line for line in lines if " | digits-cnn | " not in line]
+    return "\n".join(kept[:at] + [target_cells(v) for v in found] + kept[at:] + quality_digits.markdown(digits)) + "\n"
+
+
+def self_test():
+    """Of a page, the digits' lines change and no other does."""
+    found, digits = quality_digits.self_test()
+    language = {"model": "tale", "format": "gguf", "words": "x", "ours": None, "verdict": "met", "why": ""}
+    page = markdown([], [language, {**language, "model": "digits-cnn", "words": "old"}], [{**d, "maker": "old"} for d in digits], [], [])
+    assert exchange_digits(page, found, digits) == markdown([], [language] + found, digits, [], [])
+
+
 def markdown(rows, found, digits, models, formats):
     """What stands between the marks of docs/QUALITY.md."""
     out = ["### Targets", "", "| verdict | model | format | lower than | ours | KLD, ours | KLD, the peer's | ratio | paired difference |", "|---|---|---|---|---|---|---|---|---|"]
-    for v in found:
-        pair = v.get("paired")
-        cells = [("**red**" if v["verdict"] == "red" else v["verdict"]) + (f": {v['why']}" if v["why"] else ""), v["model"], v["format"], v["words"], v["ours"] or ""]
-        if "ours_kld" in v:
-            cells += [interval(v["ours_kld"]), interval(v["peer_kld"]), f"{v['ratio']:.3f}", f"{pair['lo']:+.5f} to {pair['hi']:+.5f}" if pair and pair["lo"] is not None else ""]
-        else:
-            cells += ["", "", "", ""]
-        out.append("| " + " | ".join(c.replace("|", "/") for c in cells) + " |")
+    out += [target_cells(v) for v in found]
     for model in models:
         for fmt in formats:
             mine = sorted((r for r in rows if r["model"] == model and r["format"] == fmt), key=lambda r: (r.get("bytes", 0), r["maker"]))

@@ -10,3 +10,7 @@ cp tests/perf/quality tests/perf/quality_*.py tests/perf/pages.py "$tmp"
 sed -i 's/^EQUAL = 0.01/EQUAL = 0.5/' "$tmp/quality_numbers.py"
 if PYTHONDONTWRITEBYTECODE=1 python3 "$tmp/quality" --self-test 2>"$tmp/err"; then echo "a file twice too large was taken for equal"; exit 1; fi
 grep -q AssertionError "$tmp/err"
+cp tests/perf/quality_*.py "$tmp"
+sed -i 's/"met" if mine/"met" if True or mine/' "$tmp/quality_digits.py"
+if PYTHONDONTWRITEBYTECODE=1 python3 "$tmp/quality" --self-test 2>"$tmp/err"; then echo "fewer right answers than a peer's were taken for enough"; exit 1; fi
+grep -q AssertionError "$tmp/err"

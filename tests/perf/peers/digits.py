@@ -3,6 +3,8 @@
 
   quantise-ort MODEL.onnx CALIBRATION.safetensors OUT.onnx minmax|entropy|percentile [per-tensor] [reduce-range]    onnxruntime.quantization, QDQ
   quantise-nncf MODEL.onnx CALIBRATION.safetensors OUT.xml [bias]                        nncf.quantize on what OpenVINO reads
+  quantise-nncf-onnx MODEL.onnx CALIBRATION.safetensors OUT.onnx PACKAGES [bias]         nncf.quantize on the ONNX model; PACKAGES: a folder with onnx
+                                                                                       and onnxruntime, which it needs and its environment lacks
   score-ort MODEL.onnx TEST.safetensors                                                prints one line of JSON: {"right": "1101..."}
   score-openvino MODEL.onnx|.xml TEST.safetensors
 
@@ -54,6 +56,17 @@ def quantise_nncf(model, calibration, out, *more):
     ov.save_model(nncf.quantize(ov.Core().read_model(model), nncf.Dataset([i[None] for i in x]), subset_size=len(x), **settings), out, compress_to_fp16=False)
 
 
+def quantise_nncf_onnx(model, calibration, out, packages, *more):
+    sys.path.append(packages)  # behind our own, which stay as they are pinned
+    import nncf
+    import onnx
+    x, _ = images(calibration)
+    settings = {"fast_bias_correction": False} if more else {}
+    net = onnx.load(model)
+    name = net.graph.input[0].name
+    onnx.save(nncf.quantize(net, nncf.Dataset([{name: i[None]} for i in x]), subset_size=len(x), **settings), out)
+
+
 def tell(logits, labels):
     best = np.argmax(logits, -1)
     print(json.dumps({"right": "".join("1" if a == b else "0" for a, b in zip(best, labels)), "logits_sum": float(np.abs(logits).sum())}))
@@ -74,4 +87,5 @@ def score_openvino(model, test):
 
 
 if __name__ == "__main__":
-    {"quantise-ort": quantise_ort, "quantise-nncf": quantise_nncf, "score-ort": score_ort, "score-openvino": score_openvino}[sys.argv[1]](*sys.argv[2:])
+    {"quantise-ort": quantise_ort, "quantise-nncf": quantise_nncf, "quantise-nncf-onnx": quantise_nncf_onnx, "score-ort": score_ort,
+     "score-openvino": score_openvino}[sys.argv[1]](*sys.argv[2:])
