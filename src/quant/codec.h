@@ -23,7 +23,7 @@ typedef struct hone_codec {
     uint32_t (*largest)(const void *in, size_t n_cols);
 } hone_codec;
 
-/* NULL when hone has no code for this type at all: C64; F6_*, whose packing no specification fixes; IQ1_*, IQ2_*, IQ3_*. */
+/* NULL when hone has no code for this type at all: C64; F6_*, whose packing no specification fixes; IQ1_*. */
 const hone_codec *hone_codec_find(hone_dtype t);
 /* The same at a given width of lanes: 4 is the plain codec, 8 its twin for AVX2, 16 for AVX-512 (wide.def).  NULL also when there
  * is no twin of that width in this build or this CPU cannot run it.  hone_codec_find gives the widest. */

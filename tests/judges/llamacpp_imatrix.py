@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """llama-imatrix and llama-quantize judge `hone calibrate`: the same sums and counts, files that each side reads of the other, and the same bytes of
-a model that was quantised with them.
+a model that was quantised with them; and of files of iq2_* and iq3_*, which llama-quantize makes with such a matrix only, the same numbers out of either.
 
 Usage: llamacpp_imatrix.py HONE BIN TEXT MODEL...    exit 0 when all agree"""
 
@@ -97,6 +97,17 @@ def compare_models(name, quant, theirs, ours):
     return bool(wrong)
 
 
+def judge_tables(hone, tools, name, plain, matrix, tmp):
+    """These three mixes hold all five types of iq2_* and iq3_*: decoded to f32 by hone and by llama-quantize, every bit agrees."""
+    bad, peer, theirs = 0, f"{tmp}/peer.gguf", f"{tmp}/peer-f32.gguf"
+    for quant in ("iq2_xxs", "iq2_s", "iq3_xxs"):
+        run(f"{tools}/llama-quantize", "--imatrix", matrix, plain, peer, quant, "1")
+        run(f"{tools}/llama-quantize", "--allow-requantize", peer, theirs, "f32", "1")
+        run(hone, "convert", peer, "--quant", "f32", "-o", tmp, "--name", "back", "-q")
+        bad += compare_models(f"{name}, back from {quant},", "f32", theirs, f"{tmp}/back-f32.gguf")
+    return bad
+
+
 def judge(hone, tools, text, model, tmp):
     name, bad = os.path.basename(model), 0
     run(hone, "convert", model, "--quant", "bf16", "-o", tmp, "--name", name, "-q")
@@ -112,6 +123,8 @@ def judge(hone, tools, text, model, tmp):
             bad += 1
         run(hone, "convert", model, "--quant", quant, "--imatrix", matrix, "-o", tmp, "--name", "own", "-q")
         bad += compare_models(f"{name} with {kind} matrix", quant, peer, f"{tmp}/own-{quant}.gguf")
+    if name == "tale-8m":
+        bad += judge_tables(hone, tools, name, plain, ours, tmp)
     return bad
 
 

@@ -31,5 +31,17 @@ static const quant_golden quant_goldens[] = {
  * CPU.  Made by hone's codecs with gcc 12.2 and clang 14 on x86-64 and gcc 12.2 on aarch64. */
 static const uint64_t quant_golden_odd = 0xf38b8e15be5c8159;
 
+/* What ggml's decoders make of blocks of any bytes (rows_decoded_hash), of the types whose numbers stand in tables. */
+static const struct {
+    const char *name;
+    uint64_t    hash;
+} quant_decoded_goldens[] = {
+    { "iq2_xxs", 0x71a99836d73521aa },
+    { "iq2_xs", 0xb62d83354a9d6c82 },
+    { "iq2_s", 0xb9daccc0a122319b },
+    { "iq3_xxs", 0x0668190a4d04b291 },
+    { "iq3_s", 0x6819aa7738abc6f1 },
+};
+
 enum { QUANT_GOLDEN_COUNT = sizeof quant_goldens / sizeof quant_goldens[0] };
 #endif

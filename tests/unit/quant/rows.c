@@ -98,3 +98,22 @@ uint64_t rows_hash(rows_encoder *encode, void *ctx, bool with_importance, row_ki
     free(out);
     return hash;
 }
+
+uint64_t rows_decoded_hash(rows_decoder *decode, void *ctx, size_t block_bytes, size_t block_elems)
+{
+    enum { BLOCKS = 1024 };
+    uint8_t *in = malloc(BLOCKS * block_bytes);
+    float *x = malloc(BLOCKS * block_elems * sizeof *x);
+    assert(in && x);
+    dice d = { 4242 };
+    for (size_t i = 0; i < BLOCKS * block_bytes; i++) in[i] = (uint8_t)(roll(&d) >> 24);
+    decode(ctx, in, x, BLOCKS * block_elems);
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < BLOCKS * block_elems; i++) {
+        uint32_t bits = x[i] == x[i] ? hone_f32_bits(x[i]) : 0x7fc00000u;
+        for (int b = 0; b < 32; b += 8) hash = (hash ^ (bits >> b & 255)) * 0x100000001b3u;
+    }
+    free(in);
+    free(x);
+    return hash;
+}

@@ -43,4 +43,8 @@ void rows_importance(uint64_t seed, float *w, size_t n);
  * many bytes. */
 typedef size_t rows_encoder(void *ctx, const float *x, uint8_t *out, size_t n, const float *importance);
 uint64_t rows_hash(rows_encoder *encode, void *ctx, bool with_importance, row_kind first, row_kind last);
+
+/* The same over what a decoder makes of blocks of any bytes: every index of every table comes up.  NaN counts as one number. */
+typedef void rows_decoder(void *ctx, const uint8_t *in, float *x, size_t n);
+uint64_t rows_decoded_hash(rows_decoder *decode, void *ctx, size_t block_bytes, size_t block_elems);
 #endif
