@@ -12,7 +12,8 @@ typedef struct hone_codec {
      * importance: [n_cols] non-negative weights (imatrix), or NULL.  NULL slot: hone cannot encode this type.
      * Pure: no allocation, no globals; safe from many threads.  x and out do not overlap.
      * The bytes are those of ggml_quantize_chunk, infinities and NaN included (as ggml behaves on x86; it converts such values
-     * out of range, which C leaves undefined), except that a scale which is NaN is always 0x7e00, never 0xfe00: see half.h.
+     * out of range, which C leaves undefined), except that a scale which is NaN is always 0x7e00, never 0xfe00: see half.h; and except
+     * for iq2_* and iq3_*, whose search is our own (grid_fit.h).
      * What hone does with a row that holds such values is for the caller to decide. */
     void (*encode_row)(const float *x, void *out, size_t n_cols, const float *importance);
     /* Decodes one row.  Every byte pattern is defined.  NULL slot: hone cannot decode this type. */

@@ -6,12 +6,31 @@
  *   +----+----------+----------+----------+----------+   S of sub-block j: nibble j of `scales`, the low half first
  * Source: ggml src/ggml-quants.c dequantize_row_iq2_s. */
 #include "quant/codec.h"
-#include "quant/grid.h"
+#include "quant/grid_fit.h"
 
 typedef struct block {
     uint8_t d[2], low[32], signs[32], high[8], scales[8];
 } block;
 _Static_assert(sizeof(block) == 82, "iq2_s block");
+
+static const hone_grid_kind kind = HONE_GRID_IQ2(hone_grid_iq2_s, 1024, 16, false);
+
+static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+{
+    block *restrict b = out;
+    for (size_t i = 0; i < n_cols; i += 256, b++) {
+        hone_grid_choice c;
+        hone_grid_fit(&kind, x + i, importance ? importance + i : NULL, &c);
+        memset(b, 0, sizeof *b);
+        memcpy(b->d, c.d, sizeof b->d);
+        memcpy(b->signs, c.signs, sizeof b->signs);
+        for (int p = 0; p < 32; p++) {
+            b->low[p] = (uint8_t)c.point[0][p];
+            b->high[p / 4] = (uint8_t)(b->high[p / 4] | c.point[0][p] >> 8 << 2 * (p % 4));
+            b->scales[p / 4] = (uint8_t)(c.scale[p / 4 * 2] | c.scale[p / 4 * 2 + 1] << 4);
+        }
+    }
+}
 
 static void decode(const void *in, float *x, size_t n_cols)
 {
@@ -26,5 +45,5 @@ static void decode(const void *in, float *x, size_t n_cols)
     }
 }
 
-static const hone_codec codecs[] = { { HONE_DTYPE_IQ2_S, NULL, decode, false, NULL } };
+static const hone_codec codecs[] = { { HONE_DTYPE_IQ2_S, encode, decode, true, NULL } };
 HONE_CODEC_FAMILY(iq2_s, codecs);

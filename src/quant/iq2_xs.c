@@ -6,12 +6,29 @@
  *   +----+--------------+----------+
  * Source: ggml src/ggml-quants.c dequantize_row_iq2_xs. */
 #include "quant/codec.h"
-#include "quant/grid.h"
+#include "quant/grid_fit.h"
 
 typedef struct block {
     uint8_t d[2], points[32][2], scales[8];
 } block;
 _Static_assert(sizeof(block) == 74, "iq2_xs block");
+
+static const hone_grid_kind kind = HONE_GRID_IQ2(hone_grid_iq2_xs, 512, 16, true);
+
+static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+{
+    block *restrict b = out;
+    for (size_t i = 0; i < n_cols; i += 256, b++) {
+        hone_grid_choice c;
+        hone_grid_fit(&kind, x + i, importance ? importance + i : NULL, &c);
+        memset(b, 0, sizeof *b);
+        memcpy(b->d, c.d, sizeof b->d);
+        for (int p = 0; p < 32; p++) {
+            hone_put_le16(b->points[p], (uint16_t)(c.point[0][p] | (c.signs[p] & 127u) << 9));
+            b->scales[p / 4] = (uint8_t)(c.scale[p / 4 * 2] | c.scale[p / 4 * 2 + 1] << 4);
+        }
+    }
+}
 
 static void decode(const void *in, float *x, size_t n_cols)
 {
@@ -26,5 +43,5 @@ static void decode(const void *in, float *x, size_t n_cols)
     }
 }
 
-static const hone_codec codecs[] = { { HONE_DTYPE_IQ2_XS, NULL, decode, false, NULL } };
+static const hone_codec codecs[] = { { HONE_DTYPE_IQ2_XS, encode, decode, true, NULL } };
 HONE_CODEC_FAMILY(iq2_xs, codecs);

@@ -6,12 +6,33 @@
  *   +----+---------------------------+
  * Source: ggml src/ggml-quants.c dequantize_row_iq2_xxs. */
 #include "quant/codec.h"
-#include "quant/grid.h"
+#include "quant/grid_fit.h"
 
 typedef struct block {
     uint8_t d[2], sub[8][8];
 } block;
 _Static_assert(sizeof(block) == 66, "iq2_xxs block");
+
+static const hone_grid_kind kind = HONE_GRID_IQ2(hone_grid_iq2_xxs, 256, 8, true);
+
+static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+{
+    block *restrict b = out;
+    for (size_t i = 0; i < n_cols; i += 256, b++) {
+        hone_grid_choice c;
+        hone_grid_fit(&kind, x + i, importance ? importance + i : NULL, &c);
+        memset(b, 0, sizeof *b);
+        memcpy(b->d, c.d, sizeof b->d);
+        for (int j = 0; j < 8; j++) {
+            uint32_t word = (uint32_t)c.scale[j] << 28;
+            for (int l = 0; l < 4; l++) {
+                b->sub[j][l] = (uint8_t)c.point[0][4 * j + l];
+                word |= (c.signs[4 * j + l] & 127u) << 7 * l;
+            }
+            hone_put_le32(b->sub[j] + 4, word);
+        }
+    }
+}
 
 static void decode(const void *in, float *x, size_t n_cols)
 {
@@ -27,5 +48,5 @@ static void decode(const void *in, float *x, size_t n_cols)
     }
 }
 
-static const hone_codec codecs[] = { { HONE_DTYPE_IQ2_XXS, NULL, decode, false, NULL } };
+static const hone_codec codecs[] = { { HONE_DTYPE_IQ2_XXS, encode, decode, true, NULL } };
 HONE_CODEC_FAMILY(iq2_xxs, codecs);

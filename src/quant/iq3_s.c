@@ -6,7 +6,7 @@
  *   +----+----------+--------+----------+--------+   of the last 4 bytes, the low half first
  * Source: ggml src/ggml-quants.c dequantize_row_iq3_s. */
 #include "quant/codec.h"
-#include "quant/grid.h"
+#include "quant/grid_fit.h"
 
 typedef struct block {
     uint8_t d[2], low[64], high[8], signs[32], scales[4];
@@ -16,6 +16,25 @@ _Static_assert(sizeof(block) == 110, "iq3_s block");
 static uint32_t point_values(const block *b, int p)
 {
     return hone_grid3s_values(hone_grid_iq3_s[b->low[p] | (b->high[p / 8] >> p % 8 & 1u) << 8]);
+}
+
+static const hone_grid_kind kind = { hone_grid_iq3_s, 512, 4, 8, false, 1, 0.12f, { 1, 3, 5, 7, 9, 11, 13, 15 } };
+
+static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+{
+    block *restrict b = out;
+    for (size_t i = 0; i < n_cols; i += 256, b++) {
+        hone_grid_choice c;
+        hone_grid_fit(&kind, x + i, importance ? importance + i : NULL, &c);
+        memset(b, 0, sizeof *b);
+        memcpy(b->d, c.d, sizeof b->d);
+        memcpy(b->signs, c.signs, sizeof b->signs);
+        for (int p = 0; p < 64; p++) {
+            b->low[p] = (uint8_t)c.point[p % 2][p / 2];
+            b->high[p / 8] = (uint8_t)(b->high[p / 8] | c.point[p % 2][p / 2] >> 8 << p % 8);
+        }
+        for (int j = 0; j < 8; j += 2) b->scales[j / 2] = (uint8_t)(c.scale[j] | c.scale[j + 1] << 4);
+    }
 }
 
 static void decode(const void *in, float *x, size_t n_cols)
@@ -31,5 +50,5 @@ static void decode(const void *in, float *x, size_t n_cols)
     }
 }
 
-static const hone_codec codecs[] = { { HONE_DTYPE_IQ3_S, NULL, decode, false, NULL } };
+static const hone_codec codecs[] = { { HONE_DTYPE_IQ3_S, encode, decode, true, NULL } };
 HONE_CODEC_FAMILY(iq3_s, codecs);

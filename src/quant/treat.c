@@ -17,14 +17,20 @@ bool hone_method_from_name(const char *name, hone_method *out)
     return false;
 }
 
-/* ggml's own encoder does the search. */
-static bool searched_by_codec(hone_method m, const hone_encoding *e) { return m == HONE_METHOD_SEARCH && e->grouped.scheme == HONE_SCHEME_NONE; }
+bool hone_treat_by_codec(hone_method m, const hone_encoding *e)
+{
+    hone_layout l;
+    if (e->grouped.scheme != HONE_SCHEME_NONE) return false;
+    if (m != HONE_METHOD_SCALE && m != HONE_METHOD_GPTQ) return m == HONE_METHOD_SEARCH;
+    const hone_codec *c = hone_codec_find(e->dtype);
+    return c && c->wants_importance && !hone_layout_of(e, hone_dtype_get(e->dtype)->block_elems, &l);
+}
 
 bool hone_treat_applies(hone_method method, const hone_encoding *e, uint64_t n_cols)
 {
     hone_layout l;
     if (method == HONE_METHOD_RTN) return false;
-    if (searched_by_codec(method, e)) {
+    if (hone_treat_by_codec(method, e)) {
         const hone_codec *c = hone_codec_find(e->dtype);
         return c && c->wants_importance;
     }
@@ -81,7 +87,7 @@ static desk desk_of(const hone_encoding *e, const hone_layout *l, size_t n, uint
 size_t hone_treat_scratch(hone_method method, const hone_encoding *e, uint64_t n_cols)
 {
     hone_layout l;
-    if (searched_by_codec(method, e) || !hone_treat_applies(method, e, n_cols) || !hone_layout_of(e, n_cols, &l)) return 64;
+    if (hone_treat_by_codec(method, e) || !hone_treat_applies(method, e, n_cols) || !hone_layout_of(e, n_cols, &l)) return 64;
     return desk_of(e, &l, (size_t)n_cols, NULL).total;
 }
 
@@ -159,7 +165,7 @@ static void treat(const hone_solver *s, const hone_encoding *e, const hone_treat
 {
     hone_layout l;
     bool        applies = hone_treat_applies(t->method, e, n_cols);
-    if (!applies || searched_by_codec(t->method, e) || !t->curve || !hone_layout_of(e, n_cols, &l)) {
+    if (!applies || hone_treat_by_codec(t->method, e) || !t->curve || !hone_layout_of(e, n_cols, &l)) {
         const float *importance = t->method == HONE_METHOD_RTN || t->method == HONE_METHOD_HQQ ? NULL : t->importance;
         for (uint64_t r = 0; r < n_rows; r++) encode_plain(e, importance, x + r * n_cols, r, n_cols, out);
         return;

@@ -29,6 +29,9 @@ typedef struct hone_treatment {
 
 /* Whether `method` changes anything for this encoding; where it does not, rtn is what it means. */
 bool hone_treat_applies(hone_method method, const hone_encoding *e, uint64_t n_cols);
+/* The codec's own encoder does it, and needs no more than the importance: ggml's searches; and the points of iq2_* and iq3_*, which no method moves one by
+ * one, so that scale and gptq mean search there. */
+bool hone_treat_by_codec(hone_method method, const hone_encoding *e);
 /* Bytes of scratch, a multiple of 64, which the scratch is aligned to.  Nothing wraps for n_cols below 2^31. */
 size_t hone_treat_scratch(hone_method method, const hone_encoding *e, uint64_t n_cols);
 /* Encodes n_rows rows of n_cols finite floats; out as hone_grouped_encode has it, for one stream out[0] rows side by side.

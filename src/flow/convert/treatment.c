@@ -91,10 +91,11 @@ void hone_treatments_free(hone_treatments *t)
 
 static hone_encoding encoding_of(const hone_planned *p) { return (hone_encoding){ .dtype = p->dtype, .grouped = p->grouped }; }
 
-/* ggml's own encoder needs no more than the mean squares. */
+/* A codec's own search needs no more than the mean squares. */
 static bool wants_curve(const hone_treatments *t, const hone_planned *p)
 {
-    return !(t->method == HONE_METHOD_SEARCH && p->grouped.scheme == HONE_SCHEME_NONE);
+    const hone_encoding e = encoding_of(p);
+    return !hone_treat_by_codec(t->method, &e);
 }
 
 static hone_code input_for(hone_treatments *t, const hone_input_stats *in, bool embedding, uint32_t mat, size_t n, hone_input **out, hone_err *err)

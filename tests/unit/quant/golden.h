@@ -31,6 +31,18 @@ static const quant_golden quant_goldens[] = {
  * CPU.  Made by hone's codecs with gcc 12.2 and clang 14 on x86-64 and gcc 12.2 on aarch64. */
 static const uint64_t quant_golden_odd = 0xf38b8e15be5c8159;
 
+/* Of the encoders that are our own, whose bytes are not ggml's (quant/grid_fit.h): made as the above, over the usual rows, and over the odd ones. */
+static const struct {
+    const char *name;
+    uint64_t    without, with_importance, odd;
+} quant_own_goldens[] = {
+    { "iq2_xxs", 0x0cd16d5ff83bf169, 0xc2d31252ce51acdf, 0xd449a77ad82d6c8b },
+    { "iq2_xs", 0x18b3e38155c5120a, 0x8d862b9978f6a411, 0xcb9ab19516da86de },
+    { "iq2_s", 0x894855f3afef9a0e, 0x3a4363c46eaaa2a3, 0xc25b497cab8748ca },
+    { "iq3_xxs", 0xa2e68e182580aed5, 0xfd6037539bfe43fe, 0x627eaa2e82941c2d },
+    { "iq3_s", 0xd6297ba74194166c, 0xde20ec9679df540b, 0x100a27410a932574 },
+};
+
 /* What ggml's decoders make of blocks of any bytes (rows_decoded_hash), of the types whose numbers stand in tables. */
 static const struct {
     const char *name;

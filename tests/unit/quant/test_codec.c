@@ -60,6 +60,28 @@ static void bytes_are_the_golden_ones(void **state)
         }
 }
 
+static void bytes_of_our_own_searches_are_the_golden_ones(void **state)
+{
+    (void)state;
+    bool good = true;
+    for (size_t i = 0; i < HONE_COUNT(quant_own_goldens); i++)
+        for (int width = 4; width <= 16; width *= 2) {
+            hone_dtype t;
+            assert_true(hone_dtype_from_name(quant_own_goldens[i].name, &t));
+            const hone_codec *found = hone_codec_find_width(t, width);
+            if (width == 4) assert_non_null(found);
+            if (!found) continue;
+            hone_codec c = *found;
+            uint64_t   without = rows_hash(encode_by_us, &c, false, ROW_NORMAL, ROW_LAST_USUAL), with = rows_hash(encode_by_us, &c, true, ROW_NORMAL, ROW_LAST_USUAL),
+                     odd = rows_hash(encode_by_us, &c, true, ROW_LAST_USUAL + 1, ROW_COUNT - 1);
+            if (without == quant_own_goldens[i].without && with == quant_own_goldens[i].with_importance && odd == quant_own_goldens[i].odd) continue;
+            print_error("{ \"%s\", 0x%016llx, 0x%016llx, 0x%016llx }, by %d lanes\n", quant_own_goldens[i].name, (unsigned long long)without,
+                        (unsigned long long)with, (unsigned long long)odd, width);
+            good = false;
+        }
+    assert_true(good);
+}
+
 static void decode_by_us(void *ctx, const uint8_t *in, float *x, size_t n) { ((const hone_codec *)ctx)->decode_row(in, x, n); }
 
 static void numbers_out_of_tables_are_the_golden_ones(void **state)
@@ -129,6 +151,8 @@ static void error_stays_within_the_bound_of_its_width(void **state)
         { "q6_k", 6.5625, 0.0176 },     { "q5_1", 6, 0.0375 },          { "q5_0", 5.5, 0.0421 },       { "q5_k", 5.5, 0.0358 },
         { "q4_1", 5, 0.0779 },          { "q4_0", 4.5, 0.0851 },        { "q4_k", 4.5, 0.0711 },       { "iq4_nl", 4.5, 0.0759 },
         { "iq4_xs", 4.25, 0.0765 },     { "q3_k", 3.4375, 0.1494 },     { "q2_k", 2.625, 0.294 },
+        { "iq3_s", 3.4375, 0.1325 },     { "iq3_xxs", 3.0625, 0.1843 },  { "iq2_s", 2.5625, 0.2502 },    { "iq2_xs", 2.3125, 0.3014 },
+        { "iq2_xxs", 2.0625, 0.3526 },
     };
     for (size_t i = 0; i < HONE_COUNT(rows); i++) {
         hone_dtype t;
@@ -152,7 +176,7 @@ static void importance_lowers_the_error_that_it_weighs(void **state)
         double without = relative_error(c, ROW_WEIGHTS, false, true), with = relative_error(c, ROW_WEIGHTS, true, true);
         if (!(with < without)) fail_msg("%s: %.6f with, %.6f without", hone_dtype_name(c->dtype), with, without);
     }
-    assert_int_equal(n, 11);
+    assert_int_equal(n, 16);
 }
 
 static void zero_and_constant_rows_stay_what_they_are(void **state)
@@ -434,6 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(types_without_a_codec_are_these),
         cmocka_unit_test(bytes_are_the_golden_ones),
+        cmocka_unit_test(bytes_of_our_own_searches_are_the_golden_ones),
         cmocka_unit_test(numbers_out_of_tables_are_the_golden_ones),
         cmocka_unit_test(odd_rows_give_the_same_bytes_everywhere),
         cmocka_unit_test(error_stays_within_the_bound_of_its_width),

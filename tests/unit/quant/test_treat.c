@@ -407,6 +407,36 @@ static void errors_stay_within_their_bounds(void **state)
     assert_int_equal(seen, sizeof codes / sizeof *codes + sizeof floats / sizeof *floats);
 }
 
+/* Points of a grid cannot be moved one by one: what has statistics is searched by the codec, whatever the method is called. */
+static void points_of_grids_are_searched_with_the_importance(void **state)
+{
+    (void)state;
+    static const hone_dtype grids[] = { HONE_DTYPE_IQ2_XXS, HONE_DTYPE_IQ2_XS, HONE_DTYPE_IQ2_S, HONE_DTYPE_IQ3_XXS, HONE_DTYPE_IQ3_S };
+    static const hone_method methods[] = { HONE_METHOD_SEARCH, HONE_METHOD_SCALE, HONE_METHOD_GPTQ };
+    static coding   got;
+    static uint8_t  want[2][STREAM];
+    for (size_t i = 0; i < HONE_COUNT(grids); i++) {
+        const hone_encoding e = { .dtype = grids[i] };
+        const hone_codec   *c = hone_codec_find(grids[i]);
+        const size_t        bytes = COLS / 256 * hone_dtype_get(grids[i])->block_bytes;
+        for (size_t r = 0; r < ROWS; r++) {
+            c->encode_row(s.w + COLS * r, want[0] + bytes * r, COLS, NULL);
+            c->encode_row(s.w + COLS * r, want[1] + bytes * r, COLS, s.sq);
+        }
+        assert_memory_not_equal(want[0], want[1], bytes * ROWS);
+        for (size_t m = 0; m < HONE_COUNT(methods); m++) {
+            hone_treatment t = treatment(methods[m]);
+            t.curve = NULL;
+            assert_true(hone_treat_by_codec(methods[m], &e) && hone_treat_applies(methods[m], &e, COLS));
+            encode(0, &e, &t, s.w, ROWS, COLS, 0, &got);
+            assert_memory_equal(got.bytes[0], want[1], bytes * ROWS);
+        }
+        assert_false(hone_treat_by_codec(HONE_METHOD_HQQ, &e) || hone_treat_applies(HONE_METHOD_HQQ, &e, COLS));
+    }
+    assert_false(hone_treat_by_codec(HONE_METHOD_GPTQ, &(hone_encoding){ .dtype = HONE_DTYPE_Q4_K }));
+    assert_false(hone_treat_by_codec(HONE_METHOD_GPTQ, &(hone_encoding){ .dtype = HONE_DTYPE_MXFP4 }));
+}
+
 static void names_are_known_both_ways(void **state)
 {
     (void)state;
@@ -434,6 +464,7 @@ int main(void)
         cmocka_unit_test(statistics_that_are_none_leave_the_diagonal),
         cmocka_unit_test(dead_columns_and_zero_importance_break_nothing),
         cmocka_unit_test(errors_stay_within_their_bounds),
+        cmocka_unit_test(points_of_grids_are_searched_with_the_importance),
         cmocka_unit_test(names_are_known_both_ways),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
