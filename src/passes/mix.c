@@ -24,6 +24,14 @@ const hone_mix hone_mix_list[] = {
     { "q3_k_s", 11, HONE_DTYPE_Q3_K, "3 bits throughout" },
     { "q2_k", 10, HONE_DTYPE_Q2_K, "2 bits, attn_v, attn_output and ffn_down in 3" },
     { "q2_k_s", 21, HONE_DTYPE_Q2_K, "2 bits throughout: needs an importance matrix" },
+    { "iq3_m", 27, HONE_DTYPE_IQ3_S, "3.4 bits on a grid, attn_v and attn_output in 4; statistics help much" },
+    { "iq3_s", 26, HONE_DTYPE_IQ3_S, "3.4 bits on a grid; statistics help much" },
+    { "iq3_xs", 22, HONE_DTYPE_IQ3_S, "3.3 bits on a grid, half of the layers in 3.1; statistics help much" },
+    { "iq3_xxs", 23, HONE_DTYPE_IQ3_XXS, "3.1 bits on a grid, attn_q and attn_k in 2.6; statistics help much" },
+    { "iq2_m", 29, HONE_DTYPE_IQ2_S, "2.6 bits on a grid, attn_v, attn_output and the embedding in 3.4; statistics help much" },
+    { "iq2_s", 28, HONE_DTYPE_IQ2_XS, "2.3 bits on a grid, attn_v, attn_output and the embedding in 3.4; statistics help much" },
+    { "iq2_xs", 20, HONE_DTYPE_IQ2_XS, "2.3 bits on a grid; statistics help much" },
+    { "iq2_xxs", 19, HONE_DTYPE_IQ2_XXS, "2.1 bits on a grid; statistics help much" },
 };
 const size_t hone_mix_count = HONE_COUNT(hone_mix_list);
 
@@ -77,10 +85,11 @@ typedef struct visit { /* quantize_state_impl */
     const hone_facts *f;
     bool              has_imatrix, tied;
     int               n_layers; /* also n_ffn_down: init_quantize_state_counters sets it to n_layer_all */
-    int               n_v, i_v, i_down;
+    int               n_v, i_v, i_down, i_gate, i_up;
 } visit;
 
 static bool is(const visit *v, const char *a) { return strcmp(v->mix->name, a) == 0; }
+static bool in_iq2(const visit *v) { return strncmp(v->mix->name, "iq2_", 4) == 0; }
 
 static bool use_more_bits(int i, int n) { return i < n / 8 || i >= 7 * n / 8 || (i - n / 8) % 3 == 2; }
 
@@ -95,7 +104,7 @@ static bool is_70b(const hone_facts *f)
 static hone_dtype for_output(const visit *v, const hone_weight *w, hone_dtype t)
 {
     if (hone_weight_cols(w) % hone_dtype_get(t)->block_elems) return HONE_DTYPE_Q8_0;
-    (void)v;
+    if (in_iq2(v) || is(v, "iq3_xxs")) return HONE_DTYPE_Q5_K;
     return t == HONE_DTYPE_Q8_0 ? t : HONE_DTYPE_Q6_K;
 }
 
@@ -104,6 +113,8 @@ static hone_dtype for_v(visit *v, hone_dtype t)
     int gqa = n_gqa(v->f);
     if (is(v, "q2_k")) t = gqa >= 4 ? HONE_DTYPE_Q4_K : HONE_DTYPE_Q3_K;
     else if (is(v, "q2_k_s") && gqa >= 4) t = HONE_DTYPE_Q4_K;
+    else if (is(v, "iq3_xxs")) t = gqa >= 4 ? HONE_DTYPE_Q4_K : v->has_imatrix ? t : HONE_DTYPE_IQ3_S;
+    else if (is(v, "iq3_m") || ((is(v, "iq3_xs") || is(v, "iq3_s")) && gqa >= 4)) t = HONE_DTYPE_Q4_K;
     else if (is(v, "q3_k_m")) t = v->i_v < 2 ? HONE_DTYPE_Q5_K : HONE_DTYPE_Q4_K;
     else if (is(v, "q3_k_l")) t = HONE_DTYPE_Q5_K;
     else if ((is(v, "iq4_nl") || is(v, "iq4_xs")) && gqa >= 4) t = HONE_DTYPE_Q5_K;
@@ -120,6 +131,8 @@ static hone_dtype for_down(visit *v, const hone_weight *w, hone_dtype t)
     int i = v->f->n_experts > 1 ? w->layer : v->i_down, n = v->n_layers;
     if (is(v, "q2_k")) t = HONE_DTYPE_Q3_K;
     else if (is(v, "q2_k_s")) t = i < n / 8 ? HONE_DTYPE_Q4_K : t;
+    else if (is(v, "iq3_xxs") && !v->has_imatrix) t = i < n / 8 ? HONE_DTYPE_Q4_K : HONE_DTYPE_Q3_K;
+    else if (is(v, "iq3_m")) t = i < n / 8 || (v->f->n_experts == 8 && use_more_bits(i, n)) ? HONE_DTYPE_Q4_K : t;
     else if (is(v, "q3_k_m")) t = i < n / 16 ? HONE_DTYPE_Q5_K : HONE_DTYPE_Q4_K;
     else if (is(v, "q3_k_l")) t = HONE_DTYPE_Q5_K;
     else if (is(v, "q4_k_m")) t = use_more_bits(i, n) ? HONE_DTYPE_Q6_K : t;
@@ -134,16 +147,39 @@ static hone_dtype for_down(visit *v, const hone_weight *w, hone_dtype t)
 
 static hone_dtype for_attn_out(const visit *v, hone_dtype t)
 {
-    static const char *const eight[] = { "q2_k", "q3_k_s", "q3_k_m", "iq4_nl", "q4_k_s", "q4_k_m", "iq4_xs" };
+    static const char *const eight[] = { "q2_k", "q3_k_s", "q3_k_m", "iq4_nl", "q4_k_s", "q4_k_m", "iq4_xs", "iq3_xxs", "iq3_xs", "iq3_s", "iq3_m" };
     if (v->f->n_experts == 8) {
         for (size_t i = 0; i < HONE_COUNT(eight); i++)
             if (is(v, eight[i])) return HONE_DTYPE_Q5_K;
         return t;
     }
     if (is(v, "q2_k")) return HONE_DTYPE_Q3_K;
-    if (is(v, "q3_k_m")) return HONE_DTYPE_Q4_K;
+    if (is(v, "q3_k_m") || is(v, "iq3_m")) return HONE_DTYPE_Q4_K;
     if (is(v, "q3_k_l")) return HONE_DTYPE_Q5_K;
-    return t;
+    return is(v, "iq3_xxs") ? HONE_DTYPE_IQ3_S : t;
+}
+
+/* Gate and up; i: how many there were. */
+static hone_dtype for_wide(const visit *v, const hone_weight *w, int i, hone_dtype t)
+{
+    int at = v->f->n_experts > 1 ? w->layer : i, n = v->n_layers;
+    return is(v, "iq3_xs") && at >= n / 8 && at < 7 * n / 8 ? HONE_DTYPE_IQ3_XXS : t;
+}
+
+/* The mixes of 2 bits have rules of their own. */
+static hone_dtype choose_iq2(visit *v, category c, hone_dtype t)
+{
+    const bool       larger = is(v, "iq2_s") || is(v, "iq2_m");
+    const hone_dtype more = larger ? HONE_DTYPE_IQ3_S : HONE_DTYPE_Q2_K;
+    switch (c) {
+    case C_EMBEDDING: return more;
+    case C_V:
+    case C_QKV: return n_gqa(v->f) >= 4 || v->f->n_experts >= 4 ? HONE_DTYPE_Q4_K : more;
+    case C_K: return v->f->n_experts == 8 ? HONE_DTYPE_Q4_K : t;
+    case C_DOWN: return v->i_down++ < v->n_layers / 8 ? more : t;
+    case C_ATTN_OUT: return v->f->n_experts == 8 ? HONE_DTYPE_Q5_K : larger ? more : t;
+    default: return t;
+    }
 }
 
 /* llama_tensor_get_type_impl.  Its branch for ATTENTION_QKV is never reached: the branch for attn_v takes fused tensors first. */
@@ -152,10 +188,17 @@ static hone_dtype choose(visit *v, const hone_weight *w)
     hone_dtype t = v->mix->base;
     category   c = category_of(w);
     if (c == C_OUTPUT || (c == C_EMBEDDING && v->tied)) return for_output(v, w, t);
+    if (in_iq2(v)) return choose_iq2(v, c, t);
     switch (c) {
+    case C_EMBEDDING: return is(v, "iq3_xxs") ? HONE_DTYPE_IQ3_S : t;
     case C_V:
     case C_QKV: return for_v(v, t);
-    case C_K: return v->f->n_experts == 8 ? HONE_DTYPE_Q8_0 : t;
+    case C_K:
+        if (v->f->n_experts == 8) return HONE_DTYPE_Q8_0;
+        /* fall through */
+    case C_Q: return is(v, "iq3_xs") ? HONE_DTYPE_IQ3_XXS : is(v, "iq3_xxs") ? HONE_DTYPE_IQ2_S : t;
+    case C_GATE: return for_wide(v, w, v->i_gate++, t);
+    case C_UP: return for_wide(v, w, v->i_up++, t);
     case C_DOWN: return for_down(v, w, t);
     case C_ATTN_OUT: return for_attn_out(v, t);
     default: return t;
@@ -168,6 +211,11 @@ static hone_dtype fallback(uint64_t cols, hone_dtype t, size_t *count)
     if (cols % hone_dtype_get(t)->block_elems == 0) return t;
     ++*count;
     switch (t) {
+    case HONE_DTYPE_IQ2_XXS:
+    case HONE_DTYPE_IQ2_XS:
+    case HONE_DTYPE_IQ2_S:
+    case HONE_DTYPE_IQ3_XXS:
+    case HONE_DTYPE_IQ3_S:
     case HONE_DTYPE_IQ4_XS: t = HONE_DTYPE_IQ4_NL; break;
     case HONE_DTYPE_Q2_K:
     case HONE_DTYPE_Q3_K: t = HONE_DTYPE_Q4_0; break;

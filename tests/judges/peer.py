@@ -38,6 +38,7 @@ TINY = ["llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3", "smoll
         "gpt_neox", "mixtral", "qwen3_moe", "olmoe", "bert"]
 ALL = ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k_s", "q3_k_m", "q3_k_l", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k", "iq4_nl",
        "iq4_xs"]
+GRIDS = ["iq2_xxs", "iq2_xs", "iq2_s", "iq2_m", "iq3_xxs", "iq3_xs", "iq3_s", "iq3_m"]
 MODELS = {n: ("tests/golden/tiny/" + n, ["q4_k_m"]) for n in TINY}
 MODELS["qwen3_moe"] = (MODELS["qwen3_moe"][0], ["q4_k_m", "q3_k_m", "iq4_xs"])  # eight experts
 MODELS["tale-8m"] = ("examples/models/tale-8m", ALL)
@@ -275,9 +276,9 @@ def mixes(tmp):
         row = {"name": name, "arch": case[0], "layers": case[1], "heads": case[2], "kv_heads": case[3], "experts": case[6],
                "tensors": {}, "mixes": {}, "mixes_with_imatrix": {}}
         row["tensors"] = {n: d for n, d in tensors.items() if not re.match(r"blk\.([1-9]|\d\d)", n)}  # layer 0 stands for all
-        for mix in ALL:
+        for mix in ALL + GRIDS:
             row["mixes"][mix] = compact(chosen(run(QUANTIZE, "--dry-run", source, mix, "1"), tensors))
-        for mix in ("q4_0", "q5_0", "iq4_nl", "iq4_xs", "q2_k_s", "q4_k_m"):
+        for mix in ("q4_0", "q5_0", "iq4_nl", "iq4_xs", "q2_k_s", "q4_k_m", *GRIDS):
             row["mixes_with_imatrix"][mix] = compact(chosen(run(QUANTIZE, "--imatrix", im, "--dry-run", source, mix, "1"), tensors))
         cases.append(row)
         print(name)

@@ -131,7 +131,7 @@ static void the_widest_encoding_that_fits_is_taken_when_the_default_does_not(voi
     json_decref(doc);
     doc = assess(TALE, (hone_assess_options){ .target = "android", .max_ram = 1000000 });
     now = json_object_get(json_object_get(doc, "recommendation"), "now");
-    assert_string_equal(str(now, "quantization"), "q2_k");
+    assert_string_equal(str(now, "quantization"), "iq2_xxs");
     assert_true(json_is_false(json_object_get(now, "fits")));
     json_decref(doc);
 }
