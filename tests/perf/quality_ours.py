@@ -20,6 +20,9 @@ METHODS = {"gguf": ("search", "gptq", "awq,gptq"), "openvino": ("scale", "gptq",
 # int8 to the nearest beside the same bytes after SmoothQuant, where the runtime quantises activations too; rtn on both sides, so that one thing differs.
 SMOOTHED = {"openvino": [("int8 asym", "int8", []), ("int8 sym", "int8", ["--sym"])], "onnx": [(f"int8 {s} b32", "int8", ["--sym"] if s == "sym" else []) for s in ("asym", "sym")]}
 
+# Types whose codes are points of a grid, which no plan of ours takes: by themselves, as llama-quantize has them, with what calibration saw.
+GRIDS = {"gguf": ("iq2_xs", "iq2_m", "iq3_xxs", "iq3_s", "iq3_m")}
+
 # Ids of the calibration text that ours may see where the peers of a format see less than all of it: chunks of 511 ids after BOS.
 CALIBRATED_ON = {"mlx": MLX_SAMPLES * 511}
 
@@ -89,6 +92,8 @@ def rows(fmt, offer, stats, aims):
         out.append((name, "hone", quant, options + ["--method", "rtn"], None))
         out.append((f"{name} smooth", "hone calibrated", quant, options + ["--method", "smooth,rtn", "--calibration", stats],
                     None if ready else "this build has no calibrated conversion"))
+    for name in GRIDS.get(fmt, ()) if "search" in offer.methods else ():
+        out.append((f"{name} search", "hone calibrated", name, ["--method", "search", "--calibration", stats], None if ready else "this build has no calibrated conversion"))
     for name, size in aims if fmt != "openvino" else []:  # a plan counts an IR's graph too, the peers' bytes here are those of the .bin
         why = None if offer.verb("plan") and offer.has("plan") and ready else "this build has no plans"
         out.append((f"plan for {name}", "hone plan", None, [str(size), "--method", "gptq", "--calibration", stats], why))
