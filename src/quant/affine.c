@@ -54,6 +54,7 @@ HONE_FIT_INLINE void fit_groups(float n_bins, hone_lanes low, hone_lanes high, f
     hone_ilanes some = (hone_ilanes)(steps != 0);
     scale = hone_lanes_pick(some, edge / hone_lanes_pick(some, steps, hone_lanes_all(1)), scale);
     edge = hone_lanes_pick(some, edge, hone_lanes_all(0));
+    scale = hone_lanes_pick((hone_ilanes)(scale == scale), scale, hone_lanes_all(hone_one_nan(NAN))); /* a range without end makes it NaN */
     memcpy(f->scale, &scale, sizeof scale);
     memcpy(f->bias, &edge, sizeof edge);
 }

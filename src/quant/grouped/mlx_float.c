@@ -2,6 +2,7 @@
  * Source: mlx 0.32.4, mlx/ops.cpp, fp_quantize() and fp_dequantize() as they run on the CPU: arithmetic in the type of the weights,
  * one rounding after each step; mlx/backend/cpu/unary_ops.h, ToFP8 and FromFP8 (E4M3, saturating). */
 #include "quant/grouped/scheme.h"
+#include <float.h>
 
 enum { GROUP_MAX = 32 };
 
@@ -57,9 +58,9 @@ void HONE_LANED(hone_mlx_float_encode)(const hone_grouped *g, const float *x, ui
         hone_scale_round(g->scale, x + k * n, seen, n);
         hone_range(seen, n, &lo, &hi);
         out[HONE_STREAM_SCALES][r * groups + k] = scale_of(g, fmaxf(fabsf(lo), fabsf(hi)), &divisor);
-        /* nvfp4's scale can be 0: mlx divides, and takes the first of 16 equally far values for infinity and NaN.  Infinity among the numbers makes the
-         * divisor infinite. */
-        for (size_t i = 0; i < n; i++) part[i] = divisor != 0 ? hone_one_nan(seen[i] / divisor) : 0;
+        /* nvfp4's scale can be 0: mlx divides, and takes the first of 16 equally far values for infinity and NaN. */
+        for (size_t i = 0; i < n; i++) part[i] = divisor != 0 ? seen[i] / divisor : 0;
+        for (size_t i = 0; i < n && divisor > FLT_MAX; i++) part[i] = hone_one_nan(part[i]); /* infinity among the numbers makes it infinite */
         hone_scale_round(g->scale, part, seen, n);
         if (g->bits == 4)
             for (size_t i = 0; i < n; i++) q[i] = e2m1_of(seen[i]);

@@ -14,10 +14,9 @@
 #define HONE_LANED(name) name##_x16
 #endif
 
-/* Scale i of a stream, little-endian; NaN is the plain positive one. */
+/* Scale i of a stream, little-endian. */
 static inline void hone_scale_store(hone_dtype t, uint8_t *to, uint64_t i, float v)
 {
-    v = hone_one_nan(v);
     if (t == HONE_DTYPE_F32) hone_put_le32(to + 4 * i, hone_f32_bits(v));
     else hone_put_le16(to + 2 * i, t == HONE_DTYPE_F16 ? hone_f16_from_f32(v) : hone_bf16_from_f32(v));
 }
@@ -26,11 +25,11 @@ static inline void hone_scales_store(hone_dtype t, uint8_t *to, uint64_t i, cons
 {
     to += i * (t == HONE_DTYPE_F32 ? 4 : 2);
     if (t == HONE_DTYPE_F32)
-        for (size_t k = 0; k < n; k++) hone_put_le32(to + 4 * k, hone_f32_bits(hone_one_nan(v[k])));
+        for (size_t k = 0; k < n; k++) hone_put_le32(to + 4 * k, hone_f32_bits(v[k]));
     else if (t == HONE_DTYPE_F16)
-        for (size_t k = 0; k < n; k++) hone_put_le16(to + 2 * k, hone_f16_from_f32(hone_one_nan(v[k])));
+        for (size_t k = 0; k < n; k++) hone_put_le16(to + 2 * k, hone_f16_from_f32(v[k]));
     else
-        for (size_t k = 0; k < n; k++) hone_put_le16(to + 2 * k, hone_bf16_from_f32(hone_one_nan(v[k])));
+        for (size_t k = 0; k < n; k++) hone_put_le16(to + 2 * k, hone_bf16_from_f32(v[k]));
 }
 static inline float hone_scale_load(hone_dtype t, const uint8_t *from, uint64_t i)
 {
