@@ -58,5 +58,5 @@ static inline float hone_one_nan(float f) { return f == f ? f : hone_f32_of(0x7f
 
 /* A scale, to and from the little-endian bytes of a block.  NaN is stored as 0x7e00. */
 static inline float hone_f16_load(const uint8_t p[2]) { return hone_f32_from_f16(hone_le16(p)); }
-static inline void hone_f16_store(uint8_t p[2], float f) { hone_put_le16(p, hone_f16_from_f32(hone_one_nan(f))); }
+static inline void hone_f16_store(uint8_t p[2], float f) { hone_put_le16(p, f == f ? hone_f16_from_f32(f) : 0x7e00u); }
 #endif
