@@ -337,17 +337,20 @@ static hone_code scale_part(hone_net *net, const hone_smooth_part *p, const doub
     return v && hone_net_set_in(net, p->node, p->slot, v) ? HONE_OK : HONE_NOMEM(err, "smoothed weights");
 }
 
-static const hone_smooth_place *find_place(const hone_smooth_plan *p, const hone_smooth_scale *s)
+static size_t find_place(const hone_smooth_plan *p, const hone_smooth_scale *s)
 {
-    for (size_t i = 0; i < p->n_places; i++)
-        if (strcmp(p->places[i].value, s->value) == 0) return &p->places[i];
-    return NULL;
+    size_t i = 0;
+    while (i < p->n_places && strcmp(p->places[i].value, s->value) != 0) i++;
+    return i;
 }
 
-static hone_code apply_one(hone_net *net, const hone_smooth_plan *plan, const hone_smooth_scale *s, hone_err *err)
+static hone_code apply_one(hone_net *net, const hone_smooth_plan *plan, const hone_smooth_scale *s, bool *done, hone_err *err)
 {
-    const hone_smooth_place *p = find_place(plan, s);
-    if (!p) return HONE_FAIL(err, HONE_EINPUT, "", "'%.80s' cannot be smoothed", s->value);
+    const size_t             at = find_place(plan, s);
+    const hone_smooth_place *p = &plan->places[at];
+    if (at == plan->n_places) return HONE_FAIL(err, HONE_EINPUT, "", "'%.80s' cannot be smoothed", s->value);
+    if (done[at]) return HONE_FAIL(err, HONE_EINPUT, "", "'%.80s' has factors twice", s->value);
+    done[at] = true;
     if (p->channels != s->n) return HONE_FAIL(err, HONE_EINPUT, "", "'%.80s' has %llu channels, and factors for %llu", s->value, (unsigned long long)p->channels, (unsigned long long)s->n);
     double *up = HONE_ARENA_NEW(&net->arena, double, s->n), *down = HONE_ARENA_NEW(&net->arena, double, s->n);
     if (!up || !down) return HONE_NOMEM(err, "factors of channels");
@@ -364,7 +367,9 @@ static hone_code apply_one(hone_net *net, const hone_smooth_plan *plan, const ho
 
 hone_code hone_smooth_apply(hone_net *net, const hone_smooth_plan *plan, const hone_smooth_scale *scales, size_t n, hone_err *err)
 {
-    for (size_t i = 0; i < n; i++) HONE_TRY(apply_one(net, plan, &scales[i], err));
+    bool *done = HONE_ARENA_NEW(&net->arena, bool, plan->n_places + 1); /* each place once: products of products would grow with the list */
+    if (!done) return HONE_NOMEM(err, "factors of channels");
+    for (size_t i = 0; i < n; i++) HONE_TRY(apply_one(net, plan, &scales[i], done, err));
     hone_net_sweep(net);
     return HONE_OK;
 }

@@ -42,6 +42,7 @@ typedef struct hone_smooth_scale { const char *value; const float *by; uint64_t 
  *   largest  [place->channels] magnitudes of the value      alpha  0..1, to 20 binary digits
  *   by       [place->channels] each LEAST..MOST.  The same on every processor. */
 hone_code hone_smooth_factors(const hone_net *net, const hone_smooth_place *place, const float *largest, double alpha, float *by, hone_err *err);
-/* Does it: the constants of the net become products.  plan: of this net.  HONE_EINPUT: factors of a value that is no place, too many or few, out of bounds. */
+/* Does it: the constants of the net become products.  plan: of this net.  HONE_EINPUT: factors of a value that is no place or has some
+ * already, too many or few, out of bounds. */
 hone_code hone_smooth_apply(hone_net *net, const hone_smooth_plan *plan, const hone_smooth_scale *scales, size_t n, hone_err *err);
 #endif

@@ -99,6 +99,7 @@ assert json.load(open(sys.argv[1]))['differences']['tensors'] >= 4" "$tmp/doc" |
 resealed 3 "a factor of 'n' is 0, outside" 's[1]["factors"][5] = 0'
 resealed 3 "'n' has 32 channels, and factors for 31" 's[1]["factors"].pop()'
 resealed 3 "'f2' cannot be smoothed" 's[1]["value"] = "f2"'
+resealed 3 "'n' has factors twice" 's += [s[1]] * 20000' # products of products would take all memory there is
 resealed 3 'factors of channels (\"smooth\") are not what they should be' 's[1]["factors"] = ["a"] * 32'
 
 # threads, other options, the accuracy gate; a network without a place

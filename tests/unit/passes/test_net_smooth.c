@@ -390,6 +390,10 @@ static void factors_that_are_none_are_refused(void **state)
         assert_int_equal(hone_smooth_apply(&net, &p, &rows[i].s, 1, &err), HONE_EINPUT);
         assert_string_equal(err.cause, rows[i].cause);
     }
+    const hone_smooth_scale twice[2] = { { "relu", good, 8 }, { "relu", good, 8 } };
+    hone_err                err = { 0 };
+    assert_int_equal(hone_smooth_apply(&net, &p, twice, 2, &err), HONE_EINPUT);
+    assert_string_equal(err.cause, "'relu' has factors twice");
     hone_net_close(&net);
 }
 
