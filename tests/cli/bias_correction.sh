@@ -44,6 +44,21 @@ print(f"mean KLD {plain:.4f}, corrected {corrected:.4f}")
 assert corrected < 0.85 * plain
 PY
 
+# --- a KLD that is asked for is that of the file with its biases corrected
+aim=(--to gguf --method rtn "${with[@]}" --target-kld 0.02 --text "$text/calibration.txt" --tokens 1024 --quiet --json)
+for b in "" --bias-correction; do
+    "$HONE" convert "$model" "${aim[@]}" $b -o "$tmp/aim$b" >"$tmp/aim.json" 2>"$tmp/err" || fail "--target-kld $b: $(cat "$tmp/err")"
+    "$HONE" eval "$tmp/aim$b/gpt2-plan.gguf" --reference "$tmp/whole-f32.gguf" --text "$text/calibration.txt" --max-tokens 1024 --json --quiet >"$tmp/eval" 2>"$tmp/err" ||
+        fail "eval: $(cat "$tmp/err")"
+    /usr/bin/python3 - "$tmp/aim.json" "$tmp/eval" <<'PY' || failed=1
+import json, sys
+plan, found = (json.load(open(f)) for f in sys.argv[1:])
+said, is_ = plan["made_plan"]["formats"][0]["measured"]["kld"], found["results"][0]["kld_mean"]
+assert abs(said - is_) < 1e-3 * is_, f"the plan says {said}, the file has {is_}"
+PY
+done
+[ "$(stat -c %s "$tmp/aim--bias-correction/gpt2-plan.gguf")" -lt "$(stat -c %s "$tmp/aim/gpt2-plan.gguf")" ] || fail "what correction gains is not used to make the file smaller"
+
 # --- one byte of one bias
 bias=model.h.1.mlp.c_fc.bias
 cp -r "$tmp/rtn/gpt2-int4-mlx" "$tmp/bad"

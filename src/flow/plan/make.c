@@ -302,8 +302,8 @@ static hone_code check(const hone_plan_request *r, hone_err *err)
 
 static hone_sense_trial trial_of(const hone_plan_request *r)
 {
-    return (hone_sense_trial){ .text = r->text, .max_tokens = r->max_tokens ? r->max_tokens : 4096, .stats = r->as->stats, .method = r->as->method, .work_dir = r->work_dir,
-                               .max_trials = MAX_TRIALS };
+    return (hone_sense_trial){ .text = r->text, .max_tokens = r->max_tokens ? r->max_tokens : 4096, .stats = r->as->stats, .method = r->as->method,
+                               .bias_correction = r->as->bias_correction, .work_dir = r->work_dir, .max_trials = MAX_TRIALS };
 }
 
 /* Nobody has asked for it in so many words: then it may be left out. */

@@ -45,6 +45,7 @@ typedef struct hone_sense_trial {
     uint32_t          max_tokens; /* of it, 0: all */
     const hone_stats *stats;      /* with which the weights are encoded, and how; as the plan's output will be */
     const char       *method;
+    bool              bias_correction; /* biases then take up what rounding does, as in hone_convert_options */
     const char       *work_dir;   /* for unquantised GGUF files, a few at a time; made, and removed again */
     size_t            max_trials; /* more weights than that: weights of one role in neighbouring layers are tried together and share a factor */
 } hone_sense_trial;

@@ -19,7 +19,8 @@ const char *hone_trial_plain(const hone_model *m)
 hone_code hone_trial_file(const hone_ctx *ctx, const hone_model *m, const hone_sense_trial *t, const hone_temp *dir, const char *name, const char *quant, const hone_plan *p,
                           char *path, size_t cap, hone_err *err)
 {
-    hone_convert_options o = { .quants = &quant, .n_quants = 1, .out_dir = dir->path, .name = name, .lines = p, .stats = p ? t->stats : NULL, .method = p ? t->method : NULL };
+    hone_convert_options o = { .quants = &quant, .n_quants = 1, .out_dir = dir->path, .name = name, .lines = p, .stats = p ? t->stats : NULL, .method = p ? t->method : NULL,
+                               .bias_correction = p && t->bias_correction };
     hone_convert_result  res = { 0 };
     path[0] = 0;
     hone_code code = hone_convert(ctx, m, &o, &res, err);
