@@ -1,6 +1,8 @@
 #include "flow/convert/correction.h"
 #include "flow/convert/conversion.h"
 #include "quant/codec.h"
+#include <float.h>
+#include <math.h>
 
 static const char MAKE[] = "hone calibrate SRC --data FILE -o stats.gguf makes them; then add --calibration stats.gguf";
 
@@ -115,7 +117,16 @@ void hone_correction_see(hone_correction *c, const float *x, const float *stored
     }
 }
 
-void hone_correction_add(const hone_correction *c, const float *bias, uint64_t n, float *out)
+hone_code hone_correction_add(const hone_correction *c, const hone_weight *w, hone_dtype as, const float *bias, uint64_t n, float *out, hone_err *err)
 {
-    for (uint64_t i = 0; i < n; i++) out[i] = (float)((double)bias[i] + c->change[i]);
+    const double most = as == HONE_DTYPE_F16 ? 65504 : as == HONE_DTYPE_BF16 ? 0x1.fep127 : (double)FLT_MAX;
+    for (uint64_t i = 0; i < n; i++) {
+        const double b = (double)bias[i] + c->change[i];
+        if (!(fabs(b) <= most))
+            return HONE_FAIL(err, HONE_EINPUT, "give statistics of this model: hone calibrate makes them; or leave --bias-correction out",
+                             "by these statistics entry %llu of the bias of %s in layer %d would be %g, and %s ends at %g", (unsigned long long)i, hone_role_name(w->role),
+                             (int)w->layer, b, hone_dtype_get(as)->name, most);
+        out[i] = (float)b;
+    }
+    return HONE_OK;
 }

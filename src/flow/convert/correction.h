@@ -20,6 +20,6 @@ hone_code hone_corrections_plan(struct hone_conversion *j, const hone_convert_op
 void hone_planned_decode(const hone_planned *p, const uint8_t *const in[HONE_STREAMS], uint64_t n_rows, uint64_t cols, float *x);
 /* Rows row0 .. of the item (row r is row to[r] of the weight; NULL: r), as they were wanted and as they are stored. */
 void hone_correction_see(hone_correction *c, const float *x, const float *stored, uint64_t row0, const uint32_t *to, uint64_t n_rows, uint64_t cols);
-/* The bias with its correction. */
-void hone_correction_add(const hone_correction *c, const float *bias, uint64_t n, float *out);
+/* The bias w with its correction, which is stored as `as`.  HONE_EINPUT: it has no room for that, as no honest mean asks of it. */
+hone_code hone_correction_add(const hone_correction *c, const hone_weight *w, hone_dtype as, const float *bias, uint64_t n, float *out, hone_err *err);
 #endif

@@ -394,17 +394,18 @@ static hone_code put_rows(hone_conversion *j, const hone_use *u, const tile *t, 
 }
 
 /* The tile's numbers as an output wants them. */
-static const float *form_of(const hone_conversion *j, const hone_use *u, const tile *t, const desk *d, uint64_t cols)
+static hone_code form_of(const hone_conversion *j, const hone_use *u, const tile *t, const desk *d, uint64_t cols, const float **out, hone_err *err)
 {
     const hone_weight *form = wanted(j, u);
-    const float       *x = d->x;
+    *out = d->x;
     if (!hone_weight_is_plain(form)) {
         hone_weight_finish(form, d->x, d->y, (size_t)(t->n_rows * cols));
-        x = d->y;
+        *out = d->y;
     }
-    if (!u->corrected) return x;
-    hone_correction_add(u->corrected, x, cols, d->y); /* a bias is one row */
-    return d->y;
+    if (!u->corrected) return HONE_OK;
+    HONE_TRY(hone_correction_add(u->corrected, form, planned(j, u)->dtype, *out, cols, d->y, err)); /* a bias is one row */
+    *out = d->y;
+    return HONE_OK;
 }
 
 static void see_rounding(const hone_conversion *j, const hone_use *u, const tile *t, const desk *d, const float *x, uint8_t *const encoded[HONE_STREAMS], uint64_t cols)
@@ -430,8 +431,9 @@ hone_code hone_conversion_run_tile(void *user, size_t index, unsigned worker, ho
             HONE_TRY(put_rows(j, u, &t, &d, NULL, stored, (size_t)cols, err));
             continue;
         }
-        const float *x = form_of(j, u, &t, &d, cols);
+        const float *x;
         uint8_t     *treated[HONE_STREAMS];
+        HONE_TRY(form_of(j, u, &t, &d, cols, &x, err));
         lay_out(planned(j, u), t.n_rows, d.treated, treated);
         if (u->known)
             HONE_TRY(hone_treatments_rows(j->treat, u->known, planned(j, u), x, t.row0, u->to, t.n_rows, cols, treated, d.treat, err));

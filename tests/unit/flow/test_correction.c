@@ -249,11 +249,38 @@ static void what_cannot_be_corrected_is_refused(void **state)
     refuse(*state, TINY("llama"), NULL, &some, HONE_EUNSUPPORTED, "no matrix of this llama model has a bias that could take up what rounding does");
 }
 
+/* Sums at the end of f32 are no means of anything, and no infinity may come of them. */
+static void a_bias_has_an_end(void **state)
+{
+    static const uint64_t one = 1;
+    hone_ctx            ctx = { .threads = 2 };
+    hone_err            err = { 0 };
+    hone_convert_result res;
+    hone_model          m;
+    seen                k;
+    char                dir[256];
+    assert_int_equal(hone_model_open(&ctx, TINY("gpt2"), &m, &err), HONE_OK);
+    see(&m, &k);
+    for (size_t i = 0; i < k.s.n_inputs; i++) {
+        float *sum = HONE_ARENA_NEW(&k.a, float, k.in[i].n_cols);
+        assert_non_null(sum);
+        for (size_t c = 0; c < k.in[i].n_cols; c++) sum[c] = 3.4e38f;
+        k.in[i].sum = sum;
+        k.in[i].counts = &one;
+    }
+    assert_int_equal(convert(&m, "mlx=int2", &k.s, "rtn", true, 1, scratch_path(*state, "end", dir), &res, &err), HONE_EINPUT);
+    assert_non_null(strstr(err.cause, "by these statistics entry "));
+    assert_non_null(strstr(err.cause, "and bf16 ends at 3.38953e+38"));
+    hone_arena_release(&k.a);
+    hone_model_close(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(mean_errors_vanish, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(what_cannot_be_corrected_is_refused, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(a_bias_has_an_end, scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
