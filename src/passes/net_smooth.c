@@ -181,6 +181,7 @@ static bool find_makers(search *s, hone_net_value *v)
     for (const hone_net_node *behind = NULL; v && v->from && !hone_net_is_op(v->from, "Constant");) {
         hone_net_node *n = v->from;
         if (behind && !hone_net_only_reader(v)) return because(s, "what %s in front of it reads is read elsewhere too", behind->op);
+        if (v != hone_net_out(n, 0)) return because(s, "%s in front of it gives it beside its result", n->op);
         if (is_layer(n) || is_norm(n)) return (is_norm(n) ? take_norm(s, n) : take_layer(s, n)) || because(s, "the constants of %s in front of it are of another form", n->op);
         behind = n;
         if (hone_net_is_op(n, "Add") || hone_net_is_op(n, "Mul")) {

@@ -288,6 +288,12 @@ static void what_cannot_be_smoothed_says_why(void **state)
     v = put(&net, "Add", put(&net, "MatMul", x, constant(&net, "w", DIMS(12, 12)), NULL, "m"), constant(&net, "one", DIMS(1)), NULL, "a");
     refused(&net, put(&net, "MatMul", v, constant(&net, "w2", DIMS(12, 12)), NULL, "y"), "'a' is not smoothed: Add is in front of it, and has no constant per channel");
 
+    x = begin(&net, DIMS(3, 12, 1)); /* what a norm says beside its result does not follow its scale */
+    g = node(&net, "LayerNormalization", x, constant(&net, "ln", DIMS(1)), NULL, "n");
+    assert_true(hone_net_set_out(&net, g, 1, value(&net, "mean", DIMS(3, 12, 1))));
+    w = put(&net, "MatMul", g->out[1], constant(&net, "w", DIMS(1, 4)), NULL, "m");
+    refused(&net, put(&net, "Add", w, g->out[0], NULL, "y"), "'mean' is not smoothed: LayerNormalization in front of it gives it beside its result");
+
     norm_into(&net, 3); /* 3 outputs in 2 groups */
     hone_smooth_plan p = plan_of(&net);
     assert_int_equal(p.n_places, 0);
