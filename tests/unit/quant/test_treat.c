@@ -30,8 +30,10 @@ static const struct coded { const char *name; hone_encoding e; } codes[] = {
     { "nncf4", NNCF(4, 128, false) },             { "nncf4_sym", NNCF(4, 64, true) },           { "nncf8", NNCF(8, 0, false) },
     { "nncf8_sym", NNCF(8, 0, true) },
 };
-/* No method but the plain one has numbers that are themselves floats: of these there are bounds alone. */
-static const struct coded floats[] = {
+/* No method of columns has numbers that are themselves floats, or points of a grid: of these there are bounds alone. */
+static const struct coded others[] = {
+    { "iq2_xxs", { .dtype = HONE_DTYPE_IQ2_XXS } }, { "iq2_xs", { .dtype = HONE_DTYPE_IQ2_XS } }, { "iq2_s", { .dtype = HONE_DTYPE_IQ2_S } },
+    { "iq3_xxs", { .dtype = HONE_DTYPE_IQ3_XXS } }, { "iq3_s", { .dtype = HONE_DTYPE_IQ3_S } },
     { "mxfp4", { .grouped = { HONE_SCHEME_MLX_MXFP4, 4, 32, HONE_DTYPE_BF16, false, false } } },
     { "nvfp4", { .grouped = { HONE_SCHEME_MLX_NVFP4, 4, 16, HONE_DTYPE_BF16, false, false } } },
     { "mxfp8", { .grouped = { HONE_SCHEME_MLX_MXFP8, 8, 32, HONE_DTYPE_BF16, false, false } } },
@@ -367,8 +369,8 @@ static const struct coded *coded_find(const char *name)
 {
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
         if (strcmp(codes[i].name, name) == 0) return &codes[i];
-    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
-        if (strcmp(floats[i].name, name) == 0) return &floats[i];
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(others[i].name, name) == 0) return &others[i];
     return NULL;
 }
 
@@ -404,7 +406,7 @@ static void errors_stay_within_their_bounds(void **state)
     }
     fclose(f);
     hone_curve_release(&ones);
-    assert_int_equal(seen, sizeof codes / sizeof *codes + sizeof floats / sizeof *floats);
+    assert_int_equal(seen, sizeof codes / sizeof *codes + sizeof others / sizeof *others);
 }
 
 /* Points of a grid cannot be moved one by one: what has statistics is searched by the codec, whatever the method is called. */
