@@ -114,11 +114,18 @@ static hone_code warn_of_tokenizer(hone_conversion *j, json_t *warnings, hone_er
     return HONE_OK;
 }
 
+static bool told_already(const hone_conversion *j, size_t k)
+{
+    for (size_t i = 0; i < k; i++)
+        if (j->outputs[i].warning && strcmp(j->outputs[i].warning, j->outputs[k].warning) == 0) return true;
+    return false;
+}
+
 static hone_code warn_of_outputs(const hone_conversion *j, json_t *warnings, hone_err *err)
 {
     for (size_t k = 0; k < j->n_outputs; k++) {
         const hone_output *o = &j->outputs[k];
-        if (!o->warning || !first_of_its_format(j, k)) continue;
+        if (!o->warning || told_already(j, k)) continue;
         if (json_array_append_new(warnings, json_string(o->warning)) != 0) return HONE_NOMEM(err, "the warnings");
         hone_event_warn(j->ctx, NULL, "%s", o->warning);
     }

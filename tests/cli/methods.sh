@@ -97,6 +97,16 @@ cp -r "$tmp/part/gptq-plan-mlx" "$tmp/bad"
 flip "$tmp/bad/model.safetensors" $(($(stat -c %s "$tmp/bad/model.safetensors") / 2))
 expect 1 '"kind": "tensor"' "$tmp/bad" "$model" --calibration "$tmp/hessians.gguf"
 
+# --- points of a grid: one word of warning where nothing says what matters; made again from the statistics
+warned() { "$HONE" convert "$model" --quant iq2_m,q4_0,iq3_xxs "$@" -o "$tmp/grid" --json --quiet 2>"$tmp/err" | grep -cF 'iq2_* and iq3_* have few codes'; }
+[ "$(warned)" = 1 ] || fail "iq2_m without statistics: no warning, or several: $(cat "$tmp/err")"
+[ "$(warned --method rtn --calibration "$tmp/sums.gguf")" = 1 ] || fail "iq2_m by rtn: no warning, or several: $(cat "$tmp/err")"
+[ "$(warned --method search --calibration "$tmp/sums.gguf")" = 0 ] || fail "iq2_m with statistics: a warning, or none of the files: $(cat "$tmp/err")"
+for quant in iq2_m iq3_xxs; do expect 0 '"identical": true' "$tmp/grid/tale-8m-$quant.gguf" "$model" --calibration "$tmp/sums.gguf"; done
+cp "$tmp/grid/tale-8m-iq2_m.gguf" "$tmp/bad.gguf"
+flip "$tmp/bad.gguf" $(($(stat -c %s "$tmp/bad.gguf") - 1000))
+expect 1 '"kind": "tensor"' "$tmp/bad.gguf" "$model" --calibration "$tmp/sums.gguf"
+
 # --- statistics that are not there, are others, or say too little
 expect 3 "$(sha256sum <"$tmp/hessians.gguf" | cut -d' ' -f1)" "$tmp/part/gptq-plan.gguf" "$model"
 expect 3 "the recipe names" "$tmp/part/gptq-plan-onnx" "$model" --calibration "$tmp/sums.gguf"

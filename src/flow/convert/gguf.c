@@ -103,6 +103,11 @@ static const hone_mix *told_mix(const hone_output *o, const hone_mix *asked, con
     return asked;
 }
 
+static bool is_of_a_grid(hone_dtype t)
+{
+    return t == HONE_DTYPE_IQ2_XXS || t == HONE_DTYPE_IQ2_XS || t == HONE_DTYPE_IQ2_S || t == HONE_DTYPE_IQ3_XXS || t == HONE_DTYPE_IQ3_S;
+}
+
 static hone_code choose_types(const hone_model *m, const hone_mix *mix, const hone_convert_options *opt, hone_arena *a, hone_output *o, hone_err *err)
 {
     const hone_weight **order = HONE_ARENA_NEW(a, const hone_weight *, o->n_weights + 1);
@@ -113,7 +118,11 @@ static hone_code choose_types(const hone_model *m, const hone_mix *mix, const ho
     for (size_t i = 0; i < o->n_weights; i++) o->plan[i].dtype = types[i];
     HONE_TRY(apply_plan(m, opt, o, err));
     HONE_TRY(apply_keep(o, opt->keep, opt->n_keep, err));
-    for (size_t i = 0; i < o->n_weights; i++) o->plan[i].encoding = hone_dtype_name(o->plan[i].dtype);
+    for (size_t i = 0; i < o->n_weights; i++) {
+        o->plan[i].encoding = hone_dtype_name(o->plan[i].dtype);
+        if (is_of_a_grid(o->plan[i].dtype) && !hone_method_weighs(opt))
+            o->warning = "iq2_* and iq3_* have few codes, and nothing says which columns matter: --calibration FILE (or --imatrix FILE) makes them better";
+    }
     return HONE_OK;
 }
 
