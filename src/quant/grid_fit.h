@@ -341,4 +341,18 @@ HONE_FIT_INLINE void hone_grid_fit(const hone_grid_kind *k, const float *restric
         if (kept.turned[u] >= 0) c->signs[u] = (uint8_t)(c->signs[u] ^ 1u << kept.turned[u]);
     }
 }
+
+/* All blocks of a row.  pack writes a choice's points, signs and S into a block of zeros, behind d, which stands first in every type. */
+HONE_FIT_INLINE void hone_grid_encode(const hone_grid_kind *k, size_t block_bytes, void (*pack)(const hone_grid_choice *c, void *block), const float *x, void *out, size_t n_cols,
+                                      const float *importance)
+{
+    uint8_t *block = out;
+    for (size_t i = 0; i < n_cols; i += 256, block += block_bytes) {
+        hone_grid_choice c;
+        hone_grid_fit(k, x + i, importance ? importance + i : NULL, &c);
+        memset(block, 0, block_bytes);
+        memcpy(block, c.d, sizeof c.d);
+        pack(&c, block);
+    }
+}
 #endif

@@ -15,21 +15,20 @@ _Static_assert(sizeof(block) == 82, "iq2_s block");
 
 static const hone_grid_kind kind = HONE_GRID_IQ2(hone_grid_iq2_s, 1024, 16, false);
 
-static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+static void pack(const hone_grid_choice *c, void *out)
 {
     block *restrict b = out;
-    for (size_t i = 0; i < n_cols; i += 256, b++) {
-        hone_grid_choice c;
-        hone_grid_fit(&kind, x + i, importance ? importance + i : NULL, &c);
-        memset(b, 0, sizeof *b);
-        memcpy(b->d, c.d, sizeof b->d);
-        memcpy(b->signs, c.signs, sizeof b->signs);
-        for (int p = 0; p < 32; p++) {
-            b->low[p] = (uint8_t)c.point[0][p];
-            b->high[p / 4] = (uint8_t)(b->high[p / 4] | c.point[0][p] >> 8 << 2 * (p % 4));
-            b->scales[p / 4] = (uint8_t)(c.scale[p / 4 * 2] | c.scale[p / 4 * 2 + 1] << 4);
-        }
+    memcpy(b->signs, c->signs, sizeof b->signs);
+    for (int p = 0; p < 32; p++) {
+        b->low[p] = (uint8_t)c->point[0][p];
+        b->high[p / 4] = (uint8_t)(b->high[p / 4] | c->point[0][p] >> 8 << 2 * (p % 4));
+        b->scales[p / 4] = (uint8_t)(c->scale[p / 4 * 2] | c->scale[p / 4 * 2 + 1] << 4);
     }
+}
+
+static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+{
+    hone_grid_encode(&kind, sizeof(block), pack, x, out, n_cols, importance);
 }
 
 static void decode(const void *in, float *x, size_t n_cols)

@@ -15,19 +15,18 @@ _Static_assert(sizeof(block) == 74, "iq2_xs block");
 
 static const hone_grid_kind kind = HONE_GRID_IQ2(hone_grid_iq2_xs, 512, 16, true);
 
-static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+static void pack(const hone_grid_choice *c, void *out)
 {
     block *restrict b = out;
-    for (size_t i = 0; i < n_cols; i += 256, b++) {
-        hone_grid_choice c;
-        hone_grid_fit(&kind, x + i, importance ? importance + i : NULL, &c);
-        memset(b, 0, sizeof *b);
-        memcpy(b->d, c.d, sizeof b->d);
-        for (int p = 0; p < 32; p++) {
-            hone_put_le16(b->points[p], (uint16_t)(c.point[0][p] | (c.signs[p] & 127u) << 9));
-            b->scales[p / 4] = (uint8_t)(c.scale[p / 4 * 2] | c.scale[p / 4 * 2 + 1] << 4);
-        }
+    for (int p = 0; p < 32; p++) {
+        hone_put_le16(b->points[p], (uint16_t)(c->point[0][p] | (c->signs[p] & 127u) << 9));
+        b->scales[p / 4] = (uint8_t)(c->scale[p / 4 * 2] | c->scale[p / 4 * 2 + 1] << 4);
     }
+}
+
+static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+{
+    hone_grid_encode(&kind, sizeof(block), pack, x, out, n_cols, importance);
 }
 
 static void decode(const void *in, float *x, size_t n_cols)

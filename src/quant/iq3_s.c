@@ -20,21 +20,20 @@ static uint32_t point_values(const block *b, int p)
 
 static const hone_grid_kind kind = { hone_grid_iq3_s, 512, 4, 8, false, 1, 0.12f, { 1, 3, 5, 7, 9, 11, 13, 15 } };
 
-static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+static void pack(const hone_grid_choice *c, void *out)
 {
     block *restrict b = out;
-    for (size_t i = 0; i < n_cols; i += 256, b++) {
-        hone_grid_choice c;
-        hone_grid_fit(&kind, x + i, importance ? importance + i : NULL, &c);
-        memset(b, 0, sizeof *b);
-        memcpy(b->d, c.d, sizeof b->d);
-        memcpy(b->signs, c.signs, sizeof b->signs);
-        for (int p = 0; p < 64; p++) {
-            b->low[p] = (uint8_t)c.point[p % 2][p / 2];
-            b->high[p / 8] = (uint8_t)(b->high[p / 8] | c.point[p % 2][p / 2] >> 8 << p % 8);
-        }
-        for (int j = 0; j < 8; j += 2) b->scales[j / 2] = (uint8_t)(c.scale[j] | c.scale[j + 1] << 4);
+    memcpy(b->signs, c->signs, sizeof b->signs);
+    for (int p = 0; p < 64; p++) {
+        b->low[p] = (uint8_t)c->point[p % 2][p / 2];
+        b->high[p / 8] = (uint8_t)(b->high[p / 8] | c->point[p % 2][p / 2] >> 8 << p % 8);
     }
+    for (int j = 0; j < 8; j += 2) b->scales[j / 2] = (uint8_t)(c->scale[j] | c->scale[j + 1] << 4);
+}
+
+static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+{
+    hone_grid_encode(&kind, sizeof(block), pack, x, out, n_cols, importance);
 }
 
 static void decode(const void *in, float *x, size_t n_cols)

@@ -15,21 +15,20 @@ _Static_assert(sizeof(block) == 98, "iq3_xxs block");
 
 static const hone_grid_kind kind = { hone_grid_iq3_xxs, 256, 4, 8, true, 0.25f, 0.03f, { 4, 12, 20, 28, 36, 44, 52, 62 } };
 
-static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+static void pack(const hone_grid_choice *c, void *out)
 {
     block *restrict b = out;
-    for (size_t i = 0; i < n_cols; i += 256, b++) {
-        hone_grid_choice c;
-        hone_grid_fit(&kind, x + i, importance ? importance + i : NULL, &c);
-        memset(b, 0, sizeof *b);
-        memcpy(b->d, c.d, sizeof b->d);
-        for (int p = 0; p < 64; p++) b->points[p] = (uint8_t)c.point[p % 2][p / 2];
-        for (int j = 0; j < 8; j++) {
-            uint32_t word = (uint32_t)c.scale[j] << 28;
-            for (int l = 0; l < 4; l++) word |= (c.signs[4 * j + l] & 127u) << 7 * l;
-            hone_put_le32(b->words[j], word);
-        }
+    for (int p = 0; p < 64; p++) b->points[p] = (uint8_t)c->point[p % 2][p / 2];
+    for (int j = 0; j < 8; j++) {
+        uint32_t word = (uint32_t)c->scale[j] << 28;
+        for (int l = 0; l < 4; l++) word |= (c->signs[4 * j + l] & 127u) << 7 * l;
+        hone_put_le32(b->words[j], word);
     }
+}
+
+static void encode(const float *x, void *out, size_t n_cols, const float *importance)
+{
+    hone_grid_encode(&kind, sizeof(block), pack, x, out, n_cols, importance);
 }
 
 static void decode(const void *in, float *x, size_t n_cols)

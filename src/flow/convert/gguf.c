@@ -103,11 +103,6 @@ static const hone_mix *told_mix(const hone_output *o, const hone_mix *asked, con
     return asked;
 }
 
-static bool is_of_a_grid(hone_dtype t)
-{
-    return t == HONE_DTYPE_IQ2_XXS || t == HONE_DTYPE_IQ2_XS || t == HONE_DTYPE_IQ2_S || t == HONE_DTYPE_IQ3_XXS || t == HONE_DTYPE_IQ3_S;
-}
-
 static hone_code choose_types(const hone_model *m, const hone_mix *mix, const hone_convert_options *opt, hone_arena *a, hone_output *o, hone_err *err)
 {
     const hone_weight **order = HONE_ARENA_NEW(a, const hone_weight *, o->n_weights + 1);
@@ -120,7 +115,7 @@ static hone_code choose_types(const hone_model *m, const hone_mix *mix, const ho
     HONE_TRY(apply_keep(o, opt->keep, opt->n_keep, err));
     for (size_t i = 0; i < o->n_weights; i++) {
         o->plan[i].encoding = hone_dtype_name(o->plan[i].dtype);
-        if (is_of_a_grid(o->plan[i].dtype) && !hone_method_weighs(opt))
+        if (!hone_method_weighs(opt) && hone_treat_by_codec(HONE_METHOD_GPTQ, &(hone_encoding){ .dtype = o->plan[i].dtype })) /* points of a grid */
             o->warning = "iq2_* and iq3_* have few codes, and nothing says which columns matter: --calibration FILE (or --imatrix FILE) makes them better";
     }
     return HONE_OK;
